@@ -1,0 +1,258 @@
+# dsyncfs -- `make try` shows it, `make test` proves it; the README has both.
+#
+# Objects lie in build/$(FLAVOUR)/: release, asan (Address- and UBSanitizer), tsan, clang, cov.
+
+FLAVOUR ?= release
+PREFIX ?= /usr/local
+DESTDIR ?=
+bindir = $(PREFIX)/bin
+sbindir = $(PREFIX)/sbin
+mandir = $(PREFIX)/share/man
+
+VERSION = 0.1.0
+B = build/$(FLAVOUR)
+
+ifeq ($(FLAVOUR),clang)
+CC = clang
+else ifeq ($(origin CC),default)
+CC = gcc
+endif
+
+PKGS = fuse3 libxxhash libzstd libcrypto
+WARN = -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wwrite-strings \
+	-Wformat=2 -Wno-format-nonliteral -Werror
+HARDEN = -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
+OPT = -O2 -g
+SAN =
+ifeq ($(FLAVOUR),asan)
+SAN = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+HARDEN =
+OPT = -O1 -g
+else ifeq ($(FLAVOUR),tsan)
+SAN = -fsanitize=thread
+HARDEN =
+OPT = -O1 -g
+else ifeq ($(FLAVOUR),cov)
+SAN = --coverage
+HARDEN =
+OPT = -O0 -g
+endif
+
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
+CPPFLAGS += -D_GNU_SOURCE -DDSYNCFS_VERSION='"$(VERSION)"' -DFUSE_USE_VERSION=314 -I. -Iengine $(PKG_CFLAGS)
+CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SAN) -pthread
+LDFLAGS += $(SAN) -pthread
+ifeq ($(HARDEN),)
+else
+LDFLAGS += -pie -Wl,-z,relro,-z,now
+endif
+
+# Layers, lowest first; each links against itself and those before it.
+LAYERS = base journal store sync control cmd
+LAYERDIR_base = engine/base
+LAYERDIR_journal = engine/journal
+LAYERDIR_store = engine/store
+LAYERDIR_sync = engine/sync
+LAYERDIR_control = engine/control
+LAYERDIR_cmd = engine/cmd
+
+MAINS = fs/dsyncfs.c engine/cmd/dsyncfs_sync.c
+BACKEND_SRC = $(wildcard backends/*.c backends/*/*.c)
+FS_SRC = $(filter-out $(MAINS),$(wildcard fs/*.c))
+
+objs = $(patsubst %.c,$(B)/%.o,$(1))
+layer_objs = $(call objs,$(filter-out $(MAINS),$(wildcard $(LAYERDIR_$(1))/*.c)))
+
+$(foreach l,$(LAYERS),$(eval LIB_$(l) = $(B)/lib$(l).a))
+LIB_backends = $(B)/libbackends.a
+LIB_fs = $(B)/libfs.a
+ENGINE_LIBS = $(LIB_cmd) $(LIB_control) $(LIB_sync) $(LIB_store) $(LIB_journal) $(LIB_base)
+
+LIBS_sys = -lxxhash -lzstd -lcrypto
+LIBS_fuse = -lfuse3
+LIBS_check := $(shell pkg-config --libs check 2>/dev/null)
+
+PROGS = $(B)/dsyncfs $(B)/dsyncfs-sync
+
+.PHONY: all
+all: $(PROGS)
+
+define layer_rule
+$(LIB_$(1)): $$(call layer_objs,$(1))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	$$(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call layer_rule,$(l))))
+
+$(LIB_backends): $(call objs,$(BACKEND_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(LIB_fs): $(call objs,$(FS_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(B)/dsyncfs: $(B)/fs/dsyncfs.o $(LIB_fs) $(LIB_backends) $(ENGINE_LIBS)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_fuse) $(LIBS_sys)
+
+$(B)/dsyncfs-sync: $(B)/engine/cmd/dsyncfs_sync.o $(LIB_backends) $(ENGINE_LIBS)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# Unit tests: tests/unit/LAYER_name.c links LAYER and everything below it, and tests/unit/lib/*.c.
+# LAYER is base journal store sync control cmd, or backends or fs (which get the whole engine).
+UNIT_SRC = $(wildcard tests/unit/*.c)
+UNIT = $(patsubst tests/unit/%.c,$(B)/tests/unit/%,$(UNIT_SRC))
+TESTLIB_SRC = $(wildcard tests/unit/lib/*.c)
+LIB_test = $(B)/libtest.a
+$(LIB_test): $(call objs,$(TESTLIB_SRC))
+	@mkdir -p $(@D)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+LINK_base = $(LIB_base)
+LINK_journal = $(LIB_journal) $(LINK_base)
+LINK_store = $(LIB_store) $(LINK_journal)
+LINK_sync = $(LIB_sync) $(LINK_store)
+LINK_control = $(LIB_control) $(LINK_sync)
+LINK_cmd = $(LIB_cmd) $(LINK_control)
+LINK_backends = $(LIB_backends) $(LINK_cmd)
+LINK_fs = $(LIB_fs) $(LINK_backends)
+
+define unit_rule
+$(B)/tests/unit/$(1)_%: $(B)/tests/unit/$(1)_%.o $(LIB_test) $(LINK_$(1))
+	$$(CC) $$(LDFLAGS) -o $$@ $$< -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(LIBS_check) \
+		$(if $(filter fs,$(1)),$(LIBS_fuse)) $$(LIBS_sys)
+endef
+$(foreach l,$(LAYERS) backends fs,$(eval $(call unit_rule,$(l))))
+
+.SECONDARY:
+.PHONY: unit
+unit: $(UNIT)
+	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
+
+# ---- what must be installed ----
+
+APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
+	libzstd-dev libssl-dev uthash-dev
+APT_TEST = check clang libclang-rt-14-dev dovecot-core dovecot-imapd \
+	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
+	inotify-tools mandoc python3 procps util-linux universal-ctags \
+	rsync strace mutt e2fsprogs
+# Installs what is missing; with everything there it asks nobody.
+define apt_install
+	@miss=; for p in $(1); do \
+		dpkg-query -W -f='$${Status}' $$p 2>/dev/null | \
+			grep -q 'ok installed' || miss="$$miss $$p"; \
+	done; \
+	if [ -n "$$miss" ]; then \
+		echo "installing:$$miss"; \
+		s=; [ "$$(id -u)" = 0 ] || s=sudo; \
+		$$s apt-get update -qq && \
+		$$s env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+			--no-install-recommends $$miss >/dev/null; \
+	fi
+endef
+.PHONY: deps deps-build
+deps-build:
+	$(call apt_install,$(APT_BUILD))
+deps:
+	$(call apt_install,$(APT_BUILD) $(APT_TEST))
+
+# ---- tests ----
+
+# The whole proof.  deps may install pkg-config's files, so the rest runs in
+# a make of its own that sees them.
+.PHONY: test check layers interop fstests
+test: deps
+	$(MAKE) all layers
+	$(MAKE) check
+
+check: all
+	tests/run.sh unit clang asan fuzz lint interop fs bench
+
+layers:
+	tests/layers.sh
+
+.PHONY: asan tsan clang
+asan:
+	$(MAKE) FLAVOUR=asan all unit
+tsan:
+	$(MAKE) FLAVOUR=tsan all unit
+clang:
+	$(MAKE) FLAVOUR=clang all
+
+.PHONY: lint
+lint:
+	tests/lint.sh
+
+# ---- fuzzing: each tests/fuzz/fuzz_X.c with its seeds in tests/fuzz/corpus/X ----
+
+FUZZ_SRC = $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_NAMES = $(patsubst tests/fuzz/fuzz_%.c,%,$(FUZZ_SRC))
+FUZZ_SECONDS ?= 60
+FUZZ_B = build/fuzz
+FUZZ_FLAGS = -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+FUZZ_LIBSRC = $(filter-out $(MAINS),$(wildcard engine/*/*.c)) $(BACKEND_SRC) $(TESTLIB_SRC)
+FUZZ_OBJ = $(patsubst %.c,$(FUZZ_B)/%.o,$(FUZZ_LIBSRC))
+$(FUZZ_B)/%.o: %.c
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=gnu11 -O1 -g $(WARN) $(FUZZ_FLAGS) -pthread -MMD -MP -c -o $@ $<
+$(FUZZ_B)/libfuzzed.a: $(FUZZ_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+$(FUZZ_B)/fuzz_%: $(FUZZ_B)/tests/fuzz/fuzz_%.o $(FUZZ_B)/libfuzzed.a
+	clang -fsanitize=fuzzer,address,undefined -pthread -o $@ $^ $(LIBS_sys)
+.PHONY: fuzz fuzz-build
+fuzz-build: $(patsubst %,$(FUZZ_B)/fuzz_%,$(FUZZ_NAMES))
+fuzz: fuzz-build
+	tests/fuzz/run.sh $(FUZZ_B) $(FUZZ_SECONDS) $(FUZZ_NAMES)
+
+# ---- speed: ratios measured side by side in one run ----
+
+.PHONY: bench
+bench: all $(B)/tests/bench/bench_store
+	tests/bench/run.sh $(B)
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB_test) $(LINK_backends)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)
+
+# ---- see it work, install it ----
+
+.PHONY: try install uninstall
+try: deps-build
+	$(MAKE) all
+	contrib/try.sh $(B)
+
+MAN = $(wildcard man/*.1 man/*.5)
+install: all
+	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(sbindir) \
+		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man5 \
+		$(DESTDIR)$(PREFIX)/share/doc/dsyncfs
+	install -m 755 $(PROGS) $(DESTDIR)$(bindir)
+	ln -sf $(bindir)/dsyncfs $(DESTDIR)$(sbindir)/mount.fuse.dsyncfs
+	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(mandir)/man1
+	install -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(mandir)/man5
+	install -m 644 contrib/dsyncfs.conf.example README.md CHANGELOG.md \
+		$(DESTDIR)$(PREFIX)/share/doc/dsyncfs
+uninstall:
+	rm -f $(DESTDIR)$(bindir)/dsyncfs $(DESTDIR)$(bindir)/dsyncfs-sync \
+		$(DESTDIR)$(sbindir)/mount.fuse.dsyncfs
+	cd $(DESTDIR)$(mandir) && rm -f $(patsubst man/%.1,man1/%.1,$(filter %.1,$(MAN))) \
+		$(patsubst man/%.5,man5/%.5,$(filter %.5,$(MAN)))
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/dsyncfs
+
+.PHONY: format
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+-include $(shell find build -name '*.d' 2>/dev/null)
+
+.PHONY: clean
+clean:
+	rm -rf build
