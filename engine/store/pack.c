@@ -1,0 +1,586 @@
+/*
+ * pack -- writing bodies: the set of packs, appending, making durable.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+#include "base/digest.h"
+#include "base/log.h"
+#include "store/pack_internal.h"
+
+void
+pack_path(const struct packs *p, uint32_t id, char out[PACK_PATH])
+{
+	(void)snprintf(out, PACK_PATH, "%s/%08" PRIx32 ".pack", p->dir, id);
+}
+
+static void
+complain(const struct packs *p, uint32_t id, const char *what, int error)
+{
+	log_error("%s/%s/%08" PRIx32 ".pack: %s: %s", p->os->ops->label(p->os),
+	    p->dir, id, what, strerror(-error));
+}
+
+static bool
+pack_name(const char *name, uint32_t *id)
+{
+	uint32_t v = 0;
+
+	if (strlen(name) != 13 || strcmp(name + 8, ".pack") != 0)
+		return (false);
+	for (size_t i = 0; i < 8; i++) {
+		const char *digit = strchr("0123456789abcdef", name[i]);
+
+		if (digit == NULL)
+			return (false);
+		v = v << 4 | (uint32_t)(digit - "0123456789abcdef");
+	}
+	*id = v;
+	return (v != 0);
+}
+
+static int
+find_last(void *arg, const struct os_dirent *e)
+{
+	struct packs *p = arg;
+	uint32_t id;
+
+	if (e->type == OS_FILE && pack_name(e->name, &id) && id > p->last)
+		p->last = id;
+	return (0);
+}
+
+/*
+ * Every body of a pack of a newer version would be refused one by one: better
+ * said once.
+ */
+static int
+check_version(void *arg, const struct os_dirent *e)
+{
+	struct packs *p = arg;
+	struct os *os = p->os;
+	uint8_t h[PACK_HEADER];
+	struct os_file *f;
+	char path[256];
+	uint32_t id;
+	ssize_t n;
+
+	if (e->type != OS_FILE || !pack_name(e->name, &id))
+		return (0);
+	(void)snprintf(path, sizeof(path), "%s/%s", p->dir, e->name);
+	if (os->ops->open(os, path, OS_READ, &f) != 0)
+		return (0);
+	n = os->ops->pread(f, h, sizeof(h), 0);
+	os->ops->close(f);
+	if (n < 0 || pack_header_check(h, (size_t)n, id) != -EPROTONOSUPPORT)
+		return (0);
+	log_error("%s/%s: pack of version %u, this program knows %u: a newer "
+		  "dsyncfs made it",
+	    os->ops->label(os), path, h[7], PACK_VERSION);
+	return (-EPROTONOSUPPORT);
+}
+
+int
+packs_open(struct os *os, const char *dir, int zstd_level, bool rdonly,
+    struct packs **out)
+{
+	struct packs *p = calloc(1, sizeof(*p));
+	int error;
+
+	if (p == NULL)
+		return (-ENOMEM);
+	p->os = os;
+	p->level = zstd_level;
+	p->rdonly = rdonly;
+	if (strlen(dir) > 200 || (p->dir = strdup(dir)) == NULL) {
+		error = p->dir == NULL ? -ENOMEM : -ENAMETOOLONG;
+		goto fail;
+	}
+	if (!rdonly &&
+	    ((error = os_mkdirs(os, dir)) != 0 ||
+		(error = os->ops->sync_dir(os, "")) != 0))
+		goto report;
+	if ((error = os->ops->list(os, dir, find_last, p)) != 0 &&
+	    error != -ENOENT)
+		goto report;
+	if ((error = os->ops->list(os, dir, check_version, p)) ==
+	    -EPROTONOSUPPORT)
+		goto fail;
+	*out = p;
+	return (0);
+report:
+	log_error("%s/%s: cannot be used: %s", os->ops->label(os), dir,
+	    strerror(-error));
+fail:
+	packs_close(p);
+	return (error);
+}
+
+static void
+close_files(struct packs *p)
+{
+	if (p->file != NULL)
+		p->os->ops->close(p->file);
+	/*
+	 * Of several packs closed during one sync only the first is the one
+	 * being synced.
+	 */
+	if (p->sync_file != NULL && p->syncing && p->retired == NULL)
+		p->retired = p->sync_file;
+	else if (p->sync_file != NULL)
+		p->os->ops->close(p->sync_file);
+	p->file = p->sync_file = NULL;
+	p->end = p->durable = 0;
+	p->new_file = false;
+}
+
+void
+packs_close(struct packs *p)
+{
+	if (p == NULL)
+		return;
+	close_files(p);
+	if (p->retired != NULL)
+		p->os->ops->close(p->retired);
+	free(p->dir);
+	free(p);
+}
+
+/* ---- the pack being written ---- */
+
+/*
+ * What is in the present pack becomes durable, then the next append begins a
+ * new one.
+ */
+static int
+retire_pack(struct packs *p)
+{
+	int error = 0;
+
+	if (p->file == NULL)
+		return (0);
+	if (p->durable < p->end) {
+		error = p->os->ops->sync(p->file);
+		if (error == 0 && p->new_file)
+			error = p->os->ops->sync_dir(p->os, p->dir);
+		if (error != 0) {
+			p->poisoned = true;
+			complain(p, p->pack, "cannot be made durable", error);
+			return (error);
+		}
+	}
+	close_files(p);
+	return (0);
+}
+
+int
+packs_seal(struct packs *p)
+{
+	return (p->rdonly ? -EROFS : p->poisoned ? -EIO : retire_pack(p));
+}
+
+static int
+begin_pack(struct packs *p)
+{
+	char path[PACK_PATH];
+	struct buf b = BUF_INIT;
+	struct os_file *f = NULL, *f2 = NULL;
+	uint32_t id = p->last + 1;
+	int error;
+
+	if (p->last == UINT32_MAX)
+		return (-ENOSPC);
+	buf_put(&b, PACK_MAGIC, 7);
+	buf_put_u8(&b, PACK_VERSION);
+	buf_put_le32(&b, id);
+	buf_put_le32(&b, 0);
+	if (b.error == 0)
+		buf_put_le64(&b, xxh3_64(b.data, b.len));
+	pack_path(p, id, path);
+	if ((error = b.error) == 0)
+		error = p->os->ops->open(
+		    p->os, path, OS_WRITE | OS_CREATE | OS_EXCL, &f);
+	if (error == 0)
+		error = p->os->ops->open(p->os, path, OS_WRITE, &f2);
+	if (error == 0)
+		error = p->os->ops->pwrite(f, b.data, b.len, 0);
+	buf_fini(&b);
+	if (error != 0) {
+		complain(p, id, "cannot begin a pack", error);
+		if (f2 != NULL)
+			p->os->ops->close(f2);
+		if (f != NULL) {
+			p->os->ops->close(f);
+			(void)p->os->ops->unlink(p->os, path);
+		}
+		/* A name that stayed is never taken for a new pack again. */
+		p->last = id;
+		return (error);
+	}
+	p->file = f;
+	p->sync_file = f2;
+	p->pack = p->last = id;
+	p->end = PACK_HEADER;
+	p->durable = 0;
+	p->new_file = true;
+	return (0);
+}
+
+/*
+ * A write failed (a full disk): the rest of the entry is no entry, since its
+ * header is missing.  The handle is poisoned: what was appended before is made
+ * durable by another one, and a new pack is begun.
+ */
+static void
+abandon_pack(struct packs *p)
+{
+	char path[PACK_PATH];
+	struct os_file *f;
+	int error = 0;
+
+	pack_path(p, p->pack, path);
+	if (p->end == PACK_HEADER) {
+		close_files(p);
+		(void)p->os->ops->unlink(p->os, path);
+		return;
+	}
+	if (p->durable < p->end) {
+		if ((error = p->os->ops->open(p->os, path, OS_WRITE, &f)) ==
+		    0) {
+			error = p->os->ops->sync(f);
+			p->os->ops->close(f);
+		}
+		if (error == 0 && p->new_file)
+			error = p->os->ops->sync_dir(p->os, p->dir);
+		if (error != 0) {
+			p->poisoned = true;
+			complain(p, p->pack, "cannot be made durable", error);
+			return;
+		}
+	}
+	close_files(p);
+}
+
+/* ---- appending ---- */
+
+uint64_t
+entry_blocks(uint64_t size)
+{
+	return (size / PACK_BLOCK + (size % PACK_BLOCK != 0));
+}
+
+struct append {
+	struct packs *p;
+	ZSTD_CCtx *z; /* owned; NULL: store */
+	uint8_t *raw, *packed; /* owned: one block */
+	size_t packed_cap;
+	/* one: a body of one block is written at once */
+	struct buf table, one;
+	uint64_t at, stored;
+};
+
+static int
+append_init(struct append *a, struct packs *p)
+{
+	memset(a, 0, sizeof(*a));
+	a->p = p;
+	a->packed_cap = ZSTD_compressBound(PACK_BLOCK);
+	if ((a->raw = malloc(PACK_BLOCK)) == NULL ||
+	    (a->packed = malloc(a->packed_cap)) == NULL)
+		return (-ENOMEM);
+	if (p->level > 0 && (a->z = ZSTD_createCCtx()) == NULL)
+		return (-ENOMEM);
+	return (0);
+}
+
+static void
+append_fini(struct append *a)
+{
+	ZSTD_freeCCtx(a->z);
+	free(a->raw);
+	free(a->packed);
+	buf_fini(&a->table);
+	buf_fini(&a->one);
+}
+
+static int
+append_block(struct append *a, size_t n, bool alone)
+{
+	size_t packed = n;
+	const uint8_t *from = a->raw;
+	uint32_t bits = 0;
+	int error;
+
+	if (a->z != NULL && n >= 64) {
+		size_t got = ZSTD_compressCCtx(
+		    a->z, a->packed, a->packed_cap, a->raw, n, a->p->level);
+
+		if (!ZSTD_isError(got) && got < n - n / 16) {
+			packed = got;
+			from = a->packed;
+			bits = BLOCK_ZSTD;
+		}
+	}
+	buf_put_le32(&a->table, (uint32_t)packed | bits);
+	buf_put_le64(&a->table, xxh3_64(from, packed));
+	a->stored += packed;
+	if (alone) {
+		buf_put(&a->one, from, packed);
+		return (a->table.error != 0 ? a->table.error : a->one.error);
+	}
+	if (a->table.error != 0)
+		return (a->table.error);
+	error = a->p->os->ops->pwrite(a->p->file, from, packed, a->at);
+	a->at += packed;
+	return (error);
+}
+
+static int
+append_head(struct append *a, uint64_t size, const uint8_t hash[16])
+{
+	struct packs *p = a->p;
+	struct buf b = BUF_INIT;
+	int error;
+
+	buf_put_le32(&b, ENTRY_MAGIC);
+	buf_put_le32(&b, (uint32_t)entry_blocks(size));
+	buf_put_le64(&b, size);
+	buf_put_le64(&b, a->stored);
+	buf_put(&b, hash, 16);
+	buf_put_le64(&b, xxh3_64(a->table.data, a->table.len));
+	buf_put_le32(&b, p->pack);
+	buf_put_le32(&b, (uint32_t)(p->end / 8));
+	if (b.error == 0)
+		buf_put_le64(&b, xxh3_64(b.data, b.len));
+	buf_put(&b, a->table.data, a->table.len);
+	buf_put(&b, a->one.data, a->one.len);
+	if ((error = b.error) == 0)
+		error = p->os->ops->pwrite(p->file, b.data, b.len, p->end);
+	buf_fini(&b);
+	return (error);
+}
+
+static int
+append_entry(struct append *a, uint64_t size, const uint8_t hash[16],
+    pack_raw_fn *raw, void *arg)
+{
+	uint64_t blocks = entry_blocks(size);
+	int error;
+
+	a->at = a->p->end + ENTRY_HEADER + blocks * ENTRY_BLOCK;
+	for (uint64_t off = 0; off < size; off += PACK_BLOCK) {
+		size_t n =
+		    size - off < PACK_BLOCK ? (size_t)(size - off) : PACK_BLOCK;
+
+		if ((error = raw(arg, a->raw, n, off)) != 0 ||
+		    (error = append_block(a, n, blocks == 1)) != 0)
+			return (error);
+	}
+	return (append_head(a, size, hash));
+}
+
+static int
+ready_pack(struct packs *p)
+{
+	int error;
+
+	if (p->rdonly)
+		return (-EROFS);
+	if (p->poisoned)
+		return (-EIO);
+	if (p->end >= PACK_MAX_BYTES && !p->syncing &&
+	    (error = retire_pack(p)) != 0)
+		return (error);
+	return (p->file == NULL ? begin_pack(p) : 0);
+}
+
+int
+packs_append(struct packs *p, uint64_t size, const uint8_t hash[16],
+    pack_raw_fn *raw, void *arg, struct body_ref *ref)
+{
+	struct append a;
+	int error;
+
+	if (size > (uint64_t)PACK_BLOCK * (UINT32_MAX / 2))
+		return (-EFBIG);
+	if ((error = ready_pack(p)) != 0)
+		return (error);
+	if ((error = append_init(&a, p)) == 0)
+		error = append_entry(&a, size, hash, raw, arg);
+	if (error != 0) {
+		if (error != -ENOMEM)
+			complain(p, p->pack, "cannot write a body", error);
+		abandon_pack(p);
+	} else {
+		struct body_ref out = {
+			.size = size, .offset = p->end, .pack = p->pack
+		};
+
+		memcpy(out.hash, hash, sizeof(out.hash));
+		*ref = out;
+		p->end +=
+		    (ENTRY_HEADER + a.table.len + a.stored + 7) & ~(uint64_t)7;
+	}
+	append_fini(&a);
+	return (error);
+}
+
+/* ---- durability ---- */
+
+bool
+packs_dirty(const struct packs *p)
+{
+	return (p->file != NULL && p->durable < p->end && p->end > PACK_HEADER);
+}
+
+void
+packs_sync_begin(struct packs *p, struct packs_sync *s)
+{
+	memset(s, 0, sizeof(*s));
+	if (!packs_dirty(p))
+		return;
+	s->file = p->sync_file;
+	s->pack = p->pack;
+	s->end = p->end;
+	s->new_file = p->new_file;
+	p->syncing = true;
+}
+
+int
+packs_sync_run(struct packs *p, struct packs_sync *s)
+{
+	int error;
+
+	if (s->file == NULL)
+		return (0);
+	if ((error = p->os->ops->sync(s->file)) != 0)
+		return (error);
+	return (s->new_file ? p->os->ops->sync_dir(p->os, p->dir) : 0);
+}
+
+void
+packs_sync_done(struct packs *p, const struct packs_sync *s, int error)
+{
+	p->syncing = false;
+	if (p->retired != NULL)
+		p->os->ops->close(p->retired);
+	p->retired = NULL;
+	if (error != 0) {
+		if (s->file != NULL && !p->poisoned)
+			complain(p, s->pack, "cannot be made durable", error);
+		p->poisoned = true;
+		return;
+	}
+	if (s->file == NULL || s->pack != p->pack || p->file == NULL)
+		return;
+	if (s->end > p->durable)
+		p->durable = s->end;
+	p->new_file = false;
+}
+
+/* ---- the set ---- */
+
+struct id_list {
+	uint32_t *v;
+	size_t n, cap;
+};
+
+static int
+list_one(void *arg, const struct os_dirent *e)
+{
+	struct id_list *l = arg;
+	uint32_t id, *v;
+
+	if (e->type != OS_FILE || !pack_name(e->name, &id))
+		return (0);
+	if (l->n == l->cap) {
+		size_t cap = l->cap == 0 ? 16 : l->cap * 2;
+
+		if ((v = realloc(l->v, cap * sizeof(*v))) == NULL)
+			return (-ENOMEM);
+		l->v = v;
+		l->cap = cap;
+	}
+	l->v[l->n++] = id;
+	return (0);
+}
+
+static int
+cmp_id(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x < y ? -1 : x > y);
+}
+
+int
+packs_list(struct packs *p, uint32_t **ids, size_t *n)
+{
+	struct id_list l = { NULL, 0, 0 };
+	int error;
+
+	if ((error = p->os->ops->list(p->os, p->dir, list_one, &l)) != 0 &&
+	    error != -ENOENT) {
+		log_error("%s/%s: cannot be listed: %s",
+		    p->os->ops->label(p->os), p->dir, strerror(-error));
+		free(l.v);
+		return (error);
+	}
+	if (l.n > 1)
+		qsort(l.v, l.n, sizeof(*l.v), cmp_id);
+	*ids = l.v;
+	*n = l.n;
+	return (0);
+}
+
+bool
+packs_have(struct packs *p, uint32_t id)
+{
+	char path[PACK_PATH];
+	struct os_stat st;
+
+	pack_path(p, id, path);
+	return (p->os->ops->stat(p->os, path, &st) == 0);
+}
+
+int
+packs_drop(struct packs *p, uint32_t id)
+{
+	char path[PACK_PATH];
+	int error;
+
+	if (p->rdonly)
+		return (-EROFS);
+	if (p->file != NULL && p->pack == id)
+		close_files(p);
+	pack_path(p, id, path);
+	if ((error = p->os->ops->unlink(p->os, path)) != 0 &&
+	    error != -ENOENT) {
+		complain(p, id, "cannot be removed", error);
+		return (error);
+	}
+	return (0);
+}
+
+uint64_t
+packs_bytes(struct packs *p)
+{
+	uint32_t *ids = NULL;
+	size_t n = 0;
+	uint64_t sum = 0;
+	char path[PACK_PATH];
+	struct os_stat st;
+
+	if (packs_list(p, &ids, &n) != 0)
+		return (0);
+	for (size_t i = 0; i < n; i++) {
+		pack_path(p, ids[i], path);
+		if (p->os->ops->stat(p->os, path, &st) == 0)
+			sum += st.size;
+	}
+	free(ids);
+	return (sum);
+}

@@ -1,0 +1,489 @@
+/*
+ * pack_read -- reading bodies out of packs, and walking packs without the
+ * index.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+#include "base/digest.h"
+#include "base/log.h"
+#include "store/pack_internal.h"
+
+struct pack_reader {
+	struct packs *p; /* borrowed */
+	struct os_file *f; /* owned */
+	struct body_ref ref;
+	struct entry e;
+	uint8_t *table; /* owned */
+	/* owned: place of each block in the file */
+	uint64_t *start;
+	uint64_t loaded; /* block in raw, plus 1 */
+	size_t raw_len;
+	uint8_t *raw, *stored; /* owned: a block each */
+	ZSTD_DCtx *z; /* owned */
+};
+
+int
+pack_header_check(const uint8_t *h, size_t n, uint32_t id)
+{
+	struct rd r;
+
+	if (n < PACK_HEADER || memcmp(h, PACK_MAGIC, 7) != 0)
+		return (-EBADMSG);
+	rd_init(&r, h + 16, 8);
+	if (rd_le64(&r) != xxh3_64(h, 16))
+		return (-EBADMSG);
+	if (h[7] != PACK_VERSION)
+		return (-EPROTONOSUPPORT);
+	rd_init(&r, h + 8, 8);
+	return (rd_le32(&r) == id && rd_le32(&r) == 0 ? 0 : -EBADMSG);
+}
+
+int
+entry_decode(const uint8_t h[ENTRY_HEADER], uint32_t id, uint64_t offset,
+    uint64_t room, struct entry *e)
+{
+	struct rd r;
+	const uint8_t *hash;
+	uint32_t pack, place;
+	uint64_t table;
+
+	rd_init(&r, h, ENTRY_HEADER);
+	if (rd_le32(&r) != ENTRY_MAGIC)
+		return (-EBADMSG);
+	e->blocks = rd_le32(&r);
+	e->size = rd_le64(&r);
+	e->stored = rd_le64(&r);
+	hash = rd_bytes(&r, 16);
+	e->table_sum = rd_le64(&r);
+	pack = rd_le32(&r);
+	place = rd_le32(&r);
+	if (rd_le64(&r) != xxh3_64(h, 56) || pack != id ||
+	    place != (uint32_t)(offset / 8))
+		return (-EBADMSG);
+	memcpy(e->hash, hash, 16);
+	table = (uint64_t)e->blocks * ENTRY_BLOCK;
+	if (e->blocks != entry_blocks(e->size) || table > room ||
+	    e->stored > room - table || e->stored > e->size)
+		return (-EBADMSG);
+	return (0);
+}
+
+/* ---- one body ---- */
+
+static int
+read_exact(
+    struct packs *p, struct os_file *f, void *buf, size_t n, uint64_t off)
+{
+	ssize_t got = p->os->ops->pread(f, buf, n, off);
+
+	if (got < 0)
+		return ((int)got);
+	return ((size_t)got == n ? 0 : -EBADMSG);
+}
+
+static int
+load_table(struct pack_reader *r)
+{
+	size_t n = (size_t)r->e.blocks * ENTRY_BLOCK;
+	uint64_t at = r->ref.offset + ENTRY_HEADER + n, sum = 0;
+	int error;
+
+	if ((r->table = malloc(n + 1)) == NULL ||
+	    (r->start = malloc((r->e.blocks + 1) * sizeof(*r->start))) == NULL)
+		return (-ENOMEM);
+	if ((error = read_exact(
+		 r->p, r->f, r->table, n, r->ref.offset + ENTRY_HEADER)) != 0)
+		return (error);
+	if (xxh3_64(r->table, n) != r->e.table_sum)
+		return (-EBADMSG);
+	for (uint32_t i = 0; i < r->e.blocks; i++) {
+		struct rd t;
+		uint32_t len;
+
+		rd_init(&t, r->table + (size_t)i * ENTRY_BLOCK, ENTRY_BLOCK);
+		len = rd_le32(&t) & ~BLOCK_ZSTD;
+		if (len > PACK_BLOCK || len > r->e.stored - sum)
+			return (-EBADMSG);
+		r->start[i] = at + sum;
+		sum += len;
+	}
+	return (sum == r->e.stored ? 0 : -EBADMSG);
+}
+
+static int
+reader_open(struct pack_reader *r)
+{
+	uint8_t h[ENTRY_HEADER], ph[PACK_HEADER];
+	char path[PACK_PATH];
+	struct os_stat st;
+	int error;
+
+	pack_path(r->p, r->ref.pack, path);
+	if ((error = r->p->os->ops->open(r->p->os, path, OS_READ, &r->f)) !=
+	    0) {
+		r->f = NULL;
+		return (error);
+	}
+	if ((error = r->p->os->ops->fstat(r->f, &st)) != 0)
+		return (error);
+	if ((error = read_exact(r->p, r->f, ph, sizeof(ph), 0)) != 0 ||
+	    (error = pack_header_check(ph, sizeof(ph), r->ref.pack)) != 0)
+		return (error);
+	if (r->ref.offset < PACK_HEADER || r->ref.offset % 8 != 0 ||
+	    st.size < ENTRY_HEADER || r->ref.offset > st.size - ENTRY_HEADER)
+		return (-EBADMSG);
+	if ((error = read_exact(r->p, r->f, h, sizeof(h), r->ref.offset)) != 0)
+		return (error);
+	error = entry_decode(h, r->ref.pack, r->ref.offset,
+	    st.size - r->ref.offset - ENTRY_HEADER, &r->e);
+	if (error == 0 &&
+	    (r->e.size != r->ref.size ||
+		memcmp(r->e.hash, r->ref.hash, 16) != 0))
+		error = -EBADMSG;
+	return (error);
+}
+
+int
+pack_reader_new(struct packs *p, const struct body_ref *ref,
+    struct pack_reader **out, const char **why)
+{
+	struct pack_reader *r = calloc(1, sizeof(*r));
+	int error;
+
+	if (r == NULL)
+		return (-ENOMEM);
+	r->p = p;
+	r->ref = *ref;
+	if ((error = reader_open(r)) == 0)
+		error = load_table(r);
+	if (error == 0) {
+		*out = r;
+		return (0);
+	}
+	*why = error == -ENOENT ? "the pack is missing"
+	    : error == -EBADMSG
+	    ? "the entry is not there or its checksum is wrong"
+	    : strerror(-error);
+	pack_reader_close(r);
+	return (error);
+}
+
+int
+pack_reader_open(
+    struct packs *p, const struct body_ref *ref, struct pack_reader **out)
+{
+	const char *why = "";
+	int error = pack_reader_new(p, ref, out, &why);
+
+	if (error == 0 || error == -ENOMEM)
+		return (error);
+	log_error("%s/%s/%08" PRIx32 ".pack: body at byte %" PRIu64
+		  ": %s; run dsyncfs-sync verify",
+	    p->os->ops->label(p->os), p->dir, ref->pack, ref->offset, why);
+	return (error == -EMFILE || error == -ENFILE ? error : -EIO);
+}
+
+void
+pack_reader_close(struct pack_reader *r)
+{
+	if (r == NULL)
+		return;
+	if (r->f != NULL)
+		r->p->os->ops->close(r->f);
+	ZSTD_freeDCtx(r->z);
+	free(r->table);
+	free(r->start);
+	free(r->raw);
+	free(r->stored);
+	free(r);
+}
+
+/*
+ * Block i into r->raw; nothing of it is handed out before its checksum was
+ * right (P2).
+ */
+static int
+load_block(struct pack_reader *r, uint64_t i)
+{
+	struct rd t;
+	uint32_t len;
+	uint64_t sum, left = r->e.size - i * PACK_BLOCK;
+	size_t want = left < PACK_BLOCK ? (size_t)left : PACK_BLOCK;
+	bool packed;
+	int error;
+
+	if (r->loaded == i + 1)
+		return (0);
+	if (r->raw == NULL &&
+	    (r->raw = malloc(want > PACK_BLOCK ? want : PACK_BLOCK)) == NULL)
+		return (-ENOMEM);
+	if (r->stored == NULL && (r->stored = malloc(PACK_BLOCK)) == NULL)
+		return (-ENOMEM);
+	if (r->z == NULL && (r->z = ZSTD_createDCtx()) == NULL)
+		return (-ENOMEM);
+	r->loaded = 0;
+	rd_init(&t, r->table + i * ENTRY_BLOCK, ENTRY_BLOCK);
+	len = rd_le32(&t);
+	sum = rd_le64(&t);
+	packed = (len & BLOCK_ZSTD) != 0;
+	len &= ~BLOCK_ZSTD;
+	if ((error = read_exact(r->p, r->f, r->stored, len, r->start[i])) != 0)
+		return (error);
+	if (xxh3_64(r->stored, len) != sum || (!packed && len != want))
+		return (-EBADMSG);
+	if (!packed) {
+		memcpy(r->raw, r->stored, len);
+	} else if (ZSTD_decompressDCtx(
+		       r->z, r->raw, PACK_BLOCK, r->stored, len) != want) {
+		return (-EBADMSG);
+	}
+	r->raw_len = want;
+	r->loaded = i + 1;
+	return (0);
+}
+
+ssize_t
+pack_read(struct pack_reader *r, void *buf, size_t n, uint64_t off)
+{
+	uint8_t *out = buf;
+	size_t done = 0;
+	int error;
+
+	if (off >= r->e.size)
+		return (0);
+	if (n > r->e.size - off)
+		n = (size_t)(r->e.size - off);
+	while (done < n) {
+		uint64_t i = (off + done) / PACK_BLOCK;
+		size_t at = (size_t)((off + done) % PACK_BLOCK), m;
+
+		if ((error = load_block(r, i)) != 0) {
+			if (error == -ENOMEM)
+				return (error);
+			log_error("%s/%s/%08" PRIx32
+				  ".pack: body at byte %" PRIu64
+				  ": block %" PRIu64 " is damaged (%s); run "
+				  "dsyncfs-sync verify",
+			    r->p->os->ops->label(r->p->os), r->p->dir,
+			    r->ref.pack, r->ref.offset, i,
+			    error == -EBADMSG ? "wrong checksum"
+					      : strerror(-error));
+			return (-EIO);
+		}
+		m = r->raw_len - at < n - done ? r->raw_len - at : n - done;
+		memcpy(out + done, r->raw + at, m);
+		done += m;
+	}
+	return ((ssize_t)n);
+}
+
+int
+pack_reader_check(struct pack_reader *r)
+{
+	struct digest *d;
+	uint8_t hash[16];
+	int error;
+
+	if ((error = digest_new(DIGEST_XXH3_128, &d)) != 0)
+		return (error);
+	for (uint64_t i = 0; i < r->e.blocks && error == 0; i++)
+		if ((error = load_block(r, i)) == 0)
+			error = digest_add(d, r->raw, r->raw_len);
+	if (error == 0)
+		error = digest_final(d, hash);
+	digest_free(d);
+	if (error == 0 && memcmp(hash, r->e.hash, sizeof(hash)) != 0)
+		error = -EBADMSG;
+	return (error);
+}
+
+int
+packs_check(struct packs *p, const struct body_ref *ref)
+{
+	struct pack_reader *r = NULL;
+	const char *why;
+	int error;
+
+	if ((error = pack_reader_new(p, ref, &r, &why)) == 0)
+		error = pack_reader_check(r);
+	pack_reader_close(r);
+	return (error);
+}
+
+/* ---- walking ---- */
+
+struct walk {
+	struct packs *p;
+	uint32_t id;
+	struct os_file *f;
+	uint64_t size;
+	bool check;
+	pack_entry_fn *fn;
+	void *arg;
+	/* owned, PACK_BLOCK bytes: searched for a header */
+	uint8_t *chunk;
+};
+
+static int
+entry_at(struct walk *w, uint64_t off, struct entry *e)
+{
+	uint8_t h[ENTRY_HEADER];
+	int error;
+
+	if (w->size < ENTRY_HEADER || off > w->size - ENTRY_HEADER)
+		return (-EBADMSG);
+	if ((error = read_exact(w->p, w->f, h, sizeof(h), off)) != 0)
+		return (error);
+	return (entry_decode(h, w->id, off, w->size - off - ENTRY_HEADER, e));
+}
+
+/*
+ * The next place at or behind off where an entry's header is right; the file's
+ * size when there is none.
+ */
+static int
+find_entry(struct walk *w, uint64_t off, uint64_t *found)
+{
+	struct entry e;
+	ssize_t got;
+
+	while (off + ENTRY_HEADER <= w->size) {
+		if ((got = w->p->os->ops->pread(
+			 w->f, w->chunk, PACK_BLOCK, off)) < 0)
+			return ((int)got);
+		if (got < (ssize_t)ENTRY_HEADER)
+			break;
+		for (size_t i = 0; i + ENTRY_HEADER <= (size_t)got; i += 8) {
+			if (entry_decode(w->chunk + i, w->id, off + i,
+				w->size - off - i - ENTRY_HEADER, &e) == 0) {
+				*found = off + i;
+				return (0);
+			}
+		}
+		off += ((uint64_t)got - ENTRY_HEADER + 8) & ~(uint64_t)7;
+	}
+	*found = w->size;
+	return (0);
+}
+
+static int
+walk_entry(struct walk *w, uint64_t off, const struct entry *e)
+{
+	struct pack_entry out = { .good = true, .why = "" };
+	int error;
+
+	out.ref =
+	    (struct body_ref){ .size = e->size, .offset = off, .pack = w->id };
+	memcpy(out.ref.hash, e->hash, 16);
+	out.stored =
+	    ENTRY_HEADER + (uint64_t)e->blocks * ENTRY_BLOCK + e->stored;
+	if (w->check && (error = packs_check(w->p, &out.ref)) != 0) {
+		if (error != -EBADMSG)
+			return (error);
+		out.good = false;
+		out.why = "a block's checksum is wrong";
+	}
+	return (w->fn(w->arg, &out));
+}
+
+static int
+walk_bad(struct walk *w, uint64_t off, uint64_t stored, bool torn)
+{
+	struct pack_entry out = {
+		.good = false, .torn = torn, .stored = stored
+	};
+
+	out.why = off == 0 ? "the pack's header is damaged"
+	    : torn         ? "unfinished entry at the end"
+			   : "no entry begins here";
+	out.ref.pack = w->id;
+	out.ref.offset = off;
+	return (w->fn(w->arg, &out));
+}
+
+static int
+walk_pack(struct walk *w)
+{
+	uint8_t h[PACK_HEADER];
+	uint64_t off = PACK_HEADER, next = 0;
+	struct entry e;
+	int error;
+
+	error = read_exact(w->p, w->f, h, sizeof(h), 0);
+	if (error == 0)
+		error = pack_header_check(h, sizeof(h), w->id);
+	if (error != 0 && error != -EBADMSG)
+		return (error);
+	if (error != 0) {
+		/*
+		 * A pack that was just being begun when the power went holds
+		 * nothing.
+		 */
+		if ((error = find_entry(w, off, &next)) != 0 ||
+		    (error = walk_bad(w, 0, next, next >= w->size)) != 0)
+			return (error);
+		if (next >= w->size)
+			return (0);
+	}
+	while (off < w->size) {
+		if ((error = entry_at(w, off, &e)) == 0) {
+			if ((error = walk_entry(w, off, &e)) != 0)
+				return (error);
+			off +=
+			    (ENTRY_HEADER + (uint64_t)e.blocks * ENTRY_BLOCK +
+				e.stored + 7) &
+			    ~(uint64_t)7;
+			continue;
+		}
+		if (error != -EBADMSG)
+			return (error);
+		if ((error = find_entry(w, off + 8, &next)) != 0)
+			return (error);
+		/* What no entry follows may be a write that was never
+		 * acknowledged (P1): if a message misses it, that shows there.
+		 */
+		if ((error = walk_bad(w, off, next - off, next >= w->size)) !=
+		    0)
+			return (error);
+		off = next;
+	}
+	return (0);
+}
+
+int
+packs_walk(struct packs *p, bool check_blocks, pack_entry_fn *fn, void *arg)
+{
+	struct walk w = { .p = p, .check = check_blocks, .fn = fn, .arg = arg };
+	uint32_t *ids = NULL;
+	size_t n = 0;
+	char path[PACK_PATH];
+	struct os_stat st;
+	int error;
+
+	if ((error = packs_list(p, &ids, &n)) != 0)
+		return (error);
+	if ((w.chunk = malloc(PACK_BLOCK)) == NULL)
+		error = -ENOMEM;
+	for (size_t i = 0; i < n && error == 0; i++) {
+		w.id = ids[i];
+		pack_path(p, w.id, path);
+		if ((error = p->os->ops->open(p->os, path, OS_READ, &w.f)) ==
+		    0) {
+			if ((error = p->os->ops->fstat(w.f, &st)) == 0) {
+				w.size = st.size;
+				error = walk_pack(&w);
+			}
+			p->os->ops->close(w.f);
+		}
+		if (error < 0 && error != -ENOMEM)
+			log_error("%s/%s: cannot be read: %s",
+			    p->os->ops->label(p->os), path, strerror(-error));
+	}
+	free(w.chunk);
+	free(ids);
+	return (error);
+}

@@ -1,0 +1,324 @@
+/*
+ * store_events -- a mailbox's history, and what was expunged but can still be
+ * taken back.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include "store/store_internal.h"
+
+void
+event_encode(struct buf *b, const struct record *r)
+{
+	buf_put_u8(b, r->kind);
+	buf_put_u8(b, !guid_is_zero(&r->peer));
+	if (!guid_is_zero(&r->peer))
+		buf_put(b, r->peer.b, sizeof(r->peer.b));
+	buf_put_svarint(b, r->time);
+	if (r->kind == EVENT_FLAGS) {
+		buf_put_u8(b, r->add);
+		buf_put_u8(b, r->remove);
+		kwset_put(b, &r->kw_add);
+		kwset_put(b, &r->kw_remove);
+	} else if (r->kind == EVENT_EXPUNGE) {
+		buf_put_str(b, r->guid_string);
+	}
+}
+
+int
+event_decode(struct arena *a, const void *p, size_t n, struct record *out)
+{
+	struct rd r;
+	const uint8_t *s;
+	size_t len;
+
+	memset(out, 0, sizeof(*out));
+	out->type = RECORD_EVENT;
+	out->name = out->guid_string = "";
+	rd_init(&r, p, n);
+	out->kind = rd_u8(&r);
+	if (rd_u8(&r) != 0 && (s = rd_bytes(&r, sizeof(out->peer.b))) != NULL)
+		memcpy(out->peer.b, s, sizeof(out->peer.b));
+	out->time = rd_svarint(&r);
+	if (out->kind == EVENT_FLAGS) {
+		out->add = rd_u8(&r);
+		out->remove = rd_u8(&r);
+		(void)kwset_get(&r, a, &out->kw_add);
+		(void)kwset_get(&r, a, &out->kw_remove);
+	} else if (out->kind == EVENT_EXPUNGE) {
+		s = rd_blob(&r, &len);
+		if (!r.bad &&
+		    (out->guid_string = arena_strndup(a, s, len)) == NULL)
+			return (-ENOMEM);
+	}
+	if (a->error != 0)
+		return (a->error);
+	return (r.bad || rd_left(&r) != 0 || out->kind < EVENT_SAVE ||
+		    out->kind > EVENT_EXPUNGE
+		? -EBADMSG
+		: 0);
+}
+
+/*
+ * Imported changes can share a modseq, and even a UID: the last byte of the key
+ * tells them apart, in the order they came.
+ */
+int
+event_put(struct state *st, const struct record *r)
+{
+	struct key k;
+	const void *v;
+	size_t n;
+	int error;
+
+	key_table(&k, T_EVENT);
+	key_u32(&k, r->mailbox);
+	key_u64(&k, r->modseq);
+	key_u32(&k, r->uid);
+	key_u8(&k, 0);
+	while ((error = idx_get(st, &k, &v, &n)) == 0 && k.b[k.n - 1] < 255)
+		k.b[k.n - 1]++;
+	if (error != 0 && error != -ENOENT)
+		return (error);
+	buf_reset(&st->scratch);
+	event_encode(&st->scratch, r);
+	if (st->scratch.error != 0)
+		return (st->scratch.error);
+	return (idx_put(st, &k, st->scratch.data, st->scratch.len));
+}
+
+static int
+event_give(struct store *s, const struct node *n, const struct btree_cursor *c,
+    struct arena *a, event_fn *fn, void *arg)
+{
+	struct record r;
+	struct event e = { 0 };
+	int error;
+
+	if (c->klen != 18 ||
+	    (error = event_decode(a, c->value, c->vlen, &r)) == -EBADMSG) {
+		log_error("%s: an event of mailbox %s is damaged in the index; "
+			  "run verify --rebuild",
+		    store_label(s), n->name);
+		s->st.broken = true;
+		return (-EIO);
+	}
+	if (error != 0)
+		return (error);
+	e.type = (enum event_type)r.kind;
+	e.modseq = get_be64(c->key + 5);
+	e.uid = get_be32(c->key + 13);
+	e.add = r.add;
+	e.remove = r.remove;
+	e.guid = r.guid_string;
+	e.origin = r.peer;
+	e.time = r.time;
+	if ((error = msg_keywords(&s->st, a, n, &r.kw_add, &e.kw_add)) != 0 ||
+	    (error = msg_keywords(&s->st, a, n, &r.kw_remove, &e.kw_remove)) !=
+		0)
+		return (error);
+	return (fn(arg, &e));
+}
+
+int
+store_events(
+    struct store *s, uint32_t mailbox, uint64_t since, event_fn *fn, void *arg)
+{
+	struct node *n = node_live(&s->st, mailbox);
+	struct arena a = ARENA_INIT;
+	struct btree_cursor c;
+	struct key k, prefix;
+	int error;
+
+	if (n == NULL)
+		return (-ENOENT);
+	if (since < n->floor)
+		return (-ESTALE);
+	if (since == UINT64_MAX)
+		return (0);
+	key_table(&prefix, T_EVENT);
+	key_u32(&prefix, mailbox);
+	k = prefix;
+	key_u64(&k, since + 1);
+	error = idx_seek(&s->st, &k, &c);
+	while (error == 0 && idx_under(&c, &prefix)) {
+		k.n = 0;
+		key_bytes(&k, c.key, c.klen);
+		if ((error = event_give(s, n, &c, &a, fn, arg)) != 0)
+			break;
+		arena_fini(&a);
+		/*
+		 * The callback may have read the tree: stand on the entry
+		 * again, then go on.
+		 */
+		if ((error = idx_seek(&s->st, &k, &c)) == 0)
+			error = idx_next(&s->st, &c);
+	}
+	arena_fini(&a);
+	return (error);
+}
+
+static int
+expunged_get(struct store *s, uint32_t mailbox, uint32_t uid, struct arena *a,
+    struct expunged_rec *x)
+{
+	struct key k;
+	const void *v;
+	size_t n;
+	int error;
+
+	key_msg(&k, T_EXPUNGED, mailbox, uid);
+	if ((error = idx_get(&s->st, &k, &v, &n)) != 0)
+		return (error);
+	if ((error = expunged_decode(a, uid, v, n, x)) != -EBADMSG)
+		return (error);
+	log_error("%s: the entry of expunged message %u is damaged in the "
+		  "index; run verify --rebuild",
+	    store_label(s), uid);
+	s->st.broken = true;
+	return (-EIO);
+}
+
+int
+store_expunged(struct store *s, uint32_t mailbox, uint32_t uid, struct arena *a,
+    const char **guid)
+{
+	struct expunged_rec x;
+	int error;
+
+	if ((error = expunged_get(s, mailbox, uid, a, &x)) != 0)
+		return (error);
+	*guid = x.msg.guid;
+	return (0);
+}
+
+/* ---- the list of what can be restored ---- */
+
+struct gone {
+	int64_t time;
+	uint32_t mailbox, uid;
+	bool alive; /* a message of a deleted mailbox */
+};
+struct gone_list {
+	struct gone *v;
+	size_t n, cap;
+};
+
+static int
+gone_add(struct gone_list *l, int64_t time, uint32_t mailbox, uint32_t uid,
+    bool alive)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap == 0 ? 256 : l->cap * 2;
+		struct gone *v = realloc(l->v, cap * sizeof(*v));
+
+		if (v == NULL)
+			return (-ENOMEM);
+		l->v = v;
+		l->cap = cap;
+	}
+	l->v[l->n++] = (struct gone){ time, mailbox, uid, alive };
+	return (0);
+}
+
+static int
+gone_scan(struct store *s, enum table t, uint32_t mailbox, struct gone_list *l)
+{
+	struct btree_cursor c;
+	struct key k;
+	struct rd r;
+	uint32_t box;
+	int64_t time;
+	struct node *n;
+	int error;
+
+	key_table(&k, t);
+	if (mailbox != 0)
+		key_u32(&k, mailbox);
+	for (error = idx_seek(&s->st, &k, &c); error == 0 && idx_under(&c, &k);
+	     error = idx_next(&s->st, &c)) {
+		if (c.klen != 9)
+			return (-EIO);
+		box = get_be32(c.key + 1);
+		n = node_by_id(&s->st, box);
+		if (t == T_MSG) {
+			time = n == NULL ? 0 : n->deleted_time;
+		} else {
+			rd_init(&r, c.value, c.vlen);
+			if (rd_u8(&r) != 0)
+				(void)rd_bytes(&r, 16);
+			time = rd_svarint(&r);
+		}
+		if (n != NULL &&
+		    (error = gone_add(
+			 l, time, box, get_be32(c.key + 5), t == T_MSG)) != 0)
+			return (error);
+	}
+	return (error);
+}
+
+static int
+cmp_gone(const void *pa, const void *pb)
+{
+	const struct gone *a = pa, *b = pb;
+
+	if (a->time != b->time)
+		return (a->time < b->time ? 1 : -1);
+	if (a->mailbox != b->mailbox)
+		return (a->mailbox < b->mailbox ? -1 : 1);
+	return (a->uid < b->uid ? 1 : a->uid > b->uid ? -1 : 0);
+}
+
+static int
+gone_give(struct store *s, const struct gone *g, expunged_fn *fn, void *arg)
+{
+	struct node *n = node_by_id(&s->st, g->mailbox);
+	struct arena a = ARENA_INIT;
+	struct expunged_rec x = { 0 };
+	struct expunged e = { 0 };
+	int error;
+
+	if (g->alive) {
+		x.time = n->deleted_time;
+		x.origin = n->deleted_origin;
+		error = msg_load(&s->st, g->mailbox, g->uid, &a, &x.msg, &x.kw);
+	} else {
+		error = expunged_get(s, g->mailbox, g->uid, &a, &x);
+	}
+	if (error == 0)
+		error = msg_keywords(&s->st, &a, n, &x.kw, &x.msg.keywords);
+	if (error == 0) {
+		e.mailbox = g->mailbox;
+		e.mailbox_name = n->name;
+		e.time = x.time;
+		e.origin = x.origin;
+		e.msg = x.msg;
+		error = fn(arg, &e);
+	}
+	arena_fini(&a);
+	return (error);
+}
+
+int
+store_expunged_list(
+    struct store *s, uint32_t mailbox, expunged_fn *fn, void *arg)
+{
+	struct gone_list l = { NULL, 0, 0 };
+	struct node *n, *next;
+	int error;
+
+	if ((error = gone_scan(s, T_EXPUNGED, mailbox, &l)) != 0)
+		goto out;
+	HASH_ITER (hh_id, s->st.by_id, n, next) {
+		if (n->deleted && (mailbox == 0 || mailbox == n->id) &&
+		    (error = gone_scan(s, T_MSG, n->id, &l)) != 0)
+			goto out;
+	}
+	if (l.n > 1)
+		qsort(l.v, l.n, sizeof(*l.v), cmp_gone);
+	for (size_t i = 0; i < l.n && error == 0; i++)
+		error = gone_give(s, &l.v[i], fn, arg);
+out:
+	free(l.v);
+	return (error);
+}
