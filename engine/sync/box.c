@@ -1,0 +1,768 @@
+/*
+ * box -- one mailbox: the two B records, what they decide, and the tracks of
+ * brain_internal.h.
+ *
+ * Whether the saved state can be used, and whether anything has to be done at
+ * all, follows from the two B records alone, so both sides come to the same
+ * answer.  common_uid and common_modseq in B say what the sender's saved state
+ * holds: up to which UID both have the same, and up to which of the receiver's
+ * modseqs the sender knows its changes.  digest is the session of that state
+ * (peer.h).  In a backup only the destination keeps a state, since the source
+ * is never written; the source's common_modseq is its history_floor then.
+ */
+#include "sync/brain_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/log.h"
+
+/* ---- B ---- */
+
+struct foreign {
+	const struct guid *peer;
+	bool any;
+};
+
+static int
+on_foreign(void *arg, const struct event *e)
+{
+	struct foreign *f = arg;
+
+	if (guid_eq(&e->origin, f->peer))
+		return (0);
+	f->any = true;
+	return (1);
+}
+
+/* Own changes since the state: what a backup's destination must have undone. */
+static int
+changed_here_since(struct brain *b, uint64_t since, bool *changed)
+{
+	struct foreign f = { .peer = &b->peer };
+	int rc = store_events(b->r->store, b->box.id, since, on_foreign, &f);
+
+	*changed = f.any;
+	return (rc < 0 ? rc : 0);
+}
+
+/* The saved state, as far as this side's numbers agree with it. */
+static int
+load_state(struct brain *b, const struct mailbox *m)
+{
+	struct box *x = &b->box;
+	bool changed = false;
+	int rc;
+
+	if (b->params.type == SYNC_FULL || b->params.no_backup_overwrite ||
+	    b->source)
+		return (0);
+	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &x->state);
+	if (rc != 0)
+		return (rc == -ENOENT ? 0 : rc);
+	if (x->state.uidvalidity != m->uidvalidity ||
+	    m->uidnext <= x->state.common_uid ||
+	    m->highestmodseq < x->state.own_end ||
+	    m->history_floor > x->state.own_since)
+		return (0);
+	if (b->reverts)
+		rc = changed_here_since(b, x->state.own_since, &changed);
+	x->have_state = rc == 0 && !changed;
+	return (rc == -ESTALE ? 0 : rc);
+}
+
+static int
+fill_own(struct brain *b)
+{
+	struct box *x = &b->box;
+	struct mailbox m;
+	int rc;
+
+	x->own.mailbox = x->plan->guid;
+	x->own.have_guids = x->own.have_save_guids = true;
+	/* a dry run plans as if the mailbox had been made */
+	if (x->id == 0) {
+		x->own.uidvalidity =
+		    x->plan->remote == NULL ? 1 : x->plan->remote->uidvalidity;
+		x->own.uidnext = x->own.first_recent = 1;
+		x->own.highestmodseq = 1;
+		return (0);
+	}
+	rc = store_mailbox(b->r->store, x->id, &m);
+	if (rc != 0)
+		return (rc);
+	x->own.uidvalidity = m.uidvalidity;
+	x->own.uidnext = m.uidnext;
+	x->own.messages = m.messages;
+	x->own.first_recent = m.first_recent_uid;
+	x->own.highestmodseq = m.highestmodseq;
+	rc = load_state(b, &m);
+	if (rc != 0)
+		return (rc);
+	if (b->source) {
+		x->own.common_modseq = m.history_floor;
+	} else if (x->have_state) {
+		x->own.common_uid = x->state.common_uid;
+		x->own.common_modseq = x->state.peer_end;
+		x->own.has_digest = b->imports &&
+		    (!b->reverts || m.highestmodseq == x->state.own_end);
+		memcpy(
+		    x->own.digest, x->state.session.b, sizeof(x->own.digest));
+	}
+	return (0);
+}
+
+static int
+send_box(struct brain *b, bool lost)
+{
+	struct item *i;
+	int rc = item_new(ITEM_MAILBOX, &i);
+
+	if (rc != 0)
+		return (rc);
+	if (lost) {
+		i->u.mailbox.mailbox = b->box.peer.mailbox;
+		i->u.mailbox.lost = !b->source;
+		i->u.mailbox.ignore = b->source;
+	} else {
+		i->u.mailbox = b->box.own;
+	}
+	return (brain_send(b, i));
+}
+
+/* ---- what both records decide ---- */
+
+/* What a foreign master says both had in common; NULL: nothing. */
+static const struct item_state *
+sent_state(const struct brain *b)
+{
+	const struct box *x = &b->box;
+
+	for (size_t i = 0; i < b->n_states; i++)
+		if (guid_eq(&b->states[i].mailbox, &x->own.mailbox) &&
+		    b->states[i].last_common_uid != 0)
+			return (&b->states[i]);
+	return (NULL);
+}
+
+/*
+ * Such a state cannot be served with the numbers and the history here: the peer
+ * has to compare in full.
+ */
+static bool
+must_be_lost(struct brain *b)
+{
+	const struct box *x = &b->box;
+	const struct item_state *s =
+	    b->peer_dsyncfs || b->master ? NULL : sent_state(b);
+	struct mailbox m;
+
+	if (s == NULL || b->params.type != SYNC_STATE || x->id == 0 ||
+	    store_mailbox(b->r->store, x->id, &m) != 0)
+		return (false);
+	return (s->last_uidvalidity != m.uidvalidity ||
+	    m.uidnext <= s->last_common_uid ||
+	    m.highestmodseq < s->last_common_modseq ||
+	    m.history_floor > s->last_common_modseq);
+}
+
+static bool
+numbers_differ(const struct item_mailbox *a, const struct item_mailbox *b)
+{
+	return (a->uidvalidity != b->uidvalidity || a->uidnext != b->uidnext ||
+	    a->messages != b->messages ||
+	    a->highestmodseq != b->highestmodseq ||
+	    a->highest_pvt_modseq != b->highest_pvt_modseq ||
+	    a->first_recent != b->first_recent);
+}
+
+/*
+ * A backup's destination tells what it knows; true when the source's numbers
+ * can serve it.
+ */
+static bool
+backup_agrees(const struct item_mailbox *dest, const struct item_mailbox *src)
+{
+	return (dest->common_modseq != 0 &&
+	    src->uidvalidity == dest->uidvalidity &&
+	    src->uidnext > dest->common_uid &&
+	    src->highestmodseq >= dest->common_modseq &&
+	    src->common_modseq <= dest->common_modseq);
+}
+
+/*
+ * With another kind of peer: the state that was saved here, or that its master
+ * sent.
+ */
+static void
+foreign_state(struct brain *b)
+{
+	struct box *x = &b->box;
+
+	if (b->params.type != SYNC_STATE)
+		return;
+	if (b->master) {
+		x->agreed =
+		    x->have_state && x->peer.uidvalidity == x->own.uidvalidity;
+		return;
+	}
+	if (sent_state(b) != NULL) {
+		x->agreed = true;
+		x->state.common_uid = sent_state(b)->last_common_uid;
+		x->state.own_since = sent_state(b)->last_common_modseq;
+	}
+}
+
+/* Sets agreed; false: the mailbox is the same on both sides. */
+static bool
+needs_sync(struct brain *b)
+{
+	struct box *x = &b->box;
+	const struct item_mailbox *own = &x->own, *peer = &x->peer;
+
+	x->trust_uids = own->uidvalidity == peer->uidvalidity;
+	if (b->params.no_mail_sync)
+		return (false);
+	if (!b->peer_dsyncfs) {
+		foreign_state(b);
+		return (b->params.type != SYNC_CHANGED ||
+		    numbers_differ(own, peer));
+	}
+	if (b->imports && b->exports) {
+		x->agreed = own->has_digest && peer->has_digest &&
+		    x->trust_uids && own->common_uid == peer->common_uid &&
+		    memcmp(own->digest, peer->digest, sizeof(own->digest)) == 0;
+		return (!x->agreed ||
+		    own->highestmodseq != peer->common_modseq ||
+		    peer->highestmodseq != own->common_modseq);
+	}
+	const struct item_mailbox *dest = b->imports ? own : peer,
+				  *src = b->imports ? peer : own;
+
+	x->agreed = backup_agrees(dest, src);
+	return (!x->agreed || !dest->has_digest ||
+	    src->highestmodseq != dest->common_modseq);
+}
+
+static int
+begin(struct brain *b)
+{
+	struct box *x = &b->box;
+	struct mailbox m = { 0 };
+	struct peer_state st;
+	int rc = 0;
+
+	if (x->id != 0)
+		rc = store_mailbox(b->r->store, x->id, &m);
+	if (rc != 0)
+		return (rc);
+	if (x->agreed && b->params.type != SYNC_FULL &&
+	    (b->params.type == SYNC_STATE || !b->peer_dsyncfs)) {
+		const struct item_mailbox *dest =
+		    b->imports ? &x->own : &x->peer;
+
+		x->common_uid =
+		    b->peer_dsyncfs ? dest->common_uid : x->state.common_uid;
+		x->since = b->source ? dest->common_modseq : x->state.own_since;
+	} else {
+		/*
+		 * Compared in full.  Hints still begin where this side last
+		 * knew both alike, or as far back as is known.
+		 */
+		x->common_uid = 0;
+		x->since = m.history_floor;
+		if (x->id != 0 && !b->source &&
+		    peer_state_load(
+			b->r->store, &b->peer, &x->own.mailbox, &st) == 0 &&
+		    st.own_since > x->since &&
+		    st.own_since <= m.highestmodseq &&
+		    st.uidvalidity == m.uidvalidity)
+			x->since = st.own_since;
+	}
+	rc = exporter_new(b, &x->ex);
+	if (rc == 0 && b->imports)
+		rc = importer_new(b, &x->im);
+	x->tx = b->exports ? TX_ATTRIBUTE : TX_REQUEST;
+	x->rx = b->imports ? RX_ATTRIBUTE : RX_REQUEST;
+	return (rc);
+}
+
+/* Both records are known.  BRAIN_DONE: nothing to do. */
+static int
+both_known(struct brain *b)
+{
+	struct box *x = &b->box;
+	int rc;
+
+	if (x->peer.lost || x->peer.ignore) {
+		if (x->peer.lost)
+			b->result.changes_during_sync = true;
+		return (BRAIN_DONE);
+	}
+	if (!needs_sync(b)) {
+		b->result.counts.mailboxes_unchanged++;
+		return (BRAIN_DONE);
+	}
+	rc = begin(b);
+	return (rc != 0 ? rc : BRAIN_PROGRESS);
+}
+
+static void
+box_init(struct brain *b, const struct tree_box *t)
+{
+	memset(&b->box, 0, sizeof(b->box));
+	b->box.plan = t;
+	b->box.id = t == NULL ? 0 : t->id;
+	b->box.name = t == NULL ? "" : t->name;
+	b->box.rx = RX_BOX;
+	b->box.tx = TX_BOX;
+}
+
+int
+box_start_master(struct brain *b, const struct tree_box *t)
+{
+	int rc;
+
+	box_init(b, t);
+	rc = fill_own(b);
+	return (rc != 0 ? rc : send_box(b, false));
+}
+
+int
+box_start_slave(struct brain *b, struct item *i)
+{
+	const struct tree_box *t =
+	    tree_plan_by_guid(&b->plan, &i->u.mailbox.mailbox);
+	int rc;
+
+	if (t != NULL && t->id == 0 && !b->params.dry_run)
+		t = NULL;
+	box_init(b, t);
+	b->box.peer = i->u.mailbox;
+	item_free(i);
+	if (t == NULL) {
+		if (!b->source)
+			b->result.changes_during_sync = true;
+		rc = send_box(b, true);
+		return (rc != 0 ? rc : BRAIN_DONE);
+	}
+	rc = fill_own(b);
+	if (rc == 0 && must_be_lost(b)) {
+		log_verbose("%s: %s: the peer's state does not fit; it has to "
+			    "compare in full",
+		    b->r->label, b->box.name);
+		b->result.changes_during_sync = true;
+		rc = send_box(b, true);
+		return (rc != 0 ? rc : BRAIN_DONE);
+	}
+	if (rc == 0)
+		rc = send_box(b, false);
+	return (rc != 0 ? rc : both_known(b));
+}
+
+void
+box_fini(struct brain *b)
+{
+	importer_free(b->box.im);
+	exporter_free(b->box.ex);
+	b->box.im = NULL;
+	b->box.ex = NULL;
+}
+
+/* ---- rx ---- */
+
+bool
+box_wants_item(const struct brain *b)
+{
+	const struct box *x = &b->box;
+
+	if (x->rx == RX_MAIL &&
+	    (importer_busy(x->im) || x->tx <= TX_APPLY ||
+		importer_can_save(x->im)))
+		return (false);
+	return (x->rx != RX_DONE && !(x->rx == RX_STATE && x->tx != TX_DONE));
+}
+
+static enum rx
+after(const struct brain *b, enum rx rx)
+{
+	if (rx == RX_CHANGE)
+		return (b->exports ? RX_REQUEST : RX_MAIL);
+	if (rx == RX_REQUEST)
+		return (b->imports ? RX_MAIL : RX_STATE);
+	return ((enum rx)(rx + 1));
+}
+
+static int
+recv_end(struct brain *b)
+{
+	struct box *x = &b->box;
+	enum rx was = x->rx;
+
+	x->rx = after(b, was);
+	return (was == RX_MAIL ? importer_mails_done(x->im) : 0);
+}
+
+static int
+recv_state(struct brain *b, struct item *i)
+{
+	struct box *x = &b->box;
+
+	if (!guid_eq(&i->u.state.mailbox, &x->own.mailbox))
+		return (brain_protocol(b, i, "the end of this mailbox"));
+	x->got = i->u.state;
+	if (x->got.changes_during_sync)
+		b->result.changes_during_sync = true;
+	x->rx = RX_DONE;
+	item_free(i);
+	return (0);
+}
+
+int
+box_recv(struct brain *b, struct item *i)
+{
+	static const char *const expected[] = { "a mailbox", "an attribute",
+		"a message", "a request", "a mail", "the end of a mailbox",
+		"" };
+	struct box *x = &b->box;
+	int rc;
+
+	if (x->rx == RX_BOX && i->type == ITEM_MAILBOX) {
+		x->peer = i->u.mailbox;
+		item_free(i);
+		return (guid_eq(&x->peer.mailbox, &x->own.mailbox)
+			? both_known(b)
+			: -EBADMSG);
+	}
+	if (i->type == ITEM_END && x->rx >= RX_ATTRIBUTE && x->rx <= RX_MAIL) {
+		item_free(i);
+		return (recv_end(b));
+	}
+	if (x->rx == RX_ATTRIBUTE && i->type == ITEM_ATTRIBUTE) {
+		item_free(i);
+		return (0);
+	}
+	if (x->rx == RX_CHANGE && i->type == ITEM_CHANGE)
+		return (importer_change(x->im, i));
+	if (x->rx == RX_REQUEST && i->type == ITEM_REQUEST) {
+		rc = exporter_request(x->ex, &i->u.request);
+		item_free(i);
+		return (rc);
+	}
+	if (x->rx == RX_MAIL && i->type == ITEM_MAIL)
+		return (importer_mail(x->im, i));
+	if (x->rx == RX_STATE && i->type == ITEM_STATE)
+		return (recv_state(b, i));
+	return (brain_protocol(b, i, expected[x->rx]));
+}
+
+/* ---- the end ---- */
+
+/*
+ * Up to which modseq all own changes have been given: changes that came while
+ * the mailbox was synced have not.
+ */
+struct late {
+	const struct guid *peer;
+	uint64_t first;
+	uint32_t common_uid;
+	bool taken;
+};
+
+static int
+on_late(void *arg, const struct event *e)
+{
+	struct late *l = arg;
+
+	if (guid_eq(&e->origin, l->peer))
+		return (0);
+	if (l->first == 0 || e->modseq < l->first)
+		l->first = e->modseq;
+	if (e->type == EVENT_SAVE && e->uid <= l->common_uid)
+		l->taken = true;
+	return (0);
+}
+
+static int
+make_state(struct brain *b, struct peer_state *st)
+{
+	struct box *x = &b->box;
+	struct late l = { .peer = &b->peer,
+		.common_uid = x->sent.last_common_uid };
+	struct mailbox m;
+	int rc = store_mailbox(b->r->store, x->id, &m);
+
+	if (rc != 0)
+		return (rc);
+	rc =
+	    store_events(b->r->store, x->id, x->own.highestmodseq, on_late, &l);
+	if (rc != 0)
+		return (rc);
+	memset(st, 0, sizeof(*st));
+	st->uidvalidity = m.uidvalidity;
+	st->messages = m.messages;
+	st->common_uid = x->sent.last_common_uid;
+	st->own_end = m.highestmodseq;
+	st->own_since = l.first != 0 ? l.first - 1 : m.highestmodseq;
+	if (l.taken)
+		x->changes = true;
+	return (0);
+}
+
+static int
+send_state(struct brain *b)
+{
+	struct box *x = &b->box;
+	struct item *i;
+	int rc;
+
+	memset(&x->sent, 0, sizeof(x->sent));
+	x->sent.mailbox = x->own.mailbox;
+	x->sent.last_common_uid =
+	    b->imports ? importer_common_uid(x->im) : x->own.uidnext - 1;
+	x->sent.last_uidvalidity = x->distrust ? 0 : x->own.uidvalidity;
+	x->sent.last_common_modseq = b->imports && !x->changes
+	    ? x->peer.highestmodseq
+	    : x->own.highestmodseq;
+	if (x->id != 0) {
+		rc = make_state(b, &x->state);
+		if (rc != 0)
+			return (rc);
+	}
+	x->sent.last_messages_count = x->id == 0 ? 0 : x->state.messages;
+	x->sent.end_modseq = x->state.own_since;
+	/* A source may go on while it is read; what B said was told. */
+	if (b->source)
+		x->sent.end_modseq = x->own.highestmodseq;
+	x->sent.changes_during_sync = x->changes || x->incomplete;
+	rc = item_new(ITEM_STATE, &i);
+	if (rc != 0)
+		return (rc);
+	i->u.state = x->sent;
+	return (brain_send(b, i));
+}
+
+/*
+ * Expunges that one side only repeated have cost it modseqs of its own: the
+ * side that is behind catches up, so that both say the same number.  No event
+ * goes with it, so own_since stays.
+ */
+static int
+catch_up(struct brain *b)
+{
+	struct box *x = &b->box;
+	struct mailbox_update u = { .min_highestmodseq = x->got.end_modseq };
+
+	if (!b->peer_dsyncfs || x->got.end_modseq <= x->state.own_end)
+		return (0);
+	x->state.own_end = x->got.end_modseq;
+	return (b->r->ops->mailbox_update(b->r, x->id, &u, &b->peer));
+}
+
+/* Both sides have made it durable: remember it (P1). */
+static int
+save_state(struct brain *b)
+{
+	struct box *x = &b->box;
+	uint32_t min_uid = x->sent.last_common_uid < x->got.last_common_uid
+	    ? x->sent.last_common_uid
+	    : x->got.last_common_uid;
+	int rc;
+
+	if (b->params.dry_run || x->id == 0 || b->source ||
+	    b->params.no_backup_overwrite)
+		return (0);
+	if (x->distrust)
+		return (peer_state_save(
+		    b->r->store, &b->peer, &x->own.mailbox, NULL));
+	if (x->sent.changes_during_sync || x->got.changes_during_sync ||
+	    (b->reverts && min_uid == 0 && x->peer.uidnext > 1))
+		return (0);
+	x->state.common_uid = min_uid;
+	x->state.peer_end =
+	    b->peer_dsyncfs ? x->got.end_modseq : x->peer.highestmodseq;
+	if (b->peer_dsyncfs && x->state.peer_end == 0)
+		return (0);
+	rc = catch_up(b);
+	if (rc == 0)
+		rc = peer_session(
+		    replica_id(b->r), &b->peer, &x->own.mailbox, &x->state);
+	return (rc != 0 ? rc
+			: peer_state_save(b->r->store, &b->peer,
+			      &x->own.mailbox, &x->state));
+}
+
+static void
+add_counts(struct sync_counts *to, const struct sync_counts *c)
+{
+	to->saved += c->saved;
+	to->copied += c->copied;
+	to->flags += c->flags;
+	to->expunged += c->expunged;
+	to->renumbered += c->renumbered;
+	to->bytes += c->bytes;
+}
+
+static bool
+any_change(const struct sync_counts *c)
+{
+	return (
+	    c->saved + c->copied + c->flags + c->expunged + c->renumbered != 0);
+}
+
+static int
+finish(struct brain *b)
+{
+	struct box *x = &b->box;
+	int rc = save_state(b);
+
+	if (rc != 0)
+		return (rc);
+	add_counts(&b->result.counts, &x->counts);
+	b->result.counts.mailboxes_synced++;
+	b->result.changes_during_sync |= x->changes;
+	b->result.incomplete |= x->incomplete;
+	if (b->ev.mailbox != NULL && any_change(&x->counts))
+		b->ev.mailbox(b->ev.arg, x->name, &x->counts);
+	return (BRAIN_DONE);
+}
+
+/* ---- tx ---- */
+
+/*
+ * rc of a part that says 1 for "more", 0 for "done": then the list's end is
+ * sent and the track goes on.
+ */
+static int
+list_step(struct brain *b, int rc, enum tx next)
+{
+	if (rc < 0)
+		return (rc);
+	if (rc == 1)
+		return (b->c->ops->full(b->c) ? BRAIN_WAIT : BRAIN_PROGRESS);
+	b->box.tx = next;
+	rc = brain_send_end(b);
+	return (rc != 0 ? rc : BRAIN_PROGRESS);
+}
+
+static int
+request_step(struct brain *b)
+{
+	struct box *x = &b->box;
+
+	int rc;
+
+	if (x->rx <= RX_CHANGE)
+		return (BRAIN_WAIT);
+	if (!x->planned) {
+		rc = importer_changes_done(x->im);
+		if (rc != 0)
+			return (rc);
+		x->planned = true;
+	}
+	return (list_step(b, importer_requests(x->im), TX_APPLY));
+}
+
+static int
+apply_step(struct brain *b)
+{
+	int rc = importer_apply(b->box.im);
+
+	if (rc < 0)
+		return (rc);
+	if (rc == 0)
+		b->box.tx = b->exports ? TX_MAIL : TX_COMMIT;
+	return (BRAIN_PROGRESS);
+}
+
+static int
+mail_step(struct brain *b)
+{
+	struct box *x = &b->box;
+	int rc;
+
+	if (x->rx < RX_REQUEST)
+		return (BRAIN_WAIT);
+	rc = exporter_mails(x->ex);
+	if (rc == 0 && x->rx == RX_REQUEST)
+		return (BRAIN_WAIT);
+	return (list_step(b, rc, TX_COMMIT));
+}
+
+static int
+commit_step(struct brain *b)
+{
+	struct box *x = &b->box;
+	int rc;
+
+	if (x->rx != RX_STATE)
+		return (BRAIN_WAIT);
+	rc = x->im == NULL ? 0 : importer_finish(x->im);
+	if (rc != 0)
+		return (rc < 0 ? rc : BRAIN_PROGRESS);
+	b->want_commit = !b->params.dry_run && !b->source;
+	x->tx = TX_STATE;
+	return (BRAIN_PROGRESS);
+}
+
+static int
+track_step(struct brain *b)
+{
+	struct box *x = &b->box;
+	int rc;
+
+	switch (x->tx) {
+	case TX_BOX:
+		return (BRAIN_WAIT);
+	case TX_ATTRIBUTE:
+		return (list_step(b, 0, TX_CHANGE));
+	case TX_CHANGE:
+		return (list_step(b, exporter_changes(x->ex),
+		    b->imports ? TX_REQUEST : TX_MAIL));
+	case TX_REQUEST:
+		return (request_step(b));
+	case TX_APPLY:
+		return (apply_step(b));
+	case TX_MAIL:
+		return (mail_step(b));
+	case TX_COMMIT:
+		return (commit_step(b));
+	case TX_STATE:
+		x->tx = TX_DONE;
+		rc = send_state(b);
+		return (rc != 0 ? rc : BRAIN_PROGRESS);
+	case TX_DONE:
+		break;
+	}
+	return (x->rx == RX_DONE ? finish(b) : BRAIN_WAIT);
+}
+
+int
+box_work(struct brain *b)
+{
+	struct box *x = &b->box;
+	int rc;
+
+	/* Mails are saved as they come, so that none wait in memory. */
+	if (x->im != NULL && x->rx == RX_MAIL && x->tx > TX_APPLY &&
+	    !importer_busy(x->im)) {
+		bool can = importer_can_save(x->im);
+
+		rc = importer_apply(x->im);
+		if (rc != 0 || can)
+			return (rc < 0 ? rc : BRAIN_PROGRESS);
+	}
+	return (track_step(b));
+}
+
+bool
+box_working_unlocked(const struct brain *b)
+{
+	return (b->box.im != NULL && importer_busy(b->box.im));
+}
+
+int
+box_work_unlocked(struct brain *b)
+{
+	return (importer_read_body(b->box.im));
+}

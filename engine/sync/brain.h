@@ -1,0 +1,117 @@
+/*
+ * brain -- one replica's half of a sync (specs/dsync-protocol.md 3 to 6).
+ *
+ * A brain is a state machine without waiting inside: brain_step does what can
+ * be done now.  Two brains on an in-memory channel are stepped in turn
+ * (sync_run_local); one brain on a link is stepped when bytes have come or
+ * gone.
+ */
+#ifndef DSYNCFS_SYNC_BRAIN_H
+#define DSYNCFS_SYNC_BRAIN_H
+
+#include "sync/channel.h"
+#include "sync/replica.h"
+
+enum sync_mode { SYNC_MIRROR, SYNC_BACKUP, SYNC_BACKUP_REVERSE };
+
+struct sync_counts {
+	uint64_t saved, copied, flags, expunged, renumbered, mailboxes_created,
+	    mailboxes_renamed, mailboxes_deleted, subscriptions;
+	uint64_t bytes; /* of bodies saved */
+	uint64_t mailboxes_synced, mailboxes_unchanged;
+};
+
+/* What a brain tells while it works; all may be NULL.  Names are lent. */
+struct sync_events {
+	/* finished one */
+	void (*mailbox)(void *arg, const char *name,
+	    const struct sync_counts *this_mailbox);
+	void (*progress)(void *arg, const char *mailbox, uint64_t done,
+	    uint64_t total, uint64_t bytes);
+	/* Each conflict that was settled: what, by which rule, outcome. */
+	void (*conflict)(void *arg, const char *mailbox, uint32_t uid,
+	    const char *what, const char *rule, const char *outcome);
+	/* Each change made (or, in a dry run, planned) here. */
+	void (*change)(
+	    void *arg, const char *mailbox, uint32_t uid, const char *what);
+	void *arg;
+};
+
+struct sync_options {
+	enum sync_mode mode;
+	bool one_way; /* -1 */
+	/* SYNC_STATE with saved peer states is the default; SYNC_FULL for -f */
+	enum sync_type type;
+	const char *const *mailbox;
+	size_t mailboxes; /* -m */
+	const char *const *exclude;
+	size_t excludes; /* -x */
+	struct guid mailbox_guid; /* -g */
+	/* -t -e -I -O */
+	int64_t since, until;
+	uint64_t max_size;
+	const char *flag;
+	char alt_char; /* -C, 0 = '_' */
+	/*
+	 * 0 = no guard; a mailbox that would lose more of its messages stops
+	 * the sync (-ECANCELED)
+	 */
+	unsigned max_delete_percent;
+	/* ... once it has at least this many messages */
+	unsigned max_delete_min;
+	bool dry_run;
+	/* non-zero: end at the next consistent point (-EINTR); may be NULL */
+	const volatile int *stop;
+};
+
+struct sync_result {
+	bool changes_during_sync; /* exit 2: run again */
+	/* exit 2: some changes could not be made (reported) */
+	bool incomplete;
+	struct sync_counts counts;
+};
+
+struct brain;
+/* Everything is borrowed until brain_free.  events may be NULL. */
+int brain_new_master(struct replica *r, struct channel *c,
+    const struct sync_options *o, const struct sync_events *e,
+    struct brain **out);
+int brain_new_slave(struct replica *r, struct channel *c,
+    const struct sync_events *e, struct brain **out);
+enum brain_status { BRAIN_PROGRESS, BRAIN_WAIT, BRAIN_DONE };
+/*
+ * BRAIN_*, or -errno: reported; the sync has failed, both replicas are
+ * consistent.  -ECANCELED: the max_delete guard.
+ */
+int brain_step(struct brain *b);
+void brain_result(const struct brain *b, struct sync_result *out);
+void brain_free(struct brain *b);
+
+/*
+ * Both brains in this process over an in-memory channel; local is the master.
+ * The result is local's and remote's together.
+ */
+int sync_run_local(struct replica *local, struct replica *remote,
+    const struct sync_options *o, const struct sync_events *e,
+    struct sync_result *out);
+
+/*
+ * The canonical text of all mail state (specs/cli.md, dump), sorted; one line a
+ * call, without newline.
+ */
+typedef int dump_line_fn(void *arg, const char *line);
+/* false: leaves modseq= and highestmodseq= out */
+struct dump_options {
+	bool modseqs;
+};
+int replica_dump(struct replica *r, const struct dump_options *o,
+    dump_line_fn *fn, void *arg, unsigned *problems);
+
+/*
+ * Both sides compared message by message; differences are given as lines.
+ * *differences counts them.
+ */
+int replica_compare(struct replica *a, struct replica *b, dump_line_fn *fn,
+    void *arg, uint64_t *differences);
+
+#endif

@@ -1,0 +1,228 @@
+/*
+ * brain_internal -- what the files of the brain share.
+ *
+ * A brain goes through enum phase once, and for each mailbox through two tracks
+ * that run side by side: what it receives (rx) and what it sends (tx).  Waits
+ * between the two are those of specs/dsync-protocol.md 3.2.
+ *
+ *   rx         next item expected          goes on when
+ *   ATTRIBUTE  A or .                      always
+ *   CHANGE     C or .                      always
+ *   REQUEST    R or .                      always
+ *   MAIL       M or .                      the importer took the mail (which
+ * may wait for its body) STATE      S                           tx has sent its
+ * S DONE
+ *
+ *   tx         sends                       goes on when
+ *   ATTRIBUTE  .                           always
+ *   CHANGE     C* .                        the channel is not full
+ *   REQUEST    R* .                        rx is past CHANGE; the plan is made
+ * here APPLY      nothing                     batches of changes to what is
+ * there MAIL       M* .                        rx is past REQUEST COMMIT
+ * nothing                     rx is past MAIL and all mails are saved STATE S
+ *   DONE
+ *
+ * A side that does not import skips rx ATTRIBUTE, CHANGE, MAIL and tx REQUEST,
+ * APPLY; one that does not export skips rx REQUEST and tx ATTRIBUTE, CHANGE,
+ * MAIL.
+ */
+#ifndef DSYNCFS_SYNC_BRAIN_INTERNAL_H
+#define DSYNCFS_SYNC_BRAIN_INTERNAL_H
+
+#include "sync/brain.h"
+#include "sync/merge.h"
+#include "sync/peer.h"
+#include "sync/tree.h"
+
+#define BATCH 64 /* messages a step, so that a mount stays responsive */
+
+enum phase {
+	PHASE_HELLO,
+	PHASE_STATES,
+	PHASE_TREE,
+	PHASE_TREE_WAIT,
+	PHASE_NEXT,
+	PHASE_BOX,
+	PHASE_FINISH,
+	PHASE_DONE
+};
+enum rx {
+	RX_BOX,
+	RX_ATTRIBUTE,
+	RX_CHANGE,
+	RX_REQUEST,
+	RX_MAIL,
+	RX_STATE,
+	RX_DONE
+};
+enum tx {
+	TX_BOX,
+	TX_ATTRIBUTE,
+	TX_CHANGE,
+	TX_REQUEST,
+	TX_APPLY,
+	TX_MAIL,
+	TX_COMMIT,
+	TX_STATE,
+	TX_DONE
+};
+
+struct exporter;
+struct importer;
+
+/* The mailbox that is being synced. */
+struct box {
+	/* lent by the brain's plan; NULL: no such mailbox here */
+	const struct tree_box *plan;
+	/* 0: would be created (dry run) */
+	uint32_t id;
+	const char *name;
+	struct item_mailbox own, peer; /* as sent */
+	bool have_state, agreed;
+	struct peer_state state;
+	uint32_t common_uid; /* 0: compared in full */
+	/* own changes after this modseq are exported, and are hints */
+	uint64_t since;
+	/* UIDVALIDITY is the same: an old UID means the same message */
+	bool trust_uids;
+	enum rx rx;
+	enum tx tx;
+	struct exporter *ex;
+	struct importer *im;
+	/* the importer has made its plan */
+	bool planned;
+	/* distrust: the saved state was wrong, forget it */
+	bool changes, incomplete, distrust;
+	struct item_state sent, got;
+	struct sync_counts counts;
+};
+
+struct brain {
+	struct replica *r;
+	struct channel *c;
+	struct sync_options o;
+	struct sync_events ev;
+	bool master;
+	enum phase phase;
+	/* the code that every later step gives */
+	int failed;
+	bool sent_hello, sent_end;
+	/* before the next step, without the lock */
+	bool want_commit;
+	/* the master's; strings in params_item */
+	struct item_handshake params;
+	struct item *params_item;
+	bool peer_dsyncfs;
+	/* replica id, or one made from the host name */
+	struct guid peer;
+	char *peer_name; /* owned; for messages */
+	/* source: never changed by this sync */
+	bool imports, exports, reverts, source;
+	struct tree local, remote;
+	bool got_nodes, got_deletes, got_hello, got_states;
+	/* what a foreign master sent */
+	struct item_state *states;
+	size_t n_states;
+	struct tree_plan plan;
+	/* master: index into plan.box */
+	size_t next;
+	struct box box;
+	struct sync_result result;
+};
+
+/* brain.c */
+int brain_send(struct brain *b, struct item *i);
+int brain_send_end(struct brain *b);
+/* reports, frees, -EBADMSG */
+int brain_protocol(struct brain *b, const struct item *i, const char *expected);
+void brain_change(struct brain *b, const char *mailbox, uint32_t uid,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+void brain_conflict(struct brain *b, const char *mailbox, uint32_t uid,
+    const char *what, const char *rule, const char *outcome);
+/* -m -x */
+bool brain_filter_name(const struct item_handshake *p, const char *name);
+/*
+ * One bad item: counted and forgotten; other errors are passed on.  Already
+ * reported.
+ */
+int brain_bad_item(struct brain *b, int rc);
+
+/* brain_tree.c */
+int brain_tree_build(struct brain *b);
+int brain_tree_send(struct brain *b);
+/* takes i over */
+int brain_tree_recv(struct brain *b, struct item *i);
+int brain_tree_apply(struct brain *b);
+
+/* box.c */
+int box_start_master(struct brain *b, const struct tree_box *t);
+/* takes i over */
+int box_start_slave(struct brain *b, struct item *i);
+/* takes i over */
+int box_recv(struct brain *b, struct item *i);
+bool box_wants_item(const struct brain *b);
+/* BRAIN_*; BRAIN_DONE: the mailbox is finished */
+int box_work(struct brain *b);
+bool box_working_unlocked(const struct brain *b);
+int box_work_unlocked(struct brain *b);
+void box_fini(struct brain *b);
+
+/* exporter.c: what this side says of a mailbox. */
+struct hint {
+	uint8_t add, remove;
+	struct keywords kw_add, kw_remove;
+};
+int exporter_new(struct brain *b, struct exporter **out);
+void exporter_free(struct exporter *e);
+/* 1: more, 0: all sent */
+int exporter_changes(struct exporter *e);
+int exporter_request(struct exporter *e, const struct item_request *r);
+/* 1: more, 0: all sent so far */
+int exporter_mails(struct exporter *e);
+/* What users here did to a message since the common state; zero when nothing.
+ */
+struct hint exporter_hint(const struct exporter *e, uint32_t uid);
+/* A user here, not a sync, saved this UID since the common state. */
+bool exporter_saved_here(const struct exporter *e, uint32_t uid);
+/* a change that is not the peer's */
+bool exporter_changed_here(const struct exporter *e);
+
+/* importer.c, importer_apply.c: what the other side's changes do here. */
+int importer_new(struct brain *b, struct importer **out);
+void importer_free(struct importer *im);
+/* takes i over when it keeps it: *kept */
+int importer_change(struct importer *im, struct item *i);
+/* makes the plan; -ECANCELED: the guard */
+int importer_changes_done(struct importer *im);
+/* sends R*; 1: more, 0: all sent */
+int importer_requests(struct importer *im);
+int importer_apply(struct importer *im); /* 1: more */
+/* takes i over */
+int importer_mail(struct importer *im, struct item *i);
+int importer_mails_done(struct importer *im);
+bool importer_busy(const struct importer *im);
+/* a body is being read: importer_read_body, without the lock */
+bool importer_can_save(const struct importer *im);
+/* BRAIN_PROGRESS or BRAIN_WAIT */
+int importer_read_body(struct importer *im);
+/* numbers of the mailbox; the plan is done */
+int importer_finish(struct importer *im);
+uint32_t importer_common_uid(const struct importer *im);
+
+/* filter.c */
+bool filter_active(const struct item_handshake *p);
+bool filter_takes(const struct item_handshake *p, const struct item_change *c);
+
+/*
+ * spool.c: a body on its way, in memory or, when larger, in a file of the
+ * store's tree.
+ */
+struct spool;
+int spool_new(struct os *os, unsigned number, struct spool **out);
+void spool_free(struct spool *s);
+/* Takes what there is: 1 at the end, 0 more to come, -EAGAIN nothing now. */
+int spool_fill(struct spool *s, struct stream *in);
+/* lent by the spool, until spool_free */
+int spool_stream(struct spool *s, struct stream **out);
+
+#endif

@@ -1,0 +1,523 @@
+/*
+ * brain_tree -- exchanges the trees and brings the own one to what tree_merge
+ * says (specs/dsync-protocol.md 4).
+ */
+#include "sync/brain_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/name.h"
+
+#define MAX_NODES 1000000 /* of a peer */
+#define RENAME_PASSES 8
+
+/* ---- the own tree ---- */
+
+static bool
+in_scope(const struct brain *b, const char *name, const struct guid *g)
+{
+	if (!guid_is_zero(&b->params.mailbox_guid))
+		return (g != NULL && guid_eq(g, &b->params.mailbox_guid));
+	return (brain_filter_name(&b->params, name));
+}
+
+static int
+on_mailbox(void *arg, const struct mailbox *m)
+{
+	struct brain *b = arg;
+	struct tree_node *n;
+
+	if (!in_scope(b, m->name, &m->guid) ||
+	    (!m->exists && m->subscription_changed == 0 && !m->subscribed))
+		return (0);
+	n = tree_add(&b->local, m->name);
+	if (n == NULL)
+		return (-ENOMEM);
+	n->existence = m->exists ? EXISTS : PLACEHOLDER;
+	n->id = m->exists ? m->id : 0;
+	if (m->exists && m->selectable)
+		n->guid = m->guid;
+	n->uidvalidity = m->uidvalidity;
+	n->uidnext = m->uidnext;
+	n->messages = m->messages;
+	n->renamed = m->renamed;
+	n->subscribed = m->subscribed;
+	n->subscription_changed = m->subscription_changed;
+	return (0);
+}
+
+static int
+on_deletion(void *arg, const struct deletion *d)
+{
+	static const int kind[] = { [DELETED_MAILBOX] = GONE_MAILBOX,
+		[DELETED_DIR] = GONE_DIR,
+		[DELETED_SUBSCRIPTION] = GONE_SUBSCRIPTION };
+	struct item_delete x = { .id = d->guid, .time = d->time };
+	struct brain *b = arg;
+	int rc = 0;
+
+	if (!in_scope(b, d->name == NULL ? "" : d->name, &d->guid))
+		return (0);
+	if (d->kind != DELETED_MAILBOX)
+		rc = guid128_of_name(d->name, &x.id);
+	return (rc != 0 ? rc : tree_add_gone(&b->local, kind[d->kind], &x));
+}
+
+int
+brain_tree_build(struct brain *b)
+{
+	int rc = store_mailboxes(b->r->store, on_mailbox, b);
+
+	if (rc == 0)
+		rc = store_deletions(b->r->store, on_deletion, b);
+	return (rc != 0 ? rc : tree_done(&b->local, b->r->label));
+}
+
+static int
+send_node(struct brain *b, const struct tree_node *n)
+{
+	struct item *i;
+	int rc = item_new(ITEM_NODE, &i);
+
+	if (rc != 0)
+		return (rc);
+	i->u.node.name = arena_strdup(&i->arena, n->name);
+	i->u.node.existence = n->existence;
+	i->u.node.mailbox = n->guid;
+	i->u.node.uidvalidity = n->uidvalidity;
+	i->u.node.uidnext = n->uidnext;
+	i->u.node.renamed = n->renamed;
+	i->u.node.subscribed = n->subscribed;
+	i->u.node.subscription_changed = n->subscription_changed;
+	return (brain_send(b, i));
+}
+
+int
+brain_tree_send(struct brain *b)
+{
+	const struct tree *t = &b->local;
+	struct item *i;
+	int rc = 0;
+
+	for (size_t k = 0; k < t->n && rc == 0; k++)
+		rc = send_node(b, &t->node[k]);
+	if (rc == 0)
+		rc = brain_send_end(b);
+	if (rc == 0)
+		rc = item_new(ITEM_DELETES, &i);
+	if (rc != 0)
+		return (rc);
+	i->u.deletes.sep = NAME_SEP;
+	i->u.deletes.mailbox = arena_memdup(&i->arena, t->gone[GONE_MAILBOX],
+	    t->n_gone[GONE_MAILBOX] * sizeof(struct item_delete));
+	i->u.deletes.mailboxes = t->n_gone[GONE_MAILBOX];
+	i->u.deletes.dir = arena_memdup(&i->arena, t->gone[GONE_DIR],
+	    t->n_gone[GONE_DIR] * sizeof(struct item_delete));
+	i->u.deletes.dirs = t->n_gone[GONE_DIR];
+	i->u.deletes.unsubscribe =
+	    arena_memdup(&i->arena, t->gone[GONE_SUBSCRIPTION],
+		t->n_gone[GONE_SUBSCRIPTION] * sizeof(struct item_delete));
+	i->u.deletes.unsubscribes = t->n_gone[GONE_SUBSCRIPTION];
+	return (brain_send(b, i));
+}
+
+/* ---- the peer's ---- */
+
+static int
+recv_node(struct brain *b, const struct item_node *in)
+{
+	const char *name = in->name;
+	struct tree_node *n;
+
+	if (name == NULL || name[0] == '\0' || b->remote.n >= MAX_NODES) {
+		log_error("%s: breaks the protocol: a mailbox without a name, "
+			  "or too many",
+		    b->peer_name);
+		return (-EBADMSG);
+	}
+	if (!name_valid(name)) {
+		name = name_fix(&b->remote.arena, name, b->params.alt_char);
+		if (name == NULL)
+			return (-ENOMEM);
+		log_verbose(
+		    "%s: a mailbox name that cannot be used here becomes '%s'",
+		    b->peer_name, name);
+	}
+	if (!in_scope(b, name, &in->mailbox))
+		return (0);
+	n = tree_add(&b->remote, name);
+	if (n == NULL)
+		return (-ENOMEM);
+	n->existence = in->existence;
+	n->guid =
+	    in->existence == EXISTS ? in->mailbox : (struct guid){ { 0 } };
+	n->uidvalidity = in->uidvalidity;
+	n->uidnext = in->uidnext;
+	n->renamed = in->renamed;
+	n->subscribed = in->subscribed;
+	n->subscription_changed = in->subscription_changed;
+	return (0);
+}
+
+static int
+recv_deletes(struct brain *b, const struct item_deletes *d)
+{
+	const struct item_delete *list[3] = { d->mailbox, d->dir,
+		d->unsubscribe };
+	size_t n[3] = { d->mailboxes, d->dirs, d->unsubscribes };
+	int rc = 0;
+
+	b->remote.sep = d->sep;
+	for (int k = 0; k < 3; k++)
+		for (size_t i = 0; i < n[k] && rc == 0; i++)
+			rc = tree_add_gone(&b->remote, k, &list[k][i]);
+	if (rc == 0)
+		rc = tree_done(&b->remote, b->peer_name);
+	if (b->remote.doubles != 0)
+		b->result.incomplete = true;
+	b->got_deletes = true;
+	return (rc);
+}
+
+int
+brain_tree_recv(struct brain *b, struct item *i)
+{
+	int rc;
+
+	if (!b->got_nodes && i->type == ITEM_NODE)
+		rc = recv_node(b, &i->u.node);
+	else if (!b->got_nodes && i->type == ITEM_END)
+		rc = (b->got_nodes = true, 0);
+	else if (b->got_nodes && i->type == ITEM_DELETES)
+		rc = recv_deletes(b, &i->u.deletes);
+	else
+		return (brain_protocol(b, i, "the list of mailboxes"));
+	item_free(i);
+	return (rc);
+}
+
+/* ---- deleting ---- */
+
+static int
+guard(struct brain *b)
+{
+	if (b->o.max_delete_percent == 0 || b->o.max_delete_percent >= 100)
+		return (0);
+	for (size_t i = 0; i < b->plan.drops; i++) {
+		const struct tree_node *n = b->plan.drop[i];
+
+		if (n->messages == 0 || n->messages < b->o.max_delete_min)
+			continue;
+		log_error(
+		    "%s: mailbox %s with its %u messages would be deleted, "
+		    "which is more than max_delete_percent = %u; nothing was "
+		    "deleted. If that is right, run again with -o "
+		    "max_delete_percent=0",
+		    b->r->label, n->name, n->messages, b->o.max_delete_percent);
+		return (-ECANCELED);
+	}
+	return (0);
+}
+
+struct uids {
+	uint32_t uid[BATCH];
+	size_t n;
+};
+
+static int
+on_uid(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	struct uids *u = arg;
+
+	(void)mailbox;
+	u->uid[u->n++] = m->uid;
+	return (u->n == BATCH);
+}
+
+/* INBOX is never deleted: it is emptied. */
+static int
+empty_inbox(struct brain *b, const struct tree_node *n)
+{
+	struct uids u;
+	int rc;
+
+	do {
+		u.n = 0;
+		rc = store_msgs(b->r->store, n->id, 1, on_uid, &u);
+		for (size_t i = 0; i < u.n && rc >= 0; i++) {
+			b->result.counts.expunged++;
+			brain_change(b, n->name, u.uid[i], "expunge");
+			if (!b->params.dry_run)
+				rc = b->r->ops->expunge(
+				    b->r, n->id, u.uid[i], &b->peer);
+		}
+	} while (rc >= 0 && u.n == BATCH && !b->params.dry_run);
+	return (rc < 0 ? rc : 0);
+}
+
+/*
+ * What the tree said may have changed since: that is a reason to run again, not
+ * to fail.
+ */
+static int
+tree_result(struct brain *b, int rc)
+{
+	if (rc == -EEXIST || rc == -ENOENT || rc == -ENOTEMPTY) {
+		b->result.changes_during_sync = true;
+		return (0);
+	}
+	return (brain_bad_item(b, rc));
+}
+
+static int
+apply_drops(struct brain *b)
+{
+	for (size_t i = b->plan.drops; i > 0; i--) {
+		const struct tree_node *n = b->plan.drop[i - 1];
+		int rc = 0;
+
+		if (strcmp(n->name, "INBOX") == 0) {
+			rc = empty_inbox(b, n);
+			if (rc != 0)
+				return (rc);
+			continue;
+		}
+		if (!b->params.dry_run)
+			rc = b->r->ops->mailbox_delete(
+			    b->r, n->id, b->plan.drop_time[i - 1], &b->peer);
+		if (rc == 0) {
+			b->result.counts.mailboxes_deleted++;
+			brain_change(b, n->name, 0, "delete mailbox");
+		}
+		rc = tree_result(b, rc);
+		if (rc != 0)
+			return (rc);
+	}
+	return (0);
+}
+
+/* ---- names ---- */
+
+static int
+rename_to(struct brain *b, uint32_t id, const char *from, const char *name,
+    int64_t time)
+{
+	int rc = b->r->ops->mailbox_rename(b->r, id, name, time, &b->peer);
+
+	if (rc == 0) {
+		b->result.counts.mailboxes_renamed++;
+		brain_change(b, from, 0, "rename mailbox to %s", name);
+	}
+	return (rc);
+}
+
+/* Out of the way, to be named again by a later pass. */
+static int
+set_aside(struct brain *b, uint32_t id, const char *from)
+{
+	struct arena a = ARENA_INIT;
+	struct mailbox m;
+	const char *name;
+	int rc = -EEXIST;
+
+	for (unsigned i = 1; i < 1000 && rc == -EEXIST; i++) {
+		name = arena_printf(&a, "%.86s-temp-%u",
+		    strrchr(from, NAME_SEP) == NULL
+			? from
+			: strrchr(from, NAME_SEP) + 1,
+		    i);
+		if (name == NULL) {
+			rc = -ENOMEM;
+			break;
+		}
+		if (store_mailbox_by_name(b->r->store, name, &m) == -ENOENT)
+			rc = b->r->ops->mailbox_rename(
+			    b->r, id, name, 0, &b->peer);
+	}
+	arena_fini(&a);
+	return (rc);
+}
+
+/* 1: something was renamed. */
+static int
+rename_one(struct brain *b, const struct tree_box *t)
+{
+	struct arena a = ARENA_INIT;
+	struct mailbox m, in_way;
+	const char *from;
+	int rc = store_mailbox(b->r->store, t->id, &m);
+
+	if (rc != 0 || strcmp(m.name, t->name) == 0)
+		return (rc == -ENOENT ? 0 : rc);
+	from = arena_strdup(&a, m.name);
+	if (from == NULL)
+		return (-ENOMEM);
+	if (name_is_child(from, t->name)) {
+		rc = set_aside(b, t->id, from);
+	} else {
+		rc = store_mailbox_by_name(b->r->store, t->name, &in_way);
+		if (rc == 0 && in_way.exists && !in_way.selectable &&
+		    in_way.id != t->id)
+			rc = b->r->ops->mailbox_delete(
+			    b->r, in_way.id, 0, &b->peer);
+		else if (rc == 0 && in_way.exists && in_way.id != t->id)
+			rc = set_aside(b, in_way.id, t->name);
+		else if (rc == -ENOENT)
+			rc = 0;
+		if (rc == 0)
+			rc = rename_to(b, t->id, from, t->name, t->renamed);
+	}
+	arena_fini(&a);
+	rc = tree_result(b, rc);
+	return (rc != 0 ? rc : 1);
+}
+
+/*
+ * Children go along with their parent, so names are looked at again until all
+ * are right.
+ */
+static int
+apply_renames(struct brain *b)
+{
+	for (int pass = 0; pass < RENAME_PASSES; pass++) {
+		bool any = false;
+
+		for (size_t i = 0; i < b->plan.n; i++) {
+			const struct tree_box *t = &b->plan.box[i];
+			int rc = 0;
+
+			if (t->id == 0 || guid_is_zero(&t->guid))
+				continue;
+			if (!b->params.dry_run)
+				rc = rename_one(b, t);
+			else if (strcmp(t->local->name, t->name) != 0)
+				brain_change(b, t->local->name, 0,
+				    "rename mailbox to %s", t->name);
+			if (rc < 0)
+				return (rc);
+			any |= rc == 1;
+		}
+		if (!any)
+			return (0);
+	}
+	log_warning("%s: the mailboxes' names are not settled yet; run again",
+	    b->r->label);
+	b->result.changes_during_sync = true;
+	return (0);
+}
+
+/* ---- making ---- */
+
+static int
+apply_guid(struct brain *b, const struct tree_box *t)
+{
+	struct mailbox_update u = { .guid = t->guid };
+	int rc = 0;
+
+	brain_conflict(b, t->name, 0, "both sides made a mailbox of this name",
+	    "the larger GUID stays", "merged");
+	brain_change(b, t->name, 0, "merge mailbox");
+	if (!b->params.dry_run)
+		rc = b->r->ops->mailbox_update(b->r, t->id, &u, &b->peer);
+	return (tree_result(b, rc));
+}
+
+static int
+create(struct brain *b, struct tree_box *t)
+{
+	struct mailbox_new m = { .name = t->name,
+		.guid = t->guid,
+		.directory = guid_is_zero(&t->guid),
+		.time = t->renamed };
+	struct mailbox there;
+	int rc = 0;
+
+	if (t->remote != NULL)
+		m.uidvalidity = t->remote->uidvalidity;
+	/* It may be here under a name that this sync was told to leave out. */
+	if (!m.directory &&
+	    store_mailbox_by_guid(b->r->store, &t->guid, &there) == 0)
+		return (0);
+	if (m.directory &&
+	    store_mailbox_by_name(b->r->store, t->name, &there) == 0 &&
+	    there.exists)
+		return (0);
+	if (!b->params.dry_run)
+		rc = b->r->ops->mailbox_create(b->r, &m, &b->peer, &t->id);
+	if (rc == 0) {
+		b->result.counts.mailboxes_created++;
+		brain_change(b, t->name, 0,
+		    m.directory ? "create directory" : "create mailbox");
+	} else if (rc == -EINVAL || rc == -ENAMETOOLONG) {
+		log_error(
+		    "%s: mailbox %s cannot be made here", b->r->label, t->name);
+	}
+	return (tree_result(b, rc));
+}
+
+static int
+apply_boxes(struct brain *b)
+{
+	for (size_t i = 0; i < b->plan.n; i++) {
+		struct tree_box *t = &b->plan.box[i];
+		int rc = 0;
+
+		if (t->id == 0)
+			rc = create(b, t);
+		else if (t->merged && !guid_eq(&t->local->guid, &t->guid))
+			rc = apply_guid(b, t);
+		if (rc != 0)
+			return (rc);
+	}
+	return (0);
+}
+
+static int
+apply_subscriptions(struct brain *b)
+{
+	for (size_t i = 0; i < b->plan.subs; i++) {
+		const struct tree_subscription *s = &b->plan.sub[i];
+		int rc = 0;
+
+		if (!b->params.dry_run)
+			rc = b->r->ops->subscribe(
+			    b->r, s->name, s->on, s->time, &b->peer);
+		if (rc == 0) {
+			b->result.counts.subscriptions++;
+			brain_change(
+			    b, s->name, 0, s->on ? "subscribe" : "unsubscribe");
+		}
+		rc = tree_result(b, rc);
+		if (rc != 0)
+			return (rc);
+	}
+	return (0);
+}
+
+int
+brain_tree_apply(struct brain *b)
+{
+	enum tree_mode mode = TREE_TWO_WAY;
+	int rc;
+
+	if (b->params.no_backup_overwrite)
+		mode = TREE_NO_DELETE;
+	else if (b->reverts)
+		mode = TREE_REMOTE_IS_SOURCE;
+	else if (b->source)
+		mode = TREE_LOCAL_IS_SOURCE;
+	rc = tree_merge(&b->local, &b->remote, mode, &b->plan);
+	if (rc != 0 || b->source)
+		return (rc);
+	rc = guard(b);
+	if (rc == 0)
+		rc = apply_drops(b);
+	if (rc == 0)
+		rc = apply_renames(b);
+	if (rc == 0)
+		rc = apply_boxes(b);
+	return (rc != 0 ? rc : apply_subscriptions(b));
+}

@@ -1,0 +1,42 @@
+/*
+ * channel -- carries items between two brains: in memory, or as the dsync
+ * stream over a link.
+ */
+#ifndef DSYNCFS_SYNC_CHANNEL_H
+#define DSYNCFS_SYNC_CHANNEL_H
+
+#include "sync/item.h"
+
+struct channel;
+struct channel_ops {
+	/*
+	 * Takes the item over in any case.  Never waits: what is not yet gone
+	 * is queued.  -EPIPE the peer is gone, -EIO, -ENOMEM.
+	 */
+	int (*send)(struct channel *c, struct item *i);
+	/*
+	 * More should not be sent now (a sender that makes many items asks, so
+	 * that the queue stays short).
+	 */
+	bool (*full)(struct channel *c);
+	/*
+	 * The next item, owned by the caller.  -EAGAIN none yet; -EPIPE the
+	 * stream ended; -EBADMSG the peer broke the protocol (reported).
+	 */
+	int (*recv)(struct channel *c, struct item **out);
+	void (*close)(struct channel *c);
+};
+
+struct channel {
+	const struct channel_ops *ops;
+	const char *peer; /* name for messages; borrowed */
+};
+
+/*
+ * Two ends of an in-memory channel; bodies are handed over as streams.  Each
+ * end is closed by its user.
+ */
+int channel_memory_pair(const char *name_a, const char *name_b,
+    struct channel **a, struct channel **b);
+
+#endif

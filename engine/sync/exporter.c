@@ -1,0 +1,523 @@
+/*
+ * exporter -- what this side says of a mailbox: rows for messages and expunges,
+ * and the bodies that the peer asks for.
+ *
+ * With an agreed state it reads the events since then, and the messages above
+ * the last common UID; else all of them.  Rows are made batch by batch while
+ * the mailbox lives on: a message is described as it is when its row is made,
+ * and what comes later is found by the next sync, since the saved state says so
+ * (box.c).
+ *
+ * Rows go out for every event since the state, also for what the peer itself
+ * did: a peer that lost power may have forgotten it.  Hints are only made of
+ * what others than the peer did.
+ */
+#include "sync/brain_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <uthash.h>
+
+#include "base/log.h"
+
+struct change {
+	uint32_t uid;
+	struct hint hint;
+	bool expunged;
+	const char *guid; /* of the expunge */
+	UT_hash_handle hh;
+};
+
+struct request {
+	const char *guid; /* NULL: by uid */
+	uint32_t uid;
+	struct request *next;
+};
+
+struct range {
+	uint32_t first, last;
+};
+
+struct exporter {
+	struct brain *b;
+	struct arena arena; /* owns the changes */
+	struct change *changes;
+	struct change **sorted;
+	size_t n, next_change;
+	/* UIDs that users here saved; mostly one range */
+	struct range *saved;
+	size_t n_saved, cap_saved;
+	/* messages from here on are still to be listed */
+	uint32_t next_uid;
+	/* somebody here changed something */
+	bool here;
+	bool messages_done;
+	struct arena request_arena;
+	struct request *requests, **tail;
+};
+
+static struct change *
+change_of(struct exporter *e, uint32_t uid)
+{
+	struct change *c;
+
+	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
+	if (c != NULL)
+		return (c);
+	c = arena_zalloc(&e->arena, sizeof(*c));
+	if (c == NULL)
+		return (NULL);
+	c->uid = uid;
+	HASH_ADD(hh, e->changes, uid, sizeof(c->uid), c);
+	e->n++;
+	return (c);
+}
+
+/* The later change of a bit or name is the one that counts. */
+static int
+hint_add(struct arena *a, struct hint *h, const struct event *e)
+{
+	struct keywords add, remove;
+	int rc;
+
+	h->add = (uint8_t)((h->add | e->add) & ~e->remove);
+	h->remove = (uint8_t)((h->remove | e->remove) & ~e->add);
+	if (e->kw_add.n == 0 && e->kw_remove.n == 0)
+		return (0);
+	rc = keywords_apply(a, &h->kw_add, &e->kw_add, &e->kw_remove, &add);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &h->kw_remove, &e->kw_remove, &e->kw_add, &remove);
+	if (rc == 0) {
+		h->kw_add = add;
+		h->kw_remove = remove;
+	}
+	return (rc);
+}
+
+static int
+note_saved(struct exporter *e, uint32_t uid)
+{
+	if (e->n_saved > 0 && uid == e->saved[e->n_saved - 1].last + 1) {
+		e->saved[e->n_saved - 1].last = uid;
+		return (0);
+	}
+	if (e->n_saved == e->cap_saved) {
+		size_t cap = e->cap_saved == 0 ? 8 : e->cap_saved * 2;
+		struct range *p = reallocarray(e->saved, cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		e->saved = p;
+		e->cap_saved = cap;
+	}
+	e->saved[e->n_saved++] = (struct range){ uid, uid };
+	return (0);
+}
+
+static int
+range_cmp(const void *a, const void *b)
+{
+	const struct range *x = a, *y = b;
+
+	return (x->last < y->first ? -1 : x->first > y->last);
+}
+
+bool
+exporter_saved_here(const struct exporter *e, uint32_t uid)
+{
+	struct range key = { uid, uid };
+
+	return (e->n_saved > 0 &&
+	    bsearch(&key, e->saved, e->n_saved, sizeof(key), range_cmp) !=
+		NULL);
+}
+
+static int
+on_event(void *arg, const struct event *ev)
+{
+	struct exporter *e = arg;
+	struct brain *b = e->b;
+	bool by_peer = guid_eq(&ev->origin, &b->peer);
+	struct change *c;
+
+	if (!by_peer)
+		e->here = true;
+	if (ev->type == EVENT_SAVE)
+		return (guid_is_zero(&ev->origin) ? note_saved(e, ev->uid) : 0);
+	/*
+	 * Messages above the common UID are all listed anyway; of them only
+	 * hints and expunges matter.
+	 */
+	if (ev->type == EVENT_FLAGS && by_peer && ev->uid > b->box.common_uid)
+		return (0);
+	c = change_of(e, ev->uid);
+	if (c == NULL)
+		return (-ENOMEM);
+	if (ev->type == EVENT_EXPUNGE) {
+		c->expunged = true;
+		c->guid =
+		    arena_strdup(&e->arena, ev->guid == NULL ? "" : ev->guid);
+		return (c->guid == NULL ? -ENOMEM : 0);
+	}
+	return (by_peer ? 0 : hint_add(&e->arena, &c->hint, ev));
+}
+
+static int
+change_cmp(const void *a, const void *b)
+{
+	const struct change *const *x = a, *const *y = b;
+
+	return ((*x)->uid < (*y)->uid ? -1 : (*x)->uid > (*y)->uid);
+}
+
+int
+exporter_new(struct brain *b, struct exporter **out)
+{
+	struct exporter *e = calloc(1, sizeof(*e));
+	size_t i = 0;
+	int rc = 0;
+
+	if (e == NULL)
+		return (-ENOMEM);
+	e->b = b;
+	e->next_uid = b->box.common_uid + 1;
+	e->tail = &e->requests;
+	if (b->box.id != 0)
+		rc = store_events(
+		    b->r->store, b->box.id, b->box.since, on_event, e);
+	if (rc != 0)
+		goto fail;
+	e->sorted = calloc(e->n + 1, sizeof(*e->sorted));
+	rc = -ENOMEM;
+	if (e->sorted == NULL)
+		goto fail;
+	for (struct change *c = e->changes; c != NULL; c = c->hh.next)
+		e->sorted[i++] = c;
+	if (e->n_saved > 1)
+		qsort(e->saved, e->n_saved, sizeof(*e->saved), range_cmp);
+	if (e->n > 1)
+		qsort(e->sorted, e->n, sizeof(*e->sorted), change_cmp);
+	*out = e;
+	return (0);
+fail:
+	exporter_free(e);
+	return (rc);
+}
+
+void
+exporter_free(struct exporter *e)
+{
+	if (e == NULL)
+		return;
+	HASH_CLEAR(hh, e->changes);
+	free(e->sorted);
+	free(e->saved);
+	arena_fini(&e->arena);
+	arena_fini(&e->request_arena);
+	free(e);
+}
+
+struct hint
+exporter_hint(const struct exporter *e, uint32_t uid)
+{
+	struct change *c;
+
+	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
+	return (c == NULL ? (struct hint){ 0 } : c->hint);
+}
+
+bool
+exporter_changed_here(const struct exporter *e)
+{
+	return (e->here);
+}
+
+/* ---- rows ---- */
+
+static int
+send_expunge(struct exporter *e, const struct change *c)
+{
+	struct item *i;
+	struct guid g;
+	char hex[GUID_HEX_LEN + 1];
+	int rc = item_new(ITEM_CHANGE, &i);
+
+	if (rc != 0)
+		return (rc);
+	i->u.change.kind = CHANGE_EXPUNGE;
+	i->u.change.uid = c->uid;
+	i->u.change.saved_here = exporter_saved_here(e, c->uid);
+	if (c->guid[0] != '\0' && guid128_of_string(c->guid, &g) == 0)
+		i->u.change.guid = arena_strdup(&i->arena, guid_hex(&g, hex));
+	return (brain_send(e->b, i));
+}
+
+/* Hints are only told where they agree with the state that is told. */
+static int
+put_keywords(struct arena *a, struct item_change *c, const struct msg *m,
+    const struct hint *h)
+{
+	static const struct keywords none = { NULL, 0 };
+	struct keywords only_add, gone;
+	int rc = keywords_copy(a, &m->keywords, &c->kw_final);
+
+	/* kw_add: hinted and present = final - (final - hinted) */
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &m->keywords, &none, &h->kw_add, &only_add);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &m->keywords, &none, &only_add, &c->kw_add);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &h->kw_remove, &none, &m->keywords, &gone);
+	if (rc == 0)
+		rc = keywords_copy(a, &gone, &c->kw_remove);
+	return (rc);
+}
+
+static bool
+is_recent(const struct brain *b, const struct msg *m)
+{
+	return (b->peer_dsyncfs ? (m->state & MSG_NEW) != 0
+				: m->uid >= b->box.own.first_recent);
+}
+
+static int
+send_message(struct exporter *e, const struct msg *m)
+{
+	struct hint h = exporter_hint(e, m->uid);
+	struct item_change *c;
+	struct item *i;
+	int rc = item_new(ITEM_CHANGE, &i);
+
+	if (rc != 0)
+		return (rc);
+	c = &i->u.change;
+	c->kind = m->uid > e->b->box.common_uid ? CHANGE_SAVE : CHANGE_FLAGS;
+	c->uid = m->uid;
+	c->guid = arena_strdup(&i->arena, m->guid);
+	c->modseq = m->modseq;
+	c->saved_here = exporter_saved_here(e, m->uid);
+	c->final = (uint8_t)((m->flags & MAIL_FLAGS) |
+	    (is_recent(e->b, m) ? MAIL_RECENT : 0));
+	c->add = h.add & m->flags;
+	c->remove = h.remove & (uint8_t)~m->flags;
+	c->virtual_size = UINT64_MAX;
+	if (filter_active(&e->b->params)) {
+		c->received = m->received > 0 ? m->received : 1;
+		c->virtual_size = m->vsize != 0 ? m->vsize : m->body.size;
+	}
+	rc = put_keywords(&i->arena, c, m, &h);
+	if (rc != 0 || i->arena.error != 0) {
+		item_free(i);
+		return (-ENOMEM);
+	}
+	return (brain_send(e->b, i));
+}
+
+/* Expunges and changed old messages with a UID below `before`. */
+static int
+send_changed_before(struct exporter *e, uint32_t before, unsigned *budget)
+{
+	struct brain *b = e->b;
+
+	while (e->next_change < e->n &&
+	    e->sorted[e->next_change]->uid<before && * budget> 0) {
+		const struct change *c = e->sorted[e->next_change++];
+		struct arena a = ARENA_INIT;
+		struct msg m;
+		int rc = 0;
+
+		/*
+		 * A foreign peer takes no expunge above the common UID; UIDs of
+		 * another UIDVALIDITY say nothing.
+		 */
+		if (c->expunged && b->box.trust_uids &&
+		    (b->peer_dsyncfs || b->box.common_uid == 0 ||
+			c->uid <= b->box.common_uid)) {
+			rc = send_expunge(e, c);
+			(*budget)--;
+		} else if (!c->expunged && c->uid <= b->box.common_uid) {
+			rc = store_msg(b->r->store, b->box.id, c->uid, &a, &m);
+			rc = rc == -ENOENT ? 0
+			    : rc != 0      ? rc
+					   : send_message(e, &m);
+			(*budget)--;
+		}
+		arena_fini(&a);
+		if (rc != 0)
+			return (rc);
+	}
+	return (0);
+}
+
+struct walk {
+	struct exporter *e;
+	unsigned budget;
+	int rc;
+};
+
+static int
+on_message(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	struct walk *w = arg;
+	struct exporter *e = w->e;
+
+	(void)mailbox;
+	if (m->uid >= e->b->box.own.uidnext) {
+		e->messages_done = true;
+		return (1);
+	}
+	w->rc = send_changed_before(e, m->uid, &w->budget);
+	if (w->rc != 0 || w->budget == 0)
+		return (1);
+	/*
+	 * An expunge row of this very UID cannot be: UIDs are not given twice.
+	 * Its change is told by its own row.
+	 */
+	if (e->next_change < e->n && e->sorted[e->next_change]->uid == m->uid)
+		e->next_change++;
+	w->rc = send_message(e, m);
+	e->next_uid = m->uid + 1;
+	return (w->rc != 0 || --w->budget == 0);
+}
+
+int
+exporter_changes(struct exporter *e)
+{
+	struct brain *b = e->b;
+	struct walk w = { .e = e, .budget = BATCH };
+	int rc = 0;
+
+	if (b->c->ops->full(b->c))
+		return (1);
+	/*
+	 * While batches were sent, messages may have come that were changed
+	 * before their turn: they are listed below.
+	 */
+	if (!e->messages_done && b->box.id != 0) {
+		rc = store_msgs(
+		    b->r->store, b->box.id, e->next_uid, on_message, &w);
+		if (rc < 0 || w.rc != 0)
+			return (rc < 0 ? rc : w.rc);
+		if (rc == 0)
+			e->messages_done = true;
+		if (!e->messages_done)
+			return (1);
+	}
+	rc = send_changed_before(e, UINT32_MAX, &w.budget);
+	if (rc != 0)
+		return (rc);
+	return (e->next_change < e->n);
+}
+
+/* ---- bodies ---- */
+
+int
+exporter_request(struct exporter *e, const struct item_request *r)
+{
+	struct request *q = arena_zalloc(&e->request_arena, sizeof(*q));
+
+	if (q == NULL)
+		return (-ENOMEM);
+	q->uid = r->uid;
+	q->guid = r->guid == NULL || r->guid[0] == '\0'
+	    ? NULL
+	    : arena_strdup(&e->request_arena, r->guid);
+	if (e->request_arena.error != 0)
+		return (-ENOMEM);
+	*e->tail = q;
+	e->tail = &q->next;
+	return (0);
+}
+
+static int
+find_requested(
+    struct exporter *e, const struct request *q, struct arena *a, struct msg *m)
+{
+	struct brain *b = e->b;
+	int rc;
+
+	/*
+	 * The UID first, since a GUID may have several instances; but it may
+	 * have been renumbered since.
+	 */
+	if (q->uid != 0) {
+		rc = store_msg(b->r->store, b->box.id, q->uid, a, m);
+		if (rc == 0 &&
+		    (q->guid == NULL || strcmp(m->guid, q->guid) == 0))
+			return (0);
+		if (rc != 0 && rc != -ENOENT)
+			return (rc);
+	}
+	return (q->guid == NULL
+		? -ENOENT
+		: store_msg_by_guid(b->r->store, b->box.id, q->guid, a, m));
+}
+
+static int
+fill_mail(struct exporter *e, const struct request *q, struct item *i)
+{
+	struct brain *b = e->b;
+	struct item_mail *mail = &i->u.mail;
+	struct msg m;
+	int rc;
+
+	mail->guid = arena_strdup(&i->arena, q->guid == NULL ? "" : q->guid);
+	mail->uid = q->guid == NULL ? q->uid : 0;
+	rc = mail->guid == NULL ? -ENOMEM : find_requested(e, q, &i->arena, &m);
+	if (rc == 0)
+		rc = b->r->ops->body(b->r, b->box.id, m.uid, &mail->body);
+	if (rc == -ENOMEM)
+		return (rc);
+	if (rc != 0) {
+		/*
+		 * Gone meanwhile, or unreadable (reported): the peer is told
+		 * that there is none.
+		 */
+		mail->body = NULL;
+		if (rc == -ENOENT)
+			b->box.changes = true;
+		else
+			b->box.incomplete = true;
+		return (0);
+	}
+	mail->pop3_uidl = m.pop3_uidl;
+	mail->pop3_order = m.pop3_order;
+	mail->received = m.received;
+	mail->saved = m.saved;
+	mail->seen_by_client = (m.state & MSG_NEW) == 0;
+	return (0);
+}
+
+int
+exporter_mails(struct exporter *e)
+{
+	for (unsigned n = 0; e->requests != NULL; n++) {
+		struct request *q = e->requests;
+		struct item *i;
+		int rc;
+
+		if (n == BATCH / 4 || e->b->c->ops->full(e->b->c))
+			return (1);
+		rc = item_new(ITEM_MAIL, &i);
+		if (rc != 0)
+			return (rc);
+		rc = fill_mail(e, q, i);
+		if (rc != 0) {
+			item_free(i);
+			return (rc);
+		}
+		e->requests = q->next;
+		if (e->requests == NULL)
+			e->tail = &e->requests;
+		rc = brain_send(e->b, i);
+		if (rc != 0)
+			return (rc);
+	}
+	return (0);
+}

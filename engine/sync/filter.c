@@ -1,0 +1,119 @@
+/*
+ * filter -- which mailboxes and which new mails a sync takes (-m -x -t -e -I
+ * -O; specs/dsync-protocol.md 2.1, 6.4).
+ */
+#include "sync/brain_internal.h"
+
+#include <string.h>
+#include <strings.h>
+
+/*
+ * '*' any run; '?' (masks of -x) one character; '%' (names of -m) any run
+ * within a level.
+ */
+static bool
+mask_match(const char *mask, const char *name, bool list)
+{
+	for (; *mask != '\0'; mask++, name++) {
+		if (*mask == '*' || (list && *mask == '%')) {
+			for (const char *p = name;; p++) {
+				if (mask_match(mask + 1, p, list))
+					return (true);
+				if (*p == '\0' || (*mask == '%' && *p == '/'))
+					return (false);
+			}
+		}
+		if (*name == '\0' || (*mask != *name && (list || *mask != '?')))
+			return (false);
+	}
+	return (*name == '\0');
+}
+
+/*
+ * A store keeps no special-use attributes: "\Trash" is the mailbox that is
+ * commonly called so.
+ */
+static bool
+special_match(const char *use, const char *name)
+{
+	static const char *const known[][4] = {
+		{ "\\Trash", "Trash", "Deleted Messages", "Deleted Items" },
+		{ "\\Junk", "Junk", "Spam", "Junk E-mail" },
+		{ "\\Sent", "Sent", "Sent Messages", "Sent Items" },
+		{ "\\Drafts", "Drafts", "Drafts", "Drafts" },
+		{ "\\Archive", "Archive", "Archives", "Archive" },
+	};
+
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcasecmp(use, known[i][0]) == 0)
+			for (size_t k = 1; k < 4; k++)
+				if (strcmp(name, known[i][k]) == 0)
+					return (true);
+	return (strcasecmp(use + 1, name) == 0);
+}
+
+static bool
+one_match(const char *mask, const char *name, bool list)
+{
+	return (mask[0] == '\\' ? special_match(mask, name)
+				: mask_match(mask, name, list));
+}
+
+bool
+brain_filter_name(const struct item_handshake *p, const char *name)
+{
+	bool take = p->mailboxes == 0;
+
+	for (size_t i = 0; i < p->mailboxes && !take; i++)
+		take = one_match(p->mailbox[i], name, true);
+	for (size_t i = 0; i < p->excludes && take; i++)
+		take = !one_match(p->exclude[i], name, false);
+	return (take);
+}
+
+bool
+filter_active(const struct item_handshake *p)
+{
+	return (p->since != 0 || p->until != 0 || p->max_size != 0 ||
+	    p->flag != NULL);
+}
+
+static bool
+flag_match(const char *flag, const struct item_change *c)
+{
+	static const struct {
+		const char *name;
+		uint8_t bit;
+	} flags[] = {
+		{ "\\Answered", MAIL_ANSWERED },
+		{ "\\Flagged", MAIL_FLAGGED },
+		{ "\\Deleted", MAIL_DELETED },
+		{ "\\Seen", MAIL_SEEN },
+		{ "\\Draft", MAIL_DRAFT },
+		{ "\\Recent", MAIL_RECENT },
+	};
+
+	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
+		if (strcasecmp(flag, flags[i].name) == 0)
+			return ((c->final & flags[i].bit) != 0);
+	for (size_t i = 0; i < c->kw_final.n; i++)
+		if (strcasecmp(flag, c->kw_final.name[i]) == 0)
+			return (true);
+	return (false);
+}
+
+bool
+filter_takes(const struct item_handshake *p, const struct item_change *c)
+{
+	if (p->since != 0 && c->received < p->since)
+		return (false);
+	if (p->until != 0 && c->received > p->until)
+		return (false);
+	if (p->max_size != 0 && c->virtual_size != UINT64_MAX &&
+	    c->virtual_size > p->max_size)
+		return (false);
+	if (p->flag != NULL)
+		return (p->flag[0] == '-' ? !flag_match(p->flag + 1, c)
+					  : flag_match(p->flag, c));
+	return (true);
+}

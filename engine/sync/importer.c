@@ -1,0 +1,620 @@
+/*
+ * importer -- reads the other side's rows and makes the plan for one mailbox
+ * (specs/dsync-protocol.md 6.5 to 6.8).
+ *
+ * Between two dsyncfs a message counts as expunged only when an expunge row or
+ * the own log proves it; a message that is merely missing is saved there again.
+ * With another kind of peer, which may know less, a message missing below one
+ * that both have is expunged, as dsync does it.
+ *
+ * Backup: what the source does not have is expunged; a message whose UID is
+ * taken or lies below uidnext cannot get that UID (UIDs only grow), so it keeps
+ * or gets the next free one.  The mailbox then equals the source in everything
+ * but those UIDs, no state is saved, and the next run pairs it by GUID.
+ */
+#include "sync/importer_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+int
+importer_new(struct brain *b, struct importer **out)
+{
+	struct importer *im = calloc(1, sizeof(*im));
+
+	if (im == NULL)
+		return (-ENOMEM);
+	im->b = b;
+	im->next_uid = b->box.common_uid + 1;
+	im->locals_done = b->box.id == 0;
+	im->exact = true;
+	im->found = b->box.common_uid != 0;
+	im->match = b->box.common_uid;
+	merge_queue_init(&im->queue);
+	*out = im;
+	return (0);
+}
+
+void
+importer_free(struct importer *im)
+{
+	if (im == NULL)
+		return;
+	importer_fetches_free(im);
+	for (size_t i = 0; i < im->n_rows; i++)
+		item_free(im->rows[i]);
+	free(im->rows);
+	free(im->maybe);
+	free(im->doubt);
+	item_free(im->reading_mail);
+	spool_free(im->reading_spool);
+	merge_queue_fini(&im->queue);
+	free(im->flags.op);
+	free(im->expunges.op);
+	free(im->create);
+	arena_fini(&im->batch_arena);
+	arena_fini(&im->arena);
+	free(im);
+}
+
+uint32_t
+importer_common_uid(const struct importer *im)
+{
+	return (im->common_uid);
+}
+
+/* ---- small growing things ---- */
+
+int
+importer_keep_row(struct importer *im, struct item *i)
+{
+	if (im->n_rows > 0 && im->rows[im->n_rows - 1] == i)
+		return (0);
+	if (im->n_rows == im->cap_rows) {
+		size_t cap = im->cap_rows == 0 ? 32 : im->cap_rows * 2;
+		struct item **p = reallocarray(im->rows, cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		im->rows = p;
+		im->cap_rows = cap;
+	}
+	im->rows[im->n_rows++] = i;
+	return (0);
+}
+
+static int
+ops_add(struct ops *l, const struct op *o)
+{
+	if (l->n == l->cap) {
+		size_t cap = l->cap == 0 ? 32 : l->cap * 2;
+		struct op *p = reallocarray(l->op, cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		l->op = p;
+		l->cap = cap;
+	}
+	l->op[l->n++] = *o;
+	return (0);
+}
+
+static int
+create_add(struct importer *im, const struct create *c)
+{
+	if (im->n_create == im->cap_create) {
+		size_t cap = im->cap_create == 0 ? 32 : im->cap_create * 2;
+		struct create *p = reallocarray(im->create, cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		im->create = p;
+		im->cap_create = cap;
+	}
+	im->create[im->n_create++] = *c;
+	return (0);
+}
+
+/* ---- single messages ---- */
+
+/*
+ * The same message: as strings, or as 128 bits when one is only known so (an
+ * expunge row).
+ */
+bool
+importer_same_guid(const char *a, const char *b)
+{
+	struct guid x, y;
+
+	if (a == NULL || b == NULL || a[0] == '\0' || b[0] == '\0')
+		return (false);
+	if (strcmp(a, b) == 0)
+		return (true);
+	return (guid128_of_string(a, &x) == 0 &&
+	    guid128_of_string(b, &y) == 0 && guid_eq(&x, &y));
+}
+
+int
+importer_plan_flags(struct importer *im, const struct msg *m, struct item *i,
+    uint32_t hint_uid, bool kept)
+{
+	struct arena a = ARENA_INIT;
+	struct msg_update u;
+	bool differs, conflict;
+	int rc = importer_merge(
+	    im, &a, m, &i->u.change, hint_uid, &u, &differs, &conflict);
+	struct op o = { .uid = m->uid,
+		.hint_uid = hint_uid,
+		.modseq = m->modseq,
+		.row = &i->u.change };
+
+	arena_fini(&a);
+	if (rc != 0 || !differs)
+		return (rc);
+	o.guid = arena_strdup(&im->arena, m->guid);
+	rc = o.guid == NULL ? -ENOMEM : kept ? 0 : importer_keep_row(im, i);
+	return (rc != 0 ? rc : ops_add(&im->flags, &o));
+}
+
+int
+importer_plan_expunge(struct importer *im, const struct msg *m)
+{
+	struct op o = { .uid = m->uid,
+		.hint_uid = m->uid,
+		.modseq = m->modseq,
+		.guid = arena_strdup(&im->arena, m->guid) };
+	struct hint h = exporter_hint(im->b->box.ex, m->uid);
+
+	if (o.guid == NULL)
+		return (-ENOMEM);
+	if (im->b->params.no_backup_overwrite)
+		return (0);
+	if (h.add != 0 || h.remove != 0 || h.kw_add.n != 0 ||
+	    h.kw_remove.n != 0)
+		brain_conflict(im->b, im->b->box.name, m->uid,
+		    "expunged there, flags changed here", "an expunge wins",
+		    "expunged");
+	return (ops_add(&im->expunges, &o));
+}
+
+/* An old message that both have, or had. */
+static int
+old_row(struct importer *im, struct item *i, struct arena *a)
+{
+	struct brain *b = im->b;
+	struct item_change *c = &i->u.change;
+	const char *was;
+	struct msg m;
+	int rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
+
+	if (rc == 0) {
+		if (!importer_same_guid(m.guid, c->guid) &&
+		    !(c->kind == CHANGE_EXPUNGE && c->guid == NULL)) {
+			log_warning("%s: %s: UID %u is another message at %s; "
+				    "the mailbox is compared in full next time",
+			    b->r->label, b->box.name, c->uid, b->peer_name);
+			b->box.distrust = b->box.changes = true;
+			return (0);
+		}
+		return (c->kind == CHANGE_EXPUNGE
+			? importer_plan_expunge(im, &m)
+			: importer_plan_flags(im, &m, i, c->uid, false));
+	}
+	if (rc != -ENOENT || c->kind == CHANGE_EXPUNGE)
+		return (rc == -ENOENT ? 0 : rc);
+	/* Expunged here, which the peer is told. */
+	rc = store_expunged(b->r->store, b->box.id, c->uid, a, &was);
+	if (rc == -ENOENT || (rc == 0 && !importer_same_guid(was, c->guid)))
+		b->box.distrust = b->box.changes = true;
+	return (rc == -ENOENT ? 0 : rc);
+}
+
+/* ---- messages above the common UID ---- */
+
+static bool
+local_filtered(const struct brain *b, const struct msg *m)
+{
+	struct item_change c = { .final = m->flags,
+		.kw_final = m->keywords,
+		.received = m->received,
+		.virtual_size = m->vsize != 0 ? m->vsize : m->body.size };
+
+	return (filter_active(&b->params) && !filter_takes(&b->params, &c));
+}
+
+static int
+on_local(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	struct importer *im = arg;
+	struct local *l;
+
+	(void)mailbox;
+	/*
+	 * What was delivered since the sync of this mailbox began is for the
+	 * next one.
+	 */
+	if (m->uid >= im->b->box.own.uidnext || im->n_batch == BATCH)
+		return (1);
+	l = &im->batch[im->n_batch];
+	l->uid = m->uid;
+	l->filtered = local_filtered(im->b, m);
+	l->guid = arena_strdup(&im->batch_arena, m->guid);
+	if (l->guid == NULL)
+		return (-ENOMEM);
+	im->n_batch++;
+	im->next_uid = m->uid + 1;
+	return (0);
+}
+
+/* The first local message not yet looked at; NULL: none left. */
+int
+importer_local_head(struct importer *im, struct local **out)
+{
+	int rc;
+
+	if (im->next_local == im->n_batch && !im->locals_done) {
+		arena_fini(&im->batch_arena);
+		im->n_batch = im->next_local = 0;
+		rc = store_msgs(
+		    im->b->r->store, im->b->box.id, im->next_uid, on_local, im);
+		if (rc < 0)
+			return (rc);
+		if (im->n_batch == 0)
+			im->locals_done = true;
+	}
+	*out = im->next_local < im->n_batch ? &im->batch[im->next_local] : NULL;
+	return (0);
+}
+
+int
+importer_queue_local(struct importer *im, const struct local *l)
+{
+	struct brain *b = im->b;
+	struct merge_entry e = { .uid = l->uid,
+		.guid = arena_strdup(&im->arena, l->guid),
+		.keep = l->filtered };
+
+	if (e.guid == NULL)
+		return (-ENOMEM);
+	/* One-way: the source never learns of new UIDs here, so none are given.
+	 */
+	e.usable =
+	    l->uid >= b->box.peer.uidnext || b->params.no_backup_overwrite;
+	return (merge_queue_add(&im->queue, &e));
+}
+
+int
+importer_queue_remote(struct importer *im, struct item *i)
+{
+	struct brain *b = im->b;
+	struct item_change *c = &i->u.change;
+	struct merge_entry e = {
+		.uid = c->uid, .guid = c->guid, .remote = true, .row = i
+	};
+	int rc = importer_keep_row(im, i);
+
+	e.usable = c->uid >= b->box.own.uidnext;
+	e.keep = filter_active(&b->params) && !filter_takes(&b->params, c);
+	return (rc != 0 ? rc : merge_queue_add(&im->queue, &e));
+}
+
+/*
+ * Both sides saved a message of this GUID under this UID, each on its own: then
+ * the expunge of the one says nothing about the other.
+ */
+static bool
+saved_apart(const struct importer *im, const struct item_change *c)
+{
+	return (c->saved_here && exporter_saved_here(im->b->box.ex, c->uid));
+}
+
+/* A row above the common UID that nobody here has under that UID. */
+static int
+new_row(struct importer *im, struct item *i, struct arena *a)
+{
+	struct brain *b = im->b;
+	struct item_change *c = &i->u.change;
+	const char *was;
+	int rc = -ENOENT;
+
+	if (c->kind == CHANGE_EXPUNGE)
+		return (0);
+	/*
+	 * It was here and is not any more: it was expunged, or got another UID
+	 * and is known by that.
+	 */
+	if (b->box.trust_uids && !b->reverts && b->box.id != 0 &&
+	    c->uid < b->box.own.uidnext)
+		rc = store_expunged(b->r->store, b->box.id, c->uid, a, &was);
+	if (rc == 0 && importer_same_guid(was, c->guid) && !saved_apart(im, c))
+		return (0);
+	return (rc != 0 && rc != -ENOENT ? rc : importer_queue_remote(im, i));
+}
+
+static int
+same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
+{
+	struct brain *b = im->b;
+	struct item_change *c = &i->u.change;
+	bool same = importer_same_guid(l->guid, c->guid) ||
+	    (l->guid[0] == '\0' && (c->guid == NULL || c->guid[0] == '\0'));
+	struct msg m;
+	int rc;
+
+	if (same && c->kind == CHANGE_EXPUNGE && saved_apart(im, c))
+		return (0);
+	if (same) {
+		im->next_local++;
+		rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
+		if (rc == -ENOENT) {
+			b->box.changes = true;
+			return (0);
+		}
+		if (rc != 0)
+			return (rc);
+		if (c->kind != CHANGE_EXPUNGE)
+			return (importer_plan_flags(im, &m, i, c->uid, false));
+		return (c->guid == NULL ? 0 : importer_plan_expunge(im, &m));
+	}
+	if (c->kind == CHANGE_EXPUNGE)
+		return (0);
+	/* The order of the queue must be the same on both sides. */
+	if (strcmp(l->guid, c->guid) < 0) {
+		im->next_local++;
+		rc = importer_queue_local(im, l);
+		return (rc != 0 ? rc : importer_queue_remote(im, i));
+	}
+	rc = importer_queue_remote(im, i);
+	im->next_local++;
+	return (rc != 0 ? rc : importer_queue_local(im, l));
+}
+
+static int
+fresh_row(struct importer *im, struct item *i, struct arena *a)
+{
+	struct item_change *c = &i->u.change;
+	struct local *l;
+	int rc;
+
+	for (;;) {
+		rc = importer_local_head(im, &l);
+		if (rc != 0)
+			return (rc);
+		if (l == NULL || l->uid > c->uid)
+			return (new_row(im, i, a));
+		if (l->uid == c->uid)
+			return (same_uid(im, l, i, a));
+		im->next_local++;
+		rc = importer_queue_local(im, l);
+		if (rc != 0)
+			return (rc);
+	}
+}
+
+static int
+check_row(struct importer *im, const struct item_change *c)
+{
+	bool bad = c->uid == 0 || c->uid <= im->last_uid ||
+	    (c->kind != CHANGE_EXPUNGE && c->guid == NULL) ||
+	    (c->kind == CHANGE_SAVE && c->uid <= im->b->box.common_uid) ||
+	    (c->kind == CHANGE_FLAGS && c->uid > im->b->box.common_uid);
+
+	if (bad)
+		log_error("%s: mailbox %s: row '%c' for UID %u after %u breaks "
+			  "the protocol",
+		    im->b->peer_name, im->b->box.name, c->kind, c->uid,
+		    im->last_uid);
+	return (bad ? -EBADMSG : 0);
+}
+
+int
+importer_change(struct importer *im, struct item *i)
+{
+	struct item_change *c = &i->u.change;
+	size_t kept = im->n_rows;
+	struct arena a = ARENA_INIT;
+	int rc = check_row(im, c);
+
+	if (rc == 0 && (c->kind == CHANGE_EXPUNGE && !im->b->box.trust_uids))
+		goto out;
+	if (rc == 0) {
+		im->last_uid = c->uid;
+		if (c->uid <= im->b->box.common_uid)
+			rc = old_row(im, i, &a);
+		else if (im->b->peer_dsyncfs || im->b->reverts)
+			rc = fresh_row(im, i, &a);
+		else
+			rc = importer_foreign_row(im, i);
+	}
+out:
+	arena_fini(&a);
+	if (im->n_rows == kept)
+		item_free(i);
+	return (rc);
+}
+
+/* ---- the plan ---- */
+
+/*
+ * An instance of this GUID that the other side expunged: the new message is
+ * that one, moved.
+ */
+static struct op *
+find_expunge(struct importer *im, const char *guid)
+{
+	if (guid[0] == '\0')
+		return (NULL);
+	for (size_t i = im->expunges.n; i > 0; i--)
+		if (!im->expunges.op[i - 1].moved &&
+		    strcmp(im->expunges.op[i - 1].guid, guid) == 0)
+			return (&im->expunges.op[i - 1]);
+	return (NULL);
+}
+
+static int
+plan_new(struct importer *im, const struct merge_entry *e)
+{
+	struct item *row = e->row;
+	struct create c = {
+		.final = e->final, .guid = e->guid, .row = &row->u.change
+	};
+	struct op *gone = find_expunge(im, e->guid);
+
+	if (gone != NULL) {
+		gone->moved = true;
+		c.from = gone->uid;
+		c.expunged = true;
+	} else {
+		c.fetch = importer_fetch(im, e->guid, e->uid);
+		if (c.fetch == NULL)
+			return (-ENOMEM);
+	}
+	return (create_add(im, &c));
+}
+
+static int
+plan_local(struct importer *im, const struct merge_entry *e)
+{
+	struct item *row = e->linked ? im->queue.entry[e->link].row : NULL;
+	struct create c = { .final = e->final,
+		.from = e->uid,
+		.guid = e->guid,
+		.row = row == NULL ? NULL : &row->u.change };
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	int rc;
+
+	if (e->final != e->uid)
+		return (create_add(im, &c));
+	if (row == NULL)
+		return (0);
+	rc = store_msg(im->b->r->store, im->b->box.id, e->uid, &a, &m);
+	if (rc == 0)
+		rc = importer_plan_flags(im, &m, row, e->uid, true);
+	arena_fini(&a);
+	return (rc == -ENOENT ? 0 : rc);
+}
+
+static int
+plan_extra(struct importer *im, const struct merge_entry *e)
+{
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	int rc = store_msg(im->b->r->store, im->b->box.id, e->uid, &a, &m);
+
+	if (rc == 0)
+		rc = importer_plan_expunge(im, &m);
+	arena_fini(&a);
+	return (rc == -ENOENT ? 0 : rc);
+}
+
+/* Backup: final UIDs are the source's wherever that can be. */
+static void
+assign_reverting(struct importer *im)
+{
+	struct brain *b = im->b;
+	uint32_t next = b->box.own.uidnext > b->box.peer.uidnext
+	    ? b->box.own.uidnext
+	    : b->box.peer.uidnext;
+
+	for (size_t i = 0; i < im->queue.n; i++) {
+		struct merge_entry *e = &im->queue.entry[i];
+		struct merge_entry *o =
+		    e->linked ? &im->queue.entry[e->link] : NULL;
+
+		if (!e->remote) {
+			if (o == NULL)
+				e->final = e->uid;
+			continue;
+		}
+		if (e->uid >= b->box.own.uidnext)
+			e->final = e->uid;
+		else
+			e->final = o != NULL ? o->uid : next++;
+		if (o != NULL)
+			o->final = e->final;
+		if (e->final != e->uid && !e->keep)
+			im->exact = false;
+	}
+	im->common_uid = im->exact ? b->box.peer.uidnext - 1 : 0;
+}
+
+static int
+create_cmp(const void *a, const void *b)
+{
+	const struct create *x = a, *y = b;
+
+	return (x->final < y->final ? -1 : x->final > y->final);
+}
+
+/* Expunges that come from the peer, counted before any is done. */
+static int
+guard(struct importer *im)
+{
+	struct brain *b = im->b;
+	uint64_t n = 0, all = b->box.own.messages;
+
+	for (size_t i = 0; i < im->expunges.n; i++)
+		n += !im->expunges.op[i].moved;
+	if (b->o.max_delete_percent == 0 || n == 0 ||
+	    all < b->o.max_delete_min ||
+	    n * 100 <= all * b->o.max_delete_percent)
+		return (0);
+	log_error("%s: mailbox %s would lose %llu of its %llu messages, more "
+		  "than max_delete_percent = %u; nothing was deleted in it. "
+		  "If that is right, run again with -o max_delete_percent=0",
+	    b->r->label, b->box.name, (unsigned long long)n,
+	    (unsigned long long)all, b->o.max_delete_percent);
+	return (-ECANCELED);
+}
+
+int
+importer_changes_done(struct importer *im)
+{
+	struct brain *b = im->b;
+	struct local *l;
+	uint32_t next = b->box.own.uidnext > b->box.peer.uidnext
+	    ? b->box.own.uidnext
+	    : b->box.peer.uidnext;
+	int rc;
+
+	rc = im->found || b->peer_dsyncfs || b->reverts
+	    ? 0
+	    : importer_foreign_done(im);
+	if (rc != 0)
+		return (rc);
+	while ((rc = importer_local_head(im, &l)) == 0 && l != NULL) {
+		im->next_local++;
+		rc = importer_queue_local(im, l);
+		if (rc != 0)
+			return (rc);
+	}
+	if (rc != 0)
+		return (rc);
+	if (b->reverts)
+		assign_reverting(im);
+	else
+		im->common_uid = merge_assign(&im->queue, next) - 1;
+	for (size_t i = 0; i < im->queue.n && rc == 0; i++) {
+		const struct merge_entry *e = &im->queue.entry[i];
+
+		if (e->remote && !e->linked && !e->keep)
+			rc = plan_new(im, e);
+		else if (!e->remote && b->reverts && !e->linked && !e->keep)
+			rc = plan_extra(im, e);
+		else if (!e->remote)
+			rc = plan_local(im, e);
+		if (rc == 0 && !e->remote && e->final != e->uid)
+			brain_conflict(b, b->box.name, e->uid,
+			    "one UID for different messages, or different UIDs "
+			    "for one",
+			    "both get the next free UIDs", "renumbered");
+	}
+	if (rc == 0 && im->n_create > 1)
+		qsort(
+		    im->create, im->n_create, sizeof(*im->create), create_cmp);
+	return (rc != 0 ? rc : guard(im));
+}

@@ -1,0 +1,713 @@
+/*
+ * importer_apply -- carries the plan out: flags, then messages under new UIDs
+ * with the bodies as they come, then expunges.
+ */
+#include "sync/importer_internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+
+/* ---- flags ---- */
+
+static int
+replace_flags(struct arena *a, const struct msg *m,
+    const struct item_change *row, struct msg_update *u)
+{
+	static const struct keywords none = { NULL, 0 };
+	uint8_t want = row->final & MAIL_FLAGS;
+	int rc;
+
+	u->add = want & (uint8_t)~m->flags;
+	u->remove = m->flags & (uint8_t)~want & MAIL_FLAGS;
+	rc = keywords_apply(a, &row->kw_final, &none, &m->keywords, &u->kw_add);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &m->keywords, &none, &row->kw_final, &u->kw_remove);
+	return (rc);
+}
+
+int
+importer_merge(struct importer *im, struct arena *a, const struct msg *m,
+    const struct item_change *row, uint32_t hint_uid, struct msg_update *u,
+    bool *differs, bool *conflict)
+{
+	struct brain *b = im->b;
+	struct hint h = exporter_hint(b->box.ex, hint_uid),
+		    now = exporter_hint(b->box.ex, m->uid);
+	struct merge_side l = { .final = m->flags,
+		.add = h.add | now.add,
+		.remove = h.remove | now.remove,
+		.kw_final = m->keywords,
+		.kw_add = hint_uid == m->uid || h.kw_add.n != 0 ? h.kw_add
+								: now.kw_add,
+		.kw_remove = hint_uid == m->uid || h.kw_remove.n != 0
+		    ? h.kw_remove
+		    : now.kw_remove,
+		.modseq = m->modseq };
+	struct merge_side r = { .final = row->final,
+		.add = row->add,
+		.remove = row->remove,
+		.kw_final = row->kw_final,
+		.kw_add = row->kw_add,
+		.kw_remove = row->kw_remove,
+		.modseq = row->modseq };
+	struct merge_result res = { 0 };
+	int rc;
+
+	memset(u, 0, sizeof(*u));
+	if (b->reverts) {
+		rc = replace_flags(a, m, row, u);
+	} else {
+		l.add &= m->flags;
+		l.remove &= (uint8_t)~m->flags;
+		rc = merge_flags(a, &l, &r, !b->master, &res);
+		u->add = res.add;
+		u->remove = res.remove;
+		u->kw_add = res.kw_add;
+		u->kw_remove = res.kw_remove;
+	}
+	if (rc != 0)
+		return (rc);
+	*conflict = res.conflict;
+	*differs = u->add != 0 || u->remove != 0 || u->kw_add.n != 0 ||
+	    u->kw_remove.n != 0;
+	u->modseq = row->modseq;
+	if (res.remote_changes && u->modseq <= b->box.peer.highestmodseq)
+		u->modseq = b->box.peer.highestmodseq + 1;
+	return (0);
+}
+
+/*
+ * A change must have a modseq above all that were, or a third replica that asks
+ * for what is new since then would miss it.
+ */
+static int
+raise_modseq(struct importer *im, uint64_t *modseq)
+{
+	struct mailbox box;
+	int rc = store_mailbox(im->b->r->store, im->b->box.id, &box);
+
+	if (rc == 0 && *modseq <= box.highestmodseq)
+		*modseq = box.highestmodseq + 1;
+	return (rc);
+}
+
+static void
+tell_flags(struct importer *im, uint32_t uid, const struct msg_update *u)
+{
+	static const char *const names[] = { "\\Answered", "\\Flagged",
+		"\\Deleted", "\\Seen", "\\Draft" };
+	struct buf b = BUF_INIT;
+
+	for (unsigned i = 0; i < 5; i++) {
+		if (u->add & (1u << i))
+			buf_printf(&b, " +%s", names[i]);
+		if (u->remove & (1u << i))
+			buf_printf(&b, " -%s", names[i]);
+	}
+	for (size_t i = 0; i < u->kw_add.n; i++)
+		buf_printf(&b, " +%s", u->kw_add.name[i]);
+	for (size_t i = 0; i < u->kw_remove.n; i++)
+		buf_printf(&b, " -%s", u->kw_remove.name[i]);
+	if (buf_cstr(&b) != NULL)
+		brain_change(
+		    im->b, im->b->box.name, uid, "flags%s", buf_cstr(&b));
+	buf_fini(&b);
+}
+
+/* The message as it was planned for; 1: it changed meanwhile or is gone. */
+static int
+look_again(
+    struct importer *im, const struct op *o, struct arena *a, struct msg *m)
+{
+	struct brain *b = im->b;
+	int rc = store_msg(b->r->store, b->box.id, o->uid, a, m);
+
+	if (rc == 0 && m->modseq == o->modseq && strcmp(m->guid, o->guid) == 0)
+		return (0);
+	if (rc != 0 && rc != -ENOENT)
+		return (rc);
+	log_verbose("%s: %s: UID %u changed while it was synced", b->r->label,
+	    b->box.name, o->uid);
+	b->box.changes = true;
+	return (1);
+}
+
+static int
+apply_flags(struct importer *im, const struct op *o)
+{
+	struct brain *b = im->b;
+	struct arena a = ARENA_INIT;
+	struct msg_update u;
+	bool differs = false, conflict = false;
+	struct msg m;
+	int rc = look_again(im, o, &a, &m);
+
+	if (rc == 0)
+		rc = importer_merge(
+		    im, &a, &m, o->row, o->hint_uid, &u, &differs, &conflict);
+	if (rc == 0 && differs && !b->params.dry_run) {
+		rc = raise_modseq(im, &u.modseq);
+		/* Seen by a client over there: it does not stay in new/ here.
+		 */
+		if ((m.state & MSG_NEW) != 0 &&
+		    (o->row->final & MAIL_RECENT) == 0) {
+			u.set_state = true;
+			u.state = 0;
+		}
+		if (rc == 0)
+			rc = b->r->ops->update(
+			    b->r, b->box.id, o->uid, &u, &b->peer);
+		im->changed = true;
+	}
+	if (rc == 0 && differs) {
+		b->box.counts.flags++;
+		tell_flags(im, o->uid, &u);
+		if (conflict)
+			brain_conflict(b, b->box.name, o->uid,
+			    "the same flag was set on one side and cleared on "
+			    "the other",
+			    "the higher modseq wins",
+			    m.modseq < o->row->modseq ? "theirs" : "ours");
+	}
+	arena_fini(&a);
+	return (rc == 1 ? 0 : brain_bad_item(b, rc));
+}
+
+/* ---- bodies that are needed ---- */
+
+struct fetch *
+importer_fetch(struct importer *im, const char *guid, uint32_t uid)
+{
+	struct store *s = im->b->r->store;
+	struct arena a = ARENA_INIT;
+	struct fetch *f;
+	struct msg m;
+	uint32_t box;
+	char by_uid[16];
+	const char *key = guid;
+
+	if (guid[0] == '\0') {
+		(void)snprintf(by_uid, sizeof(by_uid), "#%u", uid);
+		key = by_uid;
+	}
+	HASH_FIND_STR(im->fetches, key, f);
+	if (f != NULL)
+		return (f);
+	f = arena_zalloc(&im->arena, sizeof(*f));
+	if (f == NULL || (f->key = arena_strdup(&im->arena, key)) == NULL)
+		return (NULL);
+	f->uid = uid;
+	f->state =
+	    guid[0] != '\0' && store_find_guid(s, guid, &a, &box, &m) == 0
+	    ? FETCH_LOCAL
+	    : FETCH_NEEDED;
+	arena_fini(&a);
+	HASH_ADD_KEYPTR(hh, im->fetches, f->key, strlen(f->key), f);
+	return (f);
+}
+
+void
+importer_fetches_free(struct importer *im)
+{
+	for (struct fetch *f = im->fetches; f != NULL; f = f->hh.next) {
+		item_free(f->mail);
+		spool_free(f->spool);
+	}
+	HASH_CLEAR(hh, im->fetches);
+}
+
+int
+importer_requests(struct importer *im)
+{
+	struct brain *b = im->b;
+
+	for (unsigned n = 0; im->next_request < im->n_create;
+	     im->next_request++) {
+		struct create *c = &im->create[im->next_request];
+		struct item *i;
+		int rc;
+
+		if (b->params.dry_run || c->fetch == NULL ||
+		    c->fetch->state != FETCH_NEEDED || c->fetch->requested)
+			continue;
+		if (n++ == BATCH || b->c->ops->full(b->c))
+			return (1);
+		rc = item_new(ITEM_REQUEST, &i);
+		if (rc != 0)
+			return (rc);
+		i->u.request.guid = c->guid[0] == '\0'
+		    ? NULL
+		    : arena_strdup(&i->arena, c->guid);
+		i->u.request.uid = c->fetch->uid;
+		c->fetch->requested = true;
+		rc = brain_send(b, i);
+		if (rc != 0)
+			return (rc);
+	}
+	return (0);
+}
+
+int
+importer_mail(struct importer *im, struct item *i)
+{
+	struct item_mail *mail = &i->u.mail;
+	struct fetch *f;
+	char by_uid[16];
+	const char *key = mail->guid;
+	int rc;
+
+	if (key == NULL || key[0] == '\0') {
+		(void)snprintf(by_uid, sizeof(by_uid), "#%u", mail->uid);
+		key = by_uid;
+	}
+	HASH_FIND_STR(im->fetches, key, f);
+	if (f == NULL || f->state != FETCH_NEEDED) {
+		log_warning(
+		    "%s: mailbox %s: sent a mail that was not asked for: %s",
+		    im->b->peer_name, im->b->box.name, key);
+		item_free(i);
+		return (0);
+	}
+	if (mail->body == NULL) {
+		log_warning("%s: mailbox %s: mail %s is no longer there or "
+			    "cannot be read",
+		    im->b->peer_name, im->b->box.name, key);
+		f->state = FETCH_FAILED;
+		im->b->box.changes = true;
+		item_free(i);
+		return (0);
+	}
+	rc = spool_new(
+	    store_os(im->b->r->store), im->spools++, &im->reading_spool);
+	if (rc != 0) {
+		item_free(i);
+		return (rc);
+	}
+	im->reading = f;
+	im->reading_mail = i;
+	return (0);
+}
+
+/* A mail that has come is the next to be saved: before another one is taken. */
+bool
+importer_can_save(const struct importer *im)
+{
+	const struct create *c;
+
+	if (im->next_create == im->n_create)
+		return (false);
+	c = &im->create[im->next_create];
+	return (c->from == 0 && c->fetch != NULL &&
+	    c->fetch->state == FETCH_PARKED);
+}
+
+bool
+importer_busy(const struct importer *im)
+{
+	return (im->reading != NULL);
+}
+
+int
+importer_read_body(struct importer *im)
+{
+	struct brain *b = im->b;
+	struct fetch *f = im->reading;
+	int rc = spool_fill(im->reading_spool, im->reading_mail->u.mail.body);
+
+	if (rc == 0)
+		return (BRAIN_PROGRESS);
+	if (rc == -EAGAIN)
+		return (BRAIN_WAIT);
+	im->reading = NULL;
+	if (rc == 1) {
+		/* What is parked holds no handle of the other end. */
+		stream_close(im->reading_mail->u.mail.body);
+		im->reading_mail->u.mail.body = NULL;
+		f->state = FETCH_PARKED;
+		f->mail = im->reading_mail;
+		f->spool = im->reading_spool;
+	} else {
+		f->state = FETCH_FAILED;
+		item_free(im->reading_mail);
+		spool_free(im->reading_spool);
+	}
+	im->reading_mail = NULL;
+	im->reading_spool = NULL;
+	if (rc == 1)
+		return (BRAIN_PROGRESS);
+	/*
+	 * An unreadable mail at the other end is one bad item; a dead
+	 * connection is not.
+	 */
+	if (rc != -EIO && rc != -ENOENT)
+		return (rc);
+	log_error("%s: mailbox %s: mail %s could not be read; it is left out",
+	    b->peer_name, b->box.name, f->key);
+	b->box.incomplete = true;
+	return (BRAIN_PROGRESS);
+}
+
+int
+importer_mails_done(struct importer *im)
+{
+	for (struct fetch *f = im->fetches; f != NULL; f = f->hh.next)
+		if (f->state == FETCH_NEEDED && !im->b->params.dry_run) {
+			log_warning("%s: mailbox %s: mail %s was asked for and "
+				    "not sent",
+			    im->b->peer_name, im->b->box.name, f->key);
+			f->state = FETCH_FAILED;
+			im->b->box.changes = true;
+		}
+	return (0);
+}
+
+/* ---- messages under new UIDs ---- */
+
+static void
+created(struct importer *im, const struct create *c, uint32_t uid)
+{
+	im->changed = true;
+	if (uid == c->final)
+		return;
+	log_verbose("%s: %s: UID %u was taken meanwhile; the message got %u",
+	    im->b->r->label, im->b->box.name, c->final, uid);
+	im->b->box.changes = true;
+}
+
+static void
+msg_from_row(const struct create *c, struct msg *m)
+{
+	memset(m, 0, sizeof(*m));
+	m->uid = c->final;
+	m->guid = c->guid;
+	m->modseq = c->row->modseq;
+	m->flags = c->row->final & MAIL_FLAGS;
+	m->keywords = c->row->kw_final;
+	m->state = (c->row->final & MAIL_RECENT) != 0 ? MSG_NEW : 0;
+}
+
+/*
+ * The other side gave the message a new UID while somebody here changed its
+ * flags.  It has no row of the old UID to merge them with, so they are applied
+ * like a new change of a user here, which the next run carries over.
+ */
+static int
+keep_changes(struct importer *im, const struct create *c, uint32_t uid,
+    struct arena *a, const struct msg *m)
+{
+	struct brain *b = im->b;
+	struct hint h = exporter_hint(b->box.ex, c->from);
+	struct msg_update u = { .add = h.add & m->flags,
+		.remove = h.remove & (uint8_t)~m->flags };
+	static const struct keywords none = { NULL, 0 };
+	struct keywords others;
+	int rc;
+
+	if (b->reverts ||
+	    (h.add == 0 && h.remove == 0 && h.kw_add.n == 0 &&
+		h.kw_remove.n == 0))
+		return (0);
+	rc = keywords_apply(a, &m->keywords, &none, &h.kw_add, &others);
+	if (rc == 0)
+		rc = keywords_apply(a, &m->keywords, &none, &others, &u.kw_add);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &h.kw_remove, &none, &m->keywords, &u.kw_remove);
+	if (rc == 0)
+		rc = b->r->ops->update(b->r, b->box.id, uid, &u, NULL);
+	b->box.changes = true;
+	return (rc);
+}
+
+/* What the message is under its new UID. */
+static int
+moved_msg(
+    struct importer *im, const struct create *c, struct arena *a, struct msg *m)
+{
+	static const struct keywords none = { NULL, 0 };
+	struct msg_update u = { 0 };
+	bool differs, conflict;
+	int rc = 0;
+
+	m->uid = c->final;
+	if (c->row == NULL)
+		return (0);
+	if (c->expunged) {
+		m->flags = c->row->final & MAIL_FLAGS;
+		m->modseq = c->row->modseq;
+		return (keywords_apply(
+		    a, &c->row->kw_final, &none, &none, &m->keywords));
+	}
+	rc = importer_merge(im, a, m, c->row, c->from, &u, &differs, &conflict);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &m->keywords, &u.kw_add, &u.kw_remove, &m->keywords);
+	m->flags = (uint8_t)((m->flags | u.add) & ~u.remove);
+	if (c->row->modseq > m->modseq)
+		m->modseq = c->row->modseq;
+	return (rc);
+}
+
+static int
+do_move(struct importer *im, const struct create *c)
+{
+	struct brain *b = im->b;
+	struct arena a = ARENA_INIT;
+	struct msg was, m;
+	uint32_t uid;
+	int rc = store_msg(b->r->store, b->box.id, c->from, &a, &was);
+
+	if (rc == -ENOENT) {
+		b->box.changes = true;
+		arena_fini(&a);
+		return (0);
+	}
+	m = was;
+	if (rc == 0)
+		rc = moved_msg(im, c, &a, &m);
+	if (rc == 0)
+		rc = b->r->ops->renumber(
+		    b->r, b->box.id, c->from, &m, &b->peer, &uid);
+	if (rc == 0) {
+		created(im, c, uid);
+		b->box.counts.renumbered++;
+		brain_change(b, b->box.name, uid, "renumber %u guid=%s",
+		    c->from, c->guid);
+		if (c->expunged)
+			rc = keep_changes(im, c, uid, &a, &was);
+	}
+	arena_fini(&a);
+	return (brain_bad_item(b, rc));
+}
+
+static int
+do_copy(struct importer *im, const struct create *c)
+{
+	struct brain *b = im->b;
+	struct arena a = ARENA_INIT;
+	struct msg from, m;
+	uint32_t box = b->box.id, uid;
+	int rc;
+
+	if (c->fetch->state == FETCH_SAVED)
+		rc =
+		    store_msg(b->r->store, box, c->fetch->saved_uid, &a, &from);
+	else
+		rc = store_find_guid(b->r->store, c->guid, &a, &box, &from);
+	if (rc == 0) {
+		msg_from_row(c, &m);
+		m.received = from.received;
+		m.saved = from.saved;
+		m.pop3_uidl = from.pop3_uidl;
+		m.pop3_order = from.pop3_order;
+		rc = b->r->ops->copy(
+		    b->r, b->box.id, &m, box, from.uid, &b->peer, &uid);
+	}
+	arena_fini(&a);
+	if (rc == -ENOENT) { /* expunged since the plan was made */
+		b->box.changes = true;
+		return (0);
+	}
+	if (rc != 0)
+		return (brain_bad_item(b, rc));
+	created(im, c, uid);
+	b->box.counts.copied++;
+	brain_change(b, b->box.name, uid, "copy guid=%s", c->guid);
+	return (0);
+}
+
+static int
+do_save(struct importer *im, const struct create *c)
+{
+	struct brain *b = im->b;
+	struct fetch *f = c->fetch;
+	struct stream *body;
+	struct msg m;
+	uint32_t uid;
+	uint64_t size;
+	int rc = spool_stream(f->spool, &body);
+
+	if (rc != 0)
+		return (rc);
+	size = body->size;
+	msg_from_row(c, &m);
+	m.received = f->mail->u.mail.received;
+	m.saved = f->mail->u.mail.saved;
+	m.pop3_uidl = f->mail->u.mail.pop3_uidl;
+	m.pop3_order = f->mail->u.mail.pop3_order;
+	rc = b->r->ops->save(b->r, b->box.id, &m, body, &b->peer, &uid);
+	stream_close(body);
+	item_free(f->mail);
+	spool_free(f->spool);
+	f->mail = NULL;
+	f->spool = NULL;
+	f->state = rc == 0 ? FETCH_SAVED : FETCH_FAILED;
+	if (rc != 0)
+		return (brain_bad_item(b, rc));
+	f->saved_uid = uid;
+	created(im, c, uid);
+	b->box.counts.saved++;
+	b->box.counts.bytes += size;
+	brain_change(b, b->box.name, uid, "save guid=%s", c->guid);
+	if (b->ev.progress != NULL)
+		b->ev.progress(b->ev.arg, b->box.name, im->next_create + 1,
+		    im->n_create, b->box.counts.bytes);
+	return (0);
+}
+
+static void
+plan_create(struct importer *im, const struct create *c)
+{
+	struct brain *b = im->b;
+
+	if (c->from != 0) {
+		b->box.counts.renumbered++;
+		brain_change(b, b->box.name, c->final, "renumber %u guid=%s",
+		    c->from, c->guid);
+	} else if (c->fetch->state == FETCH_LOCAL) {
+		b->box.counts.copied++;
+		brain_change(b, b->box.name, c->final, "copy guid=%s", c->guid);
+	} else {
+		b->box.counts.saved++;
+		brain_change(b, b->box.name, c->final, "save guid=%s", c->guid);
+	}
+}
+
+/* 1: more could be done now; 0: done, or a body must come first. */
+static int
+advance(struct importer *im, unsigned *budget)
+{
+	for (; im->next_create < im->n_create; im->next_create++) {
+		struct create *c = &im->create[im->next_create];
+		int rc = 0;
+
+		if (*budget == 0)
+			return (1);
+		(*budget)--;
+		if (im->b->params.dry_run)
+			plan_create(im, c);
+		else if (c->from != 0)
+			rc = do_move(im, c);
+		else if (c->fetch->state == FETCH_NEEDED)
+			return (0);
+		else if (c->fetch->state == FETCH_PARKED)
+			rc = do_save(im, c);
+		else if (c->fetch->state != FETCH_FAILED)
+			rc = do_copy(im, c);
+		if (rc != 0)
+			return (rc);
+	}
+	return (0);
+}
+
+int
+importer_apply(struct importer *im)
+{
+	unsigned budget = BATCH;
+
+	for (; im->flags.next < im->flags.n; im->flags.next++) {
+		int rc;
+
+		if (budget-- == 0)
+			return (1);
+		rc = apply_flags(im, &im->flags.op[im->flags.next]);
+		if (rc != 0)
+			return (rc);
+	}
+	return (advance(im, &budget));
+}
+
+/* ---- the end ---- */
+
+static int
+apply_expunge(struct importer *im, const struct op *o)
+{
+	struct brain *b = im->b;
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	int rc = store_msg(b->r->store, b->box.id, o->uid, &a, &m);
+	bool gone = rc == -ENOENT || (rc == 0 && strcmp(m.guid, o->guid) != 0);
+
+	/* Changed flags do not save a message that the other side expunged. */
+	if (rc == 0 && !gone && !b->params.dry_run) {
+		rc = b->r->ops->expunge(b->r, b->box.id, o->uid, &b->peer);
+		im->changed = true;
+	}
+	arena_fini(&a);
+	if (gone)
+		return (0);
+	if (rc == 0) {
+		b->box.counts.expunged++;
+		brain_change(
+		    b, b->box.name, o->uid, "expunge guid=%s", o->guid);
+	}
+	return (brain_bad_item(b, rc));
+}
+
+static int
+update_numbers(struct importer *im)
+{
+	struct brain *b = im->b;
+	struct mailbox_update u = { 0 };
+	struct mailbox box;
+	uint32_t recent = b->box.peer.first_recent;
+	int rc = store_mailbox(b->r->store, b->box.id, &box);
+
+	if (rc != 0)
+		return (rc);
+	if (recent > im->common_uid + 1)
+		recent = im->common_uid + 1;
+	if (b->box.peer.uidnext > box.uidnext)
+		u.min_uidnext = b->box.peer.uidnext;
+	if (b->box.peer.highestmodseq > box.highestmodseq)
+		u.min_highestmodseq = b->box.peer.highestmodseq;
+	else if (im->changed && box.highestmodseq == b->box.own.highestmodseq)
+		/* saves that kept a lower modseq: others must see a change */
+		u.min_highestmodseq = box.highestmodseq + 1;
+	if (recent > box.first_recent_uid)
+		u.min_first_recent = recent;
+	/*
+	 * Of two UIDVALIDITYs that of the side with more messages stays; equal:
+	 * the higher; backup: the source's.
+	 */
+	if (!b->box.trust_uids &&
+	    (b->reverts || b->box.own.messages < b->box.peer.messages ||
+		(b->box.own.messages == b->box.peer.messages &&
+		    b->box.own.uidvalidity < b->box.peer.uidvalidity)))
+		u.uidvalidity = b->box.peer.uidvalidity;
+	if (u.min_uidnext == 0 && u.min_highestmodseq == 0 &&
+	    u.min_first_recent == 0 && u.uidvalidity == 0)
+		return (0);
+	return (b->r->ops->mailbox_update(b->r, b->box.id, &u, &b->peer));
+}
+
+/* 1: more, 0: done. */
+int
+importer_finish(struct importer *im)
+{
+	unsigned budget = BATCH;
+	int rc = advance(im, &budget);
+
+	if (rc != 0)
+		return (rc);
+	for (; im->expunges.next < im->expunges.n; im->expunges.next++) {
+		const struct op *o = &im->expunges.op[im->expunges.next];
+
+		if (o->moved)
+			continue;
+		if (budget-- == 0)
+			return (1);
+		rc = apply_expunge(im, o);
+		if (rc != 0)
+			return (rc);
+	}
+	return (im->b->params.dry_run || im->b->box.id == 0
+		? 0
+		: update_numbers(im));
+}

@@ -1,0 +1,75 @@
+/*
+ * merge -- the rules by which two states of a message, and two lists of
+ * messages, become one (specs/dsync-protocol.md 6.6, 6.9).
+ *
+ * Pure functions: both brains compute with roles swapped and must come to the
+ * same result.
+ */
+#ifndef DSYNCFS_SYNC_MERGE_H
+#define DSYNCFS_SYNC_MERGE_H
+
+#include "base/arena.h"
+#include "base/mail.h"
+
+/*
+ * One side's view of a message: its complete state, and what its users did
+ * since the common state.
+ */
+struct merge_side {
+	uint8_t final, add, remove;
+	struct keywords kw_final, kw_add, kw_remove;
+	uint64_t modseq;
+};
+
+struct merge_result {
+	/* what the local message gets */
+	uint8_t add, remove;
+	struct keywords kw_add, kw_remove;
+	bool local_changes, remote_changes;
+	/* both touched the same bit in opposite ways */
+	bool conflict;
+};
+
+/*
+ * tie_remote: on equal modseqs the remote side is preferred (true on the
+ * slave).  Strings are borrowed from the input.  -ENOMEM.
+ */
+int merge_flags(struct arena *a, const struct merge_side *local,
+    const struct merge_side *remote, bool tie_remote, struct merge_result *out);
+
+/*
+ * One message above the last common UID that the other side does not have under
+ * the same UID.
+ */
+struct merge_entry {
+	const char *guid;
+	uint32_t uid;
+	uint32_t final; /* assigned UID */
+	bool remote;
+	/* its UID is free on both sides */
+	bool usable;
+	/*
+	 * not taken over by the other side (filtered): keeps its UID, takes no
+	 * number
+	 */
+	bool keep;
+	bool linked;
+	/* the same message on the other side */
+	size_t link;
+	void *row; /* the caller's */
+};
+
+struct merge_queue {
+	struct merge_entry *entry; /* owned */
+	size_t n, cap;
+	struct merge_guid *by_guid; /* owned (uthash) */
+};
+
+void merge_queue_init(struct merge_queue *q);
+void merge_queue_fini(struct merge_queue *q);
+/* Appends and links (6.6); e's strings are borrowed.  -ENOMEM. */
+int merge_queue_add(struct merge_queue *q, const struct merge_entry *e);
+/* Gives every entry its final UID; the result is the next free one. */
+uint32_t merge_assign(struct merge_queue *q, uint32_t next);
+
+#endif

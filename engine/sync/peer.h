@@ -1,0 +1,38 @@
+/*
+ * peer -- what is remembered of a sync: per pair of replicas and mailbox, the
+ * state that both had in common at its end.
+ *
+ * P1  A state is written only after both sides have made their changes durable
+ * and said so (S); an older state is always correct, it only costs comparing
+ * more. P2  Both sides hold the same session, which names the numbers of both;
+ * when they do not agree the mailbox is compared in full.
+ */
+#ifndef DSYNCFS_SYNC_PEER_H
+#define DSYNCFS_SYNC_PEER_H
+
+#include "base/guid.h"
+#include "store/store.h"
+
+struct peer_state {
+	struct guid session;
+	uint32_t uidvalidity;
+	/* every message up to it is the same on both sides */
+	uint32_t common_uid;
+	uint32_t messages;
+	/* every own change up to it has been given */
+	uint64_t own_since;
+	uint64_t own_end; /* own highestmodseq at the end */
+	uint64_t peer_end; /* the peer's own_since */
+};
+
+/* -ENOENT when there is none, or none that this version can read. */
+int peer_state_load(struct store *s, const struct guid *peer,
+    const struct guid *mailbox, struct peer_state *out);
+/* Writes nothing when it is so already.  NULL forgets it. */
+int peer_state_save(struct store *s, const struct guid *peer,
+    const struct guid *mailbox, const struct peer_state *st);
+/* The name of a session, the same on both sides.  -ENOMEM. */
+int peer_session(const struct guid *own, const struct guid *peer,
+    const struct guid *mailbox, struct peer_state *st);
+
+#endif

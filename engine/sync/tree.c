@@ -1,0 +1,165 @@
+/*
+ * tree -- one side's mailboxes, sorted and checked.
+ */
+#include "sync/tree.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+
+void
+tree_init(struct tree *t)
+{
+	memset(t, 0, sizeof(*t));
+	arena_init(&t->arena);
+	t->sep = '/';
+}
+
+void
+tree_fini(struct tree *t)
+{
+	free(t->node);
+	for (int i = 0; i < 3; i++)
+		free(t->gone[i]);
+	arena_fini(&t->arena);
+	tree_init(t);
+}
+
+struct tree_node *
+tree_add(struct tree *t, const char *name)
+{
+	struct tree_node *n;
+
+	if (t->n == t->cap) {
+		size_t cap = t->cap == 0 ? 16 : t->cap * 2;
+
+		n = reallocarray(t->node, cap, sizeof(*n));
+		if (n == NULL)
+			return (NULL);
+		t->node = n;
+		t->cap = cap;
+	}
+	n = &t->node[t->n];
+	memset(n, 0, sizeof(*n));
+	n->name = arena_strdup(&t->arena, name);
+	if (n->name == NULL)
+		return (NULL);
+	t->n++;
+	return (n);
+}
+
+int
+tree_add_gone(struct tree *t, int kind, const struct item_delete *d)
+{
+	if (t->n_gone[kind] == t->cap_gone[kind]) {
+		size_t cap =
+		    t->cap_gone[kind] == 0 ? 16 : t->cap_gone[kind] * 2;
+		struct item_delete *p =
+		    reallocarray(t->gone[kind], cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		t->gone[kind] = p;
+		t->cap_gone[kind] = cap;
+	}
+	t->gone[kind][t->n_gone[kind]++] = *d;
+	return (0);
+}
+
+bool
+tree_is_mailbox(const struct tree_node *n)
+{
+	return (n->existence == EXISTS && !guid_is_zero(&n->guid));
+}
+
+static int
+by_name(const void *a, const void *b)
+{
+	return (strcmp(((const struct tree_node *)a)->name,
+	    ((const struct tree_node *)b)->name));
+}
+
+static int
+by_guid(const void *a, const void *b)
+{
+	const struct tree_node *const *x = a, *const *y = b;
+
+	return (guid_cmp(&(*x)->guid, &(*y)->guid));
+}
+
+const struct tree_node *
+tree_by_name(const struct tree *t, const char *name)
+{
+	struct tree_node key = { .name = name };
+
+	return (t->n == 0 ? NULL
+			  : bsearch(&key, t->node, t->n, sizeof(key), by_name));
+}
+
+/* A deletion of a mailbox that is there (again) says nothing. */
+static void
+forget_present(struct tree *t, const struct tree_node **sorted, size_t n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < t->n_gone[GONE_MAILBOX]; i++) {
+		struct tree_node node = { .guid = t->gone[GONE_MAILBOX][i].id };
+		const struct tree_node *key = &node;
+
+		if (n == 0 ||
+		    bsearch(&key, sorted, n, sizeof(*sorted), by_guid) == NULL)
+			t->gone[GONE_MAILBOX][kept++] =
+			    t->gone[GONE_MAILBOX][i];
+	}
+	t->n_gone[GONE_MAILBOX] = kept;
+}
+
+static void
+drop_doubles(struct tree *t, const char *who)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < t->n; i++) {
+		if (kept > 0 &&
+		    strcmp(t->node[kept - 1].name, t->node[i].name) == 0) {
+			log_error("%s: there are two mailboxes that are called "
+				  "'%s' here; rename one of them",
+			    who, t->node[i].name);
+			t->doubles++;
+			continue;
+		}
+		t->node[kept++] = t->node[i];
+	}
+	t->n = kept;
+}
+
+int
+tree_done(struct tree *t, const char *who)
+{
+	const struct tree_node **sorted = calloc(t->n + 1, sizeof(*sorted));
+	size_t n = 0;
+	int rc = 0;
+
+	if (sorted == NULL)
+		return (-ENOMEM);
+	if (t->n > 1)
+		qsort(t->node, t->n, sizeof(*t->node), by_name);
+	drop_doubles(t, who);
+	for (size_t i = 0; i < t->n; i++)
+		if (tree_is_mailbox(&t->node[i]))
+			sorted[n++] = &t->node[i];
+	if (n > 1)
+		qsort(sorted, n, sizeof(*sorted), by_guid);
+	for (size_t i = 1; i < n; i++)
+		if (guid_eq(&sorted[i - 1]->guid, &sorted[i]->guid)) {
+			log_error(
+			    "%s: mailboxes '%s' and '%s' have the same GUID",
+			    who, sorted[i - 1]->name, sorted[i]->name);
+			rc = -EBADMSG;
+		}
+	forget_present(t, sorted, n);
+	free(sorted);
+	return (rc);
+}

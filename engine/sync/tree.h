@@ -1,0 +1,98 @@
+/*
+ * tree -- the mailboxes of one side, and what both trees together should become
+ * (specs/dsync-protocol.md 4).
+ *
+ * tree_merge is a pure function of two trees.  Both brains call it with the
+ * roles swapped and get the same names, GUIDs and subscriptions, so each only
+ * has to bring its own side there.
+ */
+#ifndef DSYNCFS_SYNC_TREE_H
+#define DSYNCFS_SYNC_TREE_H
+
+#include "sync/item.h"
+
+struct tree_node {
+	const char *name;
+	enum existence existence;
+	/* zero: a directory, or only a subscription */
+	struct guid guid;
+	uint32_t uidvalidity, uidnext, messages;
+	/* in the own store, 0 in the peer's tree */
+	uint32_t id;
+	int64_t renamed, subscription_changed;
+	bool subscribed;
+};
+
+struct tree {
+	struct arena arena;
+	/* owned; sorted by name after tree_done */
+	struct tree_node *node;
+	size_t n, cap;
+	/* owned; mailboxes, directories, subscriptions that are no more */
+	struct item_delete *gone[3];
+	size_t n_gone[3], cap_gone[3];
+	/* nodes that tree_done left out since their name was taken */
+	size_t doubles;
+	/* with which names in gone[1] and gone[2] are hashed */
+	char sep;
+};
+
+enum { GONE_MAILBOX, GONE_DIR, GONE_SUBSCRIPTION };
+
+void tree_init(struct tree *t);
+void tree_fini(struct tree *t);
+/* copies the name; NULL: no memory */
+struct tree_node *tree_add(struct tree *t, const char *name);
+int tree_add_gone(struct tree *t, int kind, const struct item_delete *d);
+/*
+ * Sorts; forgets deletions of what is there.  Of two nodes of one name the
+ * second is left out; -EBADMSG: two of one GUID (both reported).
+ */
+int tree_done(struct tree *t, const char *who);
+const struct tree_node *tree_by_name(const struct tree *t, const char *name);
+bool tree_is_mailbox(const struct tree_node *n);
+
+enum tree_mode {
+	TREE_TWO_WAY,
+	TREE_NO_DELETE,
+	TREE_LOCAL_IS_SOURCE,
+	TREE_REMOTE_IS_SOURCE
+};
+
+struct tree_box {
+	const char *name;
+	struct guid guid;
+	/* of the local node, 0: to be created */
+	uint32_t id;
+	const struct tree_node *local, *remote; /* what they were */
+	int64_t renamed;
+	/* both sides made it on their own: two GUIDs became one */
+	bool merged;
+};
+
+struct tree_subscription {
+	const char *name;
+	bool on;
+	int64_t time;
+};
+
+struct tree_plan {
+	struct arena arena;
+	/* sorted by name; directories have a zero GUID */
+	struct tree_box *box;
+	size_t n;
+	/* local nodes to delete, mailboxes and directories */
+	const struct tree_node **drop;
+	int64_t *drop_time;
+	size_t drops;
+	struct tree_subscription *sub;
+	size_t subs;
+};
+
+int tree_merge(const struct tree *local, const struct tree *remote,
+    enum tree_mode mode, struct tree_plan *out);
+void tree_plan_fini(struct tree_plan *p);
+const struct tree_box *tree_plan_by_guid(
+    const struct tree_plan *p, const struct guid *g);
+
+#endif

@@ -1,0 +1,85 @@
+/*
+ * sync_help -- two or more native replicas on os_mem trees, and short words for
+ * what tests do to them.
+ *
+ * Failures of a helper end the test, but for those that give a code.
+ */
+#ifndef DSYNCFS_TESTS_SYNC_HELP_H
+#define DSYNCFS_TESTS_SYNC_HELP_H
+
+#include "sync/brain.h"
+
+struct side {
+	struct os *os;
+	struct store *s;
+	struct replica *r;
+	const char *label;
+};
+
+void side_new(struct side *d, const char *label, uint64_t seed);
+/* Opens what is in d->os; 0 or -errno. */
+int side_open(struct side *d);
+void side_close(struct side *d); /* the tree stays */
+/* without caring for errors (after a power cut) */
+void side_drop(struct side *d);
+void side_free(struct side *d);
+
+uint32_t box_new(struct side *d, const char *name);
+uint32_t box_id(struct side *d, const char *name); /* 0: none */
+void box_rename(struct side *d, const char *from, const char *to, int64_t time);
+void box_delete(struct side *d, const char *name, int64_t time);
+void box_subscribe(struct side *d, const char *name, bool on, int64_t time);
+/* guid NULL: random; the body follows from the text. */
+uint32_t mail_new(
+    struct side *d, const char *box, const char *guid, const char *text);
+void mail_flags(
+    struct side *d, const char *box, uint32_t uid, uint8_t add, uint8_t remove);
+void mail_keyword(struct side *d, const char *box, uint32_t uid,
+    const char *add, const char *remove);
+void mail_expunge(struct side *d, const char *box, uint32_t uid);
+uint32_t mail_move(
+    struct side *d, const char *box, uint32_t uid, const char *to);
+bool mail_get(struct side *d, const char *box, uint32_t uid, uint8_t *flags);
+/* 0: none */
+uint32_t mail_uid(struct side *d, const char *box, const char *guid);
+unsigned mail_count(struct side *d, const char *box);
+
+/* The dump as one malloc'd string. */
+char *side_dump(struct side *d);
+bool sides_equal(struct side *a, struct side *b);
+void assert_equal(struct side *a, struct side *b);
+
+/* A mirror with the defaults; result may be NULL.  The code of sync_run_local.
+ */
+int sync_mirror(struct side *a, struct side *b, struct sync_result *res);
+/* a is the master. */
+int sync_with(struct side *a, struct side *b, const struct sync_options *o,
+    struct sync_result *res);
+uint64_t result_changes(const struct sync_result *r);
+/* Counts the changes that a sync told of. */
+extern unsigned told_changes, told_conflicts;
+
+/*
+ * From now on brains take each other for another kind of peer, and follow dsync
+ * to the letter.
+ */
+extern bool sync_foreign;
+
+/*
+ * Steps the brains by hand and drops them after n steps; true when they were
+ * done before.
+ */
+bool sync_steps(
+    struct side *a, struct side *b, const struct sync_options *o, unsigned n);
+
+/*
+ * A whole sync during which hook is called before step n; *steps gets how many
+ * there were.  The code of the brain that failed, or 0.
+ */
+int sync_with_hook(struct side *a, struct side *b, const struct sync_options *o,
+    unsigned n, void (*hook)(void), unsigned *steps);
+
+/* A small generator, the same on every machine. */
+uint32_t rnd(uint64_t *state, uint32_t below);
+
+#endif
