@@ -1,0 +1,84 @@
+/*
+ * native -- opens a directory, the store in it, and makes a replica of them.
+ */
+#include "backends/native/native.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "backends/os_posix.h"
+#include "base/log.h"
+
+static void
+complain(const struct location *l, int error)
+{
+	switch (error) {
+	case -ENOENT:
+		log_error("%s (from %s): there is no such directory; a store "
+			  "is made only where its parent directory is",
+		    l->text, l->origin);
+		break;
+	case -ENOTDIR:
+		log_error(
+		    "%s (from %s): is not a directory", l->text, l->origin);
+		break;
+	default:
+		log_error("%s (from %s): cannot be opened: %s", l->text,
+		    l->origin, strerror(-error));
+	}
+}
+
+static int
+native_tree(const struct location *l, struct os **out)
+{
+	int error = os_posix_open(l->path, false, out);
+
+	if (error != 0)
+		complain(l, error);
+	return (error);
+}
+
+static int
+native_open(const struct location *l, const struct store_settings *settings,
+    unsigned flags, struct replica **out)
+{
+	const struct replica_native_hooks hooks = { .own_tree = true };
+	bool create = (flags & LOCATION_CREATE) != 0;
+	unsigned how = 0;
+	struct store *s;
+	struct os *os;
+	int error;
+
+	if ((error = os_posix_open(l->path, create, &os)) != 0) {
+		complain(l, error);
+		return (error);
+	}
+	how |= create ? STORE_CREATE : 0;
+	how |= (flags & LOCATION_RDONLY) != 0 ? STORE_RDONLY : 0;
+	if ((error = store_open(os, how, settings, &s)) != 0)
+		goto close_tree;
+	if ((error = replica_native_new(s, l->text, true, &hooks, out)) != 0)
+		goto close_store;
+	return (0);
+close_store:
+	(void)store_close(s);
+close_tree:
+	os->ops->close_tree(os);
+	return (error);
+}
+
+static const char *
+native_socket_dir(struct arena *a, const struct location *l)
+{
+	return (arena_strdup(a, l->path));
+}
+
+static const char *const no_options[] = { NULL };
+
+const struct driver native_driver = {
+	.name = "dsyncfs",
+	.options = no_options,
+	.open = native_open,
+	.socket_dir = native_socket_dir,
+	.tree = native_tree,
+};

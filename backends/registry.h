@@ -1,0 +1,12 @@
+/*
+ * registry -- the one list of all drivers.
+ */
+#ifndef DSYNCFS_BACKENDS_REGISTRY_H
+#define DSYNCFS_BACKENDS_REGISTRY_H
+
+#include "sync/location.h"
+
+/* NULL-terminated */
+extern const struct driver *const backends_registry[];
+
+#endif

@@ -1,0 +1,68 @@
+/*
+ * cmd -- the commands of dsyncfs-sync, run by its main, or by a mount for a
+ * client of its socket.
+ */
+#ifndef DSYNCFS_CMD_CMD_H
+#define DSYNCFS_CMD_CMD_H
+
+#include <stdbool.h>
+#include <stdio.h>
+#include "base/log.h"
+#include "sync/location.h"
+
+/* Exit statuses (specs/cli.md). */
+enum {
+	EX_DONE = 0,
+	EX_FAIL = 1,
+	EX_AGAIN = 2,
+	EX_MAX_DELETE = 4,
+	EX_BAD_USAGE = 64,
+	EX_PEER = 69,
+	EX_TRY_LATER = 75,
+	EX_PERMISSION = 77,
+	EX_BAD_CONFIG = 78
+};
+int cmd_status_of(int error); /* exit status for an -errno */
+
+/* Where a command's data, talk and progress go. */
+struct cmd_io {
+	void (*out)(void *arg, const char *text, size_t n);
+	void (*err)(void *arg, const char *text, size_t n);
+	/* NULL: no progress wanted */
+	void (*progress)(void *arg, const char *text, size_t n);
+	void *arg;
+};
+
+/*
+ * The store a mount has open already, so that a command works in place; NULL in
+ * dsyncfs-sync itself. replica: borrowed, its lock members guard the store.
+ */
+struct cmd_local {
+	struct replica *replica;
+	const char *path; /* of the store's directory */
+	/* extra lines for `status` (mount point, ...), may be NULL */
+	const char *status_text;
+};
+
+/*
+ * The whole of dsyncfs-sync: parses argv, loads the configuration, runs the
+ * command, gives the exit status.
+ */
+int cmd_run(int argc, const char *const *argv, drivers known,
+    const struct cmd_local *local, const struct cmd_io *io,
+    const volatile int *stop);
+
+/*
+ * What the program's log sink calls first: a line reported in a thread that
+ * runs a command goes to that command's io (err).  false: no command runs in
+ * this thread, the line is the program's own.
+ */
+bool cmd_log_line(enum log_level level, const char *line);
+
+/*
+ * -u: that user's environment, and as root his rights for good.  0 or the exit
+ * status, reported.
+ */
+int user_switch(const char *name);
+
+#endif

@@ -1,0 +1,310 @@
+/*
+ * cmd_internal -- what the commands share: parsed options, output, locations,
+ * what is remembered of peers.
+ */
+#ifndef DSYNCFS_CMD_CMD_INTERNAL_H
+#define DSYNCFS_CMD_CMD_INTERNAL_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/buf.h"
+#include "cmd/cmd.h"
+#include "cmd/config.h"
+#include "sync/brain.h"
+
+/* ---- values (values.c): 0 or -EINVAL, nothing reported ---- */
+
+int value_number(const char *s, uint64_t max, uint64_t *out);
+/* 90, 90s, 5min, 12h, 30d, 2w; a space before the unit is fine */
+int value_duration(const char *s, int64_t *secs);
+int value_size(const char *s, uint64_t *bytes); /* 512, 10k, 5M, 2G */
+int value_percent(const char *s, unsigned *percent); /* 50%, 50, no */
+/*
+ * Seconds since 1970, 2026-03-01[ 12:30[:00]][Z], 01-Mar-2026, or a duration
+ * before now.
+ */
+int value_time(const char *s, int64_t now, int64_t *out);
+/* The known name nearest to a mistyped one, or NULL when none is near. */
+const char *value_nearest(const char *s, const char *const *known, size_t n);
+/* 2026-03-01T12:30:00Z, or "never" for 0 */
+const char *time_text(int64_t t, char out[32]);
+const char *bytes_text(uint64_t n, char out[16]); /* 1.2 MB */
+
+/*
+ * A path or an option as it is written in a location: "::" for ':', in a path
+ * "%%" for '%'.
+ */
+void location_put(struct buf *b, const char *s, bool path);
+
+/* ---- options (options.c) ---- */
+
+enum command_id {
+	CMD_MIRROR = 1 << 0,
+	CMD_BACKUP = 1 << 1,
+	CMD_FLUSH = 1 << 2,
+	CMD_STATUS = 1 << 3,
+	CMD_MAILBOXES = 1 << 4,
+	CMD_DUMP = 1 << 5,
+	CMD_LOG = 1 << 6,
+	CMD_VERIFY = 1 << 7,
+	CMD_RESTORE = 1 << 8,
+	CMD_COMPACT = 1 << 9,
+	CMD_CONFLICTS = 1 << 10,
+	CMD_INIT_CONFIG = 1 << 11,
+	CMD_CHECK_CONFIG = 1 << 12,
+	CMD_SYNCS = CMD_MIRROR | CMD_BACKUP | CMD_FLUSH
+};
+
+struct cmd;
+struct command {
+	enum command_id id;
+	const char *name, *usage, *help;
+	int min_args, max_args;
+	int (*run)(struct cmd *c); /* gives the exit status */
+};
+extern const struct command cmd_commands[]; /* up to name NULL */
+
+enum progress_when { PROGRESS_AUTO, PROGRESS_ALWAYS, PROGRESS_NEVER };
+
+/* an option as it was given; value NULL: it takes none */
+struct given {
+	const char *name, *value;
+};
+
+struct options {
+	struct arena arena;
+	const struct command *command;
+	const char *const *args;
+	size_t n_args;
+	const struct given *given;
+	size_t n_given;
+	const char *config, *user, *flag, *guid, *uids;
+	const char *const *overrides, *const *mailbox, *const *exclude;
+	size_t n_overrides, n_mailbox, n_exclude;
+	struct guid mailbox_guid;
+	int64_t since, until;
+	uint64_t max_size, from, lock_secs;
+	int max_delete; /* percent; -1: as configured */
+	char alt_char; /* 0: as configured */
+	enum progress_when progress;
+	bool debug, verbose, full, reverse, one_way, dry_run, json, help,
+	    version;
+	bool follow, cursor, rebuild, repair, last_sync, list, wait, no_modseqs;
+};
+
+/*
+ * Strings are borrowed from argv.  -EINVAL reported; -ENOMEM.  options_fini in
+ * any case.
+ */
+int options_parse(struct options *o, int argc, const char *const *argv);
+void options_fini(struct options *o);
+
+/* ---- a running command (cmd.c) ---- */
+
+struct cmd {
+	const struct options *o;
+	struct config cfg;
+	drivers known;
+	/* NULL: in dsyncfs-sync itself */
+	const struct cmd_local *local;
+	const struct cmd_io *io;
+	const volatile int *stop;
+	struct arena arena;
+	struct buf out; /* text on its way to io->out */
+	bool out_failed;
+	/* of the line that stands on the terminal; 0: none does */
+	size_t progress_width;
+	bool progress_wanted;
+	int64_t progress_shown; /* monotonic ms */
+	/* owned; the last line that was reported */
+	char *last_error;
+	/* reports go here instead while a busy store is waited for */
+	struct buf *held;
+};
+
+bool cmd_stopped(const struct cmd *c);
+void cmd_sleep(const struct cmd *c, int ms); /* or until stopped */
+int64_t cmd_mono_ms(void);
+/* gives EX_BAD_USAGE */
+int cmd_usage_error(struct cmd *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- output (output.c) ---- */
+
+void out_printf(struct cmd *c, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void out_flush(struct cmd *c);
+/* talk: past a progress line, with a newline added */
+void err_line(struct cmd *c, const char *line);
+/* One JSON object on a line of its own. */
+struct json {
+	struct buf b;
+};
+void json_begin(struct json *j, const char *event);
+/* NULL: null; bad UTF-8 becomes U+FFFD */
+void json_str(struct json *j, const char *key, const char *value);
+void json_int(struct json *j, const char *key, int64_t value);
+void json_uint(struct json *j, const char *key, uint64_t value);
+void json_bool(struct json *j, const char *key, bool value);
+void json_end(struct cmd *c, struct json *j);
+void json_quote(struct buf *b, const char *s);
+/* {"event":"summary","status":N} */
+void json_summary(struct cmd *c, int status);
+
+struct progress {
+	struct cmd *c;
+	uint64_t mailboxes, mailboxes_done;
+	int64_t begun;
+};
+void progress_begin(struct progress *p, struct cmd *c, uint64_t mailboxes);
+void progress_show(struct progress *p, const char *mailbox, uint64_t done,
+    uint64_t total, uint64_t bytes);
+void progress_clear(struct cmd *c);
+
+/* ---- locations (place.c) ---- */
+
+struct place {
+	struct location l;
+	const char *origin;
+	/*
+	 * a mistake in it is the configuration's (78), not the command line's
+	 * (64)
+	 */
+	bool from_config;
+};
+
+/* The first location.  Gives 0 or the exit status, reported. */
+int place_first(struct cmd *c, struct place *p);
+/*
+ * LOCATION2: a location, or the name of a remote section (then *remote).  Gives
+ * 0 or the exit status, reported.
+ */
+int place_second(struct cmd *c, const char *const *words, size_t n,
+    struct place *p, const struct config_remote **remote);
+/* A location that a configuration key holds, text and origin from there. */
+int place_value(struct cmd *c, const struct config_value *v, struct place *p);
+bool place_same(const struct place *a, const struct place *b);
+/*
+ * driver:/absolute/path:options, in the arena; the same place wherever it is
+ * read.
+ */
+const char *place_text(struct cmd *c, const struct place *p);
+/*
+ * Opens it; waits for a busy one as long as -l says.  0 or the exit status,
+ * reported.
+ */
+int place_open(
+    struct cmd *c, const struct place *p, unsigned flags, struct replica **out);
+/*
+ * When a mount has p's store: runs the command there, with args instead of the
+ * user's and without the options named in drop (NULL-terminated, may be NULL),
+ * add first.  True: done, *status is set.  False: no mount has it.
+ */
+struct forward {
+	const char *command;
+	const char *const *args;
+	size_t n_args;
+	const char *const *drop;
+	const char *add;
+};
+bool place_mounted(struct cmd *c, const struct place *p);
+bool place_forward(
+    struct cmd *c, const struct place *p, const struct forward *f, int *status);
+
+/*
+ * What most commands need: the first location's replica, opened or the mount's
+ * own.  *done: a mount ran the command, *status is its exit status.  Gives 0 or
+ * the exit status, reported.
+ */
+struct subject {
+	struct place place;
+	struct replica *r;
+	bool owned;
+};
+int subject_open(struct cmd *c, const char *const *words, size_t n,
+    unsigned flags, struct subject *s, bool *done, int *status);
+/* gives status, or that of a failed close */
+int subject_close(struct subject *s, int status);
+
+static inline void
+replica_lock(struct replica *r)
+{
+	r->ops->lock(r);
+}
+static inline void
+replica_unlock(struct replica *r)
+{
+	r->ops->unlock(r);
+}
+/*
+ * Keeps its state itself: a store with bodies, not a foreign location with a
+ * sidecar.
+ */
+static inline bool
+replica_native(const struct replica *r)
+{
+	return ((r->ops->caps & REPLICA_MODSEQS) != 0);
+}
+
+/* ---- what is remembered of peers and conflicts (memory.c) ---- */
+
+struct peer_memory {
+	struct guid peer;
+	const char *label;
+	/* end of the last good sync; begin and end of the last one */
+	int64_t success, begun, tried;
+	int status; /* of the last sync */
+	const char *error; /* "" */
+	/* the log from here on has not been part of a good sync */
+	uint64_t lsn;
+};
+struct conflict_memory {
+	int64_t time;
+	const char *peer, *mailbox, *what, *rule, *outcome;
+	uint32_t uid;
+};
+
+typedef int peer_memory_fn(void *arg, const struct peer_memory *m);
+int memory_peers(struct store *s, peer_memory_fn *fn, void *arg);
+/* -ENOENT */
+int memory_peer(struct store *s, const struct guid *peer, struct arena *a,
+    struct peer_memory *out);
+int memory_peer_by_label(struct store *s, const char *label, struct arena *a,
+    struct peer_memory *out);
+int memory_peer_set(struct store *s, const struct peer_memory *m);
+/* Where the log ends now, walking it from `from`. */
+int memory_log_end(struct store *s, uint64_t from, uint64_t *lsn);
+/*
+ * Changes since m->lsn that did not come from the peer; *oldest the time of the
+ * first.
+ */
+int memory_waiting(
+    struct store *s, const struct peer_memory *m, uint64_t *n, int64_t *oldest);
+int memory_conflicts_add(
+    struct store *s, const struct conflict_memory *v, size_t n);
+typedef int conflict_memory_fn(void *arg, const struct conflict_memory *m);
+/* oldest first */
+int memory_conflicts(struct store *s, conflict_memory_fn *fn, void *arg);
+
+/* ---- configuration by way of Dovecot (dovecot.c) ---- */
+bool dovecot_config_looks(const char *text);
+/* malloc'd; -errno reported */
+int dovecot_mail_location(const char *file, char **out);
+
+/* ---- the commands ---- */
+int cmd_mirror(struct cmd *c);
+int cmd_backup(struct cmd *c);
+int cmd_flush(struct cmd *c);
+int cmd_status(struct cmd *c);
+int cmd_mailboxes(struct cmd *c);
+int cmd_dump(struct cmd *c);
+int cmd_log(struct cmd *c);
+int cmd_conflicts(struct cmd *c);
+int cmd_verify(struct cmd *c);
+int cmd_compact(struct cmd *c);
+int cmd_restore(struct cmd *c);
+int cmd_init_config(struct cmd *c);
+int cmd_check_config(struct cmd *c);
+
+#endif

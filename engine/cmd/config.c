@@ -1,0 +1,421 @@
+/*
+ * config -- the keys of dsyncfs.conf, their values and their mistakes.
+ */
+#include <errno.h>
+#include <string.h>
+#include "base/log.h"
+#include "cmd/cmd_internal.h"
+#include "cmd/config_internal.h"
+
+/* Each gives NULL, or what would be right. */
+typedef const char *set_fn(struct config *c, const struct config_value *v);
+
+static const char *
+set_mail_location(struct config *c, const struct config_value *v)
+{
+	c->mail_location = *v;
+	return (
+	    *v->text != '\0' ? NULL : "a location, such as maildir:~/Maildir");
+}
+
+static const char *
+set_remote(struct config *c, const struct config_value *v)
+{
+	c->remote = *v;
+	if (*v->text == '\0')
+		c->remote.text = NULL;
+	return (NULL);
+}
+
+static bool
+sync_ok(const char *text)
+{
+	int64_t secs;
+
+	return (strcmp(text, "manual") == 0 || strcmp(text, "push") == 0 ||
+	    (value_duration(text, &secs) == 0 && secs > 0));
+}
+
+static const char *
+set_sync(struct config *c, const struct config_value *v)
+{
+	c->sync = *v;
+	return (
+	    sync_ok(v->text) ? NULL : "manual, push or a number of seconds");
+}
+
+static const char *
+set_layout(struct config *c, const struct config_value *v)
+{
+	c->layout = *v;
+	return (strcmp(v->text, "maildir++") == 0 || strcmp(v->text, "fs") == 0
+		? NULL
+		: "maildir++ or fs");
+}
+
+static const char *
+seconds(const struct config_value *v, unsigned max, unsigned *out)
+{
+	int64_t secs;
+
+	if (value_duration(v->text, &secs) != 0 || secs > (int64_t)max)
+		return ("a time such as 1s, 5min or 2h");
+	*out = (unsigned)secs;
+	return (NULL);
+}
+
+static const char *
+set_commit(struct config *c, const struct config_value *v)
+{
+	return (seconds(v, 3600, &c->commit) == NULL && c->commit > 0
+		? NULL
+		: "a time from 1s to 1h");
+}
+
+static const char *
+set_stale_names(struct config *c, const struct config_value *v)
+{
+	return (seconds(v, 86400, &c->stale_names) == NULL ? NULL
+							   : "a time up to 1d");
+}
+
+static const char *
+set_max_delete(struct config *c, const struct config_value *v)
+{
+	return (value_percent(v->text, &c->max_delete_percent) == 0
+		? NULL
+		: "a percentage such as 50%, or no");
+}
+
+static const char *
+set_max_delete_min(struct config *c, const struct config_value *v)
+{
+	uint64_t n;
+
+	if (value_number(v->text, 1u << 30, &n) != 0)
+		return ("a number of messages");
+	c->max_delete_min = (unsigned)n;
+	return (NULL);
+}
+
+static const char *
+set_alt_char(struct config *c, const struct config_value *v)
+{
+	if (strlen(v->text) != 1 || *v->text <= ' ' || *v->text == 0x7f ||
+	    strchr("/.~", *v->text) != NULL)
+		return ("one ASCII character other than / . ~ and the blank");
+	c->alt_char = *v->text;
+	return (NULL);
+}
+
+static const char *
+set_retention(struct config *c, const struct config_value *v)
+{
+	int64_t secs;
+
+	if (value_duration(v->text, &secs) != 0)
+		return ("a time such as 30d");
+	c->store.expunge_retention = secs;
+	return (NULL);
+}
+
+static const char *
+set_zstd_level(struct config *c, const struct config_value *v)
+{
+	uint64_t n;
+
+	if (value_number(v->text, 19, &n) != 0)
+		return ("a level from 0 (never compress) to 19");
+	c->store.zstd_level = (int)n;
+	return (NULL);
+}
+
+static const char *
+set_cache_size(struct config *c, const struct config_value *v)
+{
+	uint64_t n;
+
+	if (value_size(v->text, &n) != 0 || n < (1u << 20) ||
+	    n > (uint64_t)SIZE_MAX / 2)
+		return ("a size of at least 1M, such as 32M");
+	c->store.cache_bytes = (size_t)n;
+	return (NULL);
+}
+
+static const struct key {
+	const char *name;
+	set_fn *set;
+} keys[] = { { "mail_location", set_mail_location }, { "remote", set_remote },
+	{ "sync", set_sync }, { "layout", set_layout },
+	{ "commit", set_commit }, { "stale_names", set_stale_names },
+	{ "max_delete", set_max_delete },
+	{ "max_delete_min", set_max_delete_min }, { "alt_char", set_alt_char },
+	{ "expunge_retention", set_retention },
+	{ "zstd_level", set_zstd_level }, { "cache_size", set_cache_size } };
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+static const char *const remote_keys[] = { "location", "mode", "sync" };
+
+/* Reports an unknown key.  what: "key", "key of section remote", "section". */
+static void
+unknown(const char *origin, const char *what, const char *key,
+    const char *const *known, size_t n)
+{
+	const char *near = value_nearest(key, known, n);
+
+	if (near != NULL)
+		log_error("%s: unknown %s '%.100s' (did you mean '%s'?)",
+		    origin, what, key, near);
+	else
+		log_error("%s: unknown %s '%.100s': dsyncfs.conf(5) lists "
+			  "those that there are",
+		    origin, what, key);
+}
+
+static int
+set_key(struct config *c, const char *key, const struct config_value *v)
+{
+	const char *names[KEYS], *right;
+
+	for (size_t i = 0; i < KEYS; i++) {
+		names[i] = keys[i].name;
+		if (strcmp(key, keys[i].name) != 0)
+			continue;
+		right = keys[i].set(c, v);
+		if (right == NULL)
+			return (0);
+		log_error("%s: %s = '%.200s' is not valid: it takes %s",
+		    v->origin, key, v->text, right);
+		return (-EINVAL);
+	}
+	unknown(v->origin, "key", key, names, KEYS);
+	return (-EINVAL);
+}
+
+static int
+set_remote_key(
+    struct config_remote *r, const char *key, const struct config_value *v)
+{
+	struct config_value *to = NULL;
+	const char *right = NULL;
+
+	if (strcmp(key, "location") == 0) {
+		to = &r->location;
+		right = *v->text != '\0'
+		    ? NULL
+		    : "a location, such as maildir:~/Maildir";
+	} else if (strcmp(key, "mode") == 0) {
+		to = &r->mode;
+		right = strcmp(v->text, "mirror") == 0 ||
+			strcmp(v->text, "backup") == 0
+		    ? NULL
+		    : "mirror or backup";
+	} else if (strcmp(key, "sync") == 0) {
+		to = &r->sync;
+		right = sync_ok(v->text)
+		    ? NULL
+		    : "manual, push or a number of seconds";
+	} else {
+		unknown(
+		    v->origin, "key of section 'remote'", key, remote_keys, 3);
+		return (-EINVAL);
+	}
+	if (right != NULL) {
+		log_error("%s: %s = '%.200s' is not valid: it takes %s",
+		    v->origin, key, v->text, right);
+		return (-EINVAL);
+	}
+	if (to->text != NULL) {
+		log_error("%s: %s is set twice: first at %s", v->origin, key,
+		    to->origin);
+		return (-EINVAL);
+	}
+	*to = *v;
+	return (0);
+}
+
+/* ---- a file ---- */
+
+struct reading {
+	struct config *c;
+	const char *file;
+	unsigned line;
+	struct config_remote *remote; /* the section we are in */
+	/* in a section that nobody knows */
+	bool skipping;
+	const char *begun; /* where that section began */
+	const char *seen[KEYS]; /* where a key was set first */
+};
+
+static int
+begin_section(
+    struct reading *d, const struct config_line *l, const char *origin)
+{
+	static const char *const sections[] = { "remote" };
+	struct config *c = d->c;
+	struct config_remote *more;
+
+	if (d->begun != NULL) {
+		log_error("%s: a section in a section: close the one from %s "
+			  "with '}' first",
+		    origin, d->begun);
+		return (-EINVAL);
+	}
+	d->begun = origin;
+	d->skipping = true;
+	if (strcmp(l->key, "remote") != 0) {
+		unknown(origin, "section", l->key, sections, 1);
+		return (-EINVAL);
+	}
+	if (l->value == NULL) {
+		log_error("%s: the section has no name: write 'remote NAME {'",
+		    origin);
+		return (-EINVAL);
+	}
+	if (config_remote_find(c, l->value) != NULL) {
+		log_error(
+		    "%s: a second 'remote %.100s': each name may be used once",
+		    origin, l->value);
+		return (-EINVAL);
+	}
+	more = arena_zalloc(&c->arena, (c->n_remotes + 1) * sizeof(*more));
+	if (more == NULL)
+		return (-ENOMEM);
+	if (c->n_remotes != 0)
+		memcpy(more, c->remotes, c->n_remotes * sizeof(*more));
+	c->remotes = more;
+	d->remote = &more[c->n_remotes++];
+	d->remote->name = l->value;
+	d->skipping = false;
+	return (0);
+}
+
+static int
+end_section(struct reading *d, const char *origin)
+{
+	struct config_remote *r = d->remote;
+	const char *begun = d->begun;
+
+	d->remote = NULL;
+	d->skipping = false;
+	d->begun = NULL;
+	if (begun == NULL) {
+		log_error("%s: '}' without a section: remove it", origin);
+		return (-EINVAL);
+	}
+	if (r != NULL && r->location.text == NULL) {
+		log_error(
+		    "%s: remote '%.100s' has no location: add 'location = ...'",
+		    begun, r->name);
+		return (-EINVAL);
+	}
+	return (0);
+}
+
+static int
+take_setting(struct reading *d, const struct config_line *l, const char *origin)
+{
+	struct config_value v = { l->value, origin };
+
+	if (l->value == NULL)
+		return (-ENOMEM);
+	if (d->skipping)
+		return (0);
+	if (d->remote != NULL)
+		return (set_remote_key(d->remote, l->key, &v));
+	for (size_t i = 0; i < KEYS; i++) {
+		if (strcmp(l->key, keys[i].name) != 0)
+			continue;
+		if (d->seen[i] != NULL) {
+			log_error("%s: %s is set twice: first at %s", origin,
+			    l->key, d->seen[i]);
+			return (-EINVAL);
+		}
+		d->seen[i] = origin;
+	}
+	return (set_key(d->c, l->key, &v));
+}
+
+static int
+take_line(struct reading *d, const char *text, size_t n)
+{
+	struct config_line l;
+	const char *wrong, *origin;
+
+	origin = arena_printf(&d->c->arena, "%s:%u", d->file, d->line);
+	if (origin == NULL)
+		return (-ENOMEM);
+	wrong = config_line(&d->c->arena, text, n, &l);
+	if (d->c->arena.error != 0)
+		return (-ENOMEM);
+	if (wrong != NULL) {
+		log_error("%s: %s", origin, wrong);
+		return (-EINVAL);
+	}
+	switch (l.type) {
+	case LINE_NOTHING:
+		return (0);
+	case LINE_SETTING:
+		return (take_setting(d, &l, origin));
+	case LINE_SECTION:
+		return (begin_section(d, &l, origin));
+	case LINE_SECTION_END:
+		return (end_section(d, origin));
+	}
+	return (0);
+}
+
+int
+config_text(struct config *c, const char *file, const char *text, size_t n)
+{
+	struct reading d = { .c = c, .file = file };
+	const char *end = text + n, *eol;
+	int mistakes = 0, r;
+
+	while (text < end && mistakes < CONFIG_ERRORS) {
+		d.line++;
+		eol = memchr(text, '\n', (size_t)(end - text));
+		if (eol == NULL)
+			eol = end;
+		r = take_line(&d, text, (size_t)(eol - text));
+		if (r == -ENOMEM)
+			return (r);
+		mistakes += r != 0;
+		text = eol < end ? eol + 1 : end;
+	}
+	if (d.begun != NULL && mistakes < CONFIG_ERRORS) {
+		log_error("%s: the section is not closed: add a line with '}'",
+		    d.begun);
+		mistakes++;
+	}
+	return (mistakes);
+}
+
+const struct config_remote *
+config_remote_find(const struct config *c, const char *name)
+{
+	for (size_t i = 0; i < c->n_remotes; i++)
+		if (strcmp(c->remotes[i].name, name) == 0)
+			return (&c->remotes[i]);
+	return (NULL);
+}
+
+int
+config_override(struct config *c, const char *text)
+{
+	const char *eq = strchr(text, '='),
+		   *origin = arena_printf(&c->arena, "option -o");
+	struct config_value v;
+	char *key;
+
+	if (eq == NULL || eq == text) {
+		log_error(
+		    "option -o: '%.200s' is not valid: it takes KEY=VALUE",
+		    text);
+		return (-EINVAL);
+	}
+	key = arena_strndup(&c->arena, text, (size_t)(eq - text));
+	v = (struct config_value){ arena_strdup(&c->arena, eq + 1), origin };
+	if (key == NULL || v.text == NULL || origin == NULL)
+		return (-ENOMEM);
+	return (set_key(c, key, &v));
+}

@@ -1,0 +1,64 @@
+/*
+ * config -- dsyncfs.conf(5): `key = value`, `section name { ... }`, # comments.
+ * Unknown keys are refused with file and line.
+ *
+ * Read from -c FILE, else $XDG_CONFIG_HOME/dsyncfs/dsyncfs.conf (default
+ * ~/.config), else /etc/dsyncfs/dsyncfs.conf, else defaults.  A Dovecot
+ * configuration given by -c is read through doveconf(1) where that is
+ * installed.
+ */
+#ifndef DSYNCFS_CMD_CONFIG_H
+#define DSYNCFS_CMD_CONFIG_H
+
+#include "base/arena.h"
+#include "store/store.h"
+
+/* origin: "FILE:LINE", "option -o", "default" */
+struct config_value {
+	const char *text;
+	const char *origin;
+};
+
+struct config_remote {
+	const char *name;
+	/* mode: mirror (default) or backup; text NULL when not set */
+	struct config_value location, mode, sync;
+};
+
+struct config {
+	struct arena arena;
+	/* default dsyncfs:$XDG_DATA_HOME/dsyncfs */
+	struct config_value mail_location;
+	/* remote = LOCATION2: what a mount mirrors with; NULL */
+	struct config_value remote;
+	struct config_value sync; /* manual | push | SECONDS */
+	struct config_value layout; /* maildir++ | fs */
+	unsigned commit; /* seconds, 1 */
+	unsigned stale_names; /* seconds, 60 */
+	unsigned max_delete_percent; /* max_delete = 50% */
+	/* never below this many messages */
+	unsigned max_delete_min;
+	char alt_char;
+	/* expunge_retention = 30d, zstd_level, cache_size */
+	struct store_settings store;
+	struct config_remote *remotes;
+	size_t n_remotes;
+	/* that was read, absolute; NULL: none was there */
+	const char *file;
+};
+
+/*
+ * file NULL: search.  overrides: "KEY=VALUE" of -o.  -EINVAL reported
+ * (FILE:LINE: what, what would be right), -ENOENT file given but missing,
+ * -EACCES.
+ */
+/* A mistake in an override is -ENOTSUP. */
+int config_load(struct config *c, const char *file,
+    const char *const *overrides, size_t n_overrides);
+void config_fini(struct config *c);
+const struct config_remote *config_remote_find(
+    const struct config *c, const char *name);
+/* The commented configuration that init-config writes. */
+const char *config_template(void);
+
+#endif

@@ -1,0 +1,513 @@
+/*
+ * sync_cmd -- mirror, backup, flush: two locations, one sync, what is said and
+ * remembered of it.
+ */
+#include <errno.h>
+#include <string.h>
+#include "cmd/cmd_internal.h"
+
+#define CONFLICTS_KEPT 200 /* of one sync */
+
+struct run {
+	struct cmd *c;
+	struct progress progress;
+	/* CONFLICTS_KEPT of them, in c->arena */
+	struct conflict_memory *conflict;
+	size_t conflicts;
+	/* label of the other location */
+	const char *peer;
+	int64_t begun;
+	bool reverse;
+	const char *name; /* of the command */
+	struct place first, second;
+};
+
+/* ---- what the brains tell ---- */
+
+static void
+counts_json(struct json *j, const struct sync_counts *n)
+{
+	json_uint(j, "saved", n->saved);
+	json_uint(j, "copied", n->copied);
+	json_uint(j, "flags", n->flags);
+	json_uint(j, "expunged", n->expunged);
+	json_uint(j, "renumbered", n->renumbered);
+	json_uint(j, "bytes", n->bytes);
+}
+
+static void
+counts_text(struct buf *b, const struct sync_counts *n)
+{
+	char size[16];
+
+	buf_printf(b,
+	    "%llu saved, %llu copied, %llu flag changes, %llu expunged, %llu "
+	    "renumbered, %s",
+	    (unsigned long long)n->saved, (unsigned long long)n->copied,
+	    (unsigned long long)n->flags, (unsigned long long)n->expunged,
+	    (unsigned long long)n->renumbered, bytes_text(n->bytes, size));
+}
+
+static void
+on_mailbox(void *arg, const char *name, const struct sync_counts *n)
+{
+	struct run *run = arg;
+	struct buf b = BUF_INIT;
+	struct json j;
+
+	run->progress.mailboxes_done++;
+	if (run->c->o->json) {
+		json_begin(&j, "mailbox");
+		json_str(&j, "mailbox", name);
+		counts_json(&j, n);
+		json_end(run->c, &j);
+	}
+	if (!run->c->o->verbose)
+		return;
+	buf_printf(&b, "%s: ", name);
+	counts_text(&b, n);
+	if (buf_cstr(&b) != NULL)
+		err_line(run->c, (const char *)b.data);
+	buf_fini(&b);
+}
+
+static void
+on_progress(void *arg, const char *mailbox, uint64_t done, uint64_t total,
+    uint64_t bytes)
+{
+	struct run *run = arg;
+
+	progress_show(&run->progress, mailbox, done, total, bytes);
+}
+
+static void
+on_conflict(void *arg, const char *mailbox, uint32_t uid, const char *what,
+    const char *rule, const char *outcome)
+{
+	struct run *run = arg;
+	struct arena *a = &run->c->arena;
+	struct conflict_memory *m;
+	struct json j;
+
+	log_verbose("%s uid %u: conflict: %s; %s: %s", mailbox, uid, what, rule,
+	    outcome);
+	if (run->c->o->json) {
+		json_begin(&j, "conflict");
+		json_str(&j, "mailbox", mailbox);
+		json_uint(&j, "uid", uid);
+		json_str(&j, "what", what);
+		json_str(&j, "rule", rule);
+		json_str(&j, "outcome", outcome);
+		json_end(run->c, &j);
+	}
+	if (run->conflicts == CONFLICTS_KEPT)
+		return;
+	m = &run->conflict[run->conflicts++];
+	*m = (struct conflict_memory){ .time = run->begun,
+		.uid = uid,
+		.mailbox = arena_strdup(a, mailbox),
+		.what = arena_strdup(a, what),
+		.rule = arena_strdup(a, rule),
+		.outcome = arena_strdup(a, outcome) };
+}
+
+static void
+on_change(void *arg, const char *mailbox, uint32_t uid, const char *what)
+{
+	struct run *run = arg;
+	struct json j;
+
+	if (!run->c->o->json && !run->c->o->dry_run) {
+		log_debug("%s uid %u: %s", mailbox, uid, what);
+		return;
+	}
+	if (run->c->o->json) {
+		json_begin(&j, "change");
+		json_str(&j, "mailbox", mailbox);
+		json_uint(&j, "uid", uid);
+		json_str(&j, "change", what);
+		json_bool(&j, "planned", run->c->o->dry_run);
+		json_end(run->c, &j);
+	} else if (uid != 0)
+		out_printf(run->c, "%s uid=%u %s\n", mailbox, uid, what);
+	else
+		out_printf(run->c, "%s %s\n", mailbox, what);
+}
+
+/* ---- what is remembered ---- */
+
+static void
+peer_begin(struct store *s, const struct guid *peer, const char *label,
+    struct arena *a, struct peer_memory *m)
+{
+	if (memory_peer(s, peer, a, m) != 0)
+		*m = (struct peer_memory){ .peer = *peer, .error = "" };
+	m->label = label;
+}
+
+/*
+ * Notes the end of a sync in r's store.  lsn: where its log stood when the sync
+ * began.
+ */
+static void
+remember(struct run *run, struct replica *r, const struct replica *other,
+    uint64_t lsn, int status)
+{
+	struct store *s = r->store;
+	struct peer_memory m;
+
+	if (!replica_native(r) || store_readonly(s))
+		return;
+	replica_lock(r);
+	peer_begin(s, replica_id(other), other->label, &run->c->arena, &m);
+	m.begun = run->begun;
+	m.tried = store_now(s);
+	m.status = status;
+	m.error = "";
+	if (status == EX_DONE || status == EX_AGAIN) {
+		m.success = m.tried;
+		m.lsn = lsn;
+	} else if (run->c->last_error != NULL)
+		m.error = run->c->last_error;
+	for (size_t i = 0; i < run->conflicts; i++)
+		run->conflict[i].peer = other->label;
+	/* A failure is reported by the store; the sync itself is as it is. */
+	if (memory_peer_set(s, &m) == 0 && run->conflicts != 0)
+		(void)memory_conflicts_add(s, run->conflict, run->conflicts);
+	replica_unlock(r);
+}
+
+/*
+ * The other side could not be opened: noted with the peer that was there the
+ * last time.
+ */
+static void
+remember_failure(
+    struct run *run, struct replica *r, const char *label, int status)
+{
+	struct peer_memory m;
+
+	if (!replica_native(r) || store_readonly(r->store))
+		return;
+	replica_lock(r);
+	if (memory_peer_by_label(r->store, label, &run->c->arena, &m) == 0) {
+		m.tried = store_now(r->store);
+		m.status = status;
+		m.error = run->c->last_error != NULL ? run->c->last_error : "";
+		(void)memory_peer_set(r->store, &m);
+	}
+	replica_unlock(r);
+}
+
+/* Where the log of r ends, as a sync with `other` begins. */
+static uint64_t
+log_begins(struct run *run, struct replica *r, const struct replica *other)
+{
+	struct peer_memory m = { .lsn = 0 };
+	uint64_t lsn = 0;
+
+	if (!replica_native(r))
+		return (0);
+	replica_lock(r);
+	(void)memory_peer(r->store, replica_id(other), &run->c->arena, &m);
+	if (memory_log_end(r->store, m.lsn, &lsn) != 0)
+		lsn = m.lsn;
+	replica_unlock(r);
+	return (lsn);
+}
+
+/* ---- the sync ---- */
+
+static void
+fill_options(const struct run *run, struct sync_options *so)
+{
+	const struct cmd *c = run->c;
+	const struct options *o = c->o;
+
+	memset(so, 0, sizeof(*so));
+	so->mode = strcmp(run->name, "backup") != 0 ? SYNC_MIRROR
+	    : run->reverse                          ? SYNC_BACKUP_REVERSE
+						    : SYNC_BACKUP;
+	so->one_way = o->one_way;
+	so->type = o->full ? SYNC_FULL : SYNC_STATE;
+	so->mailbox = o->mailbox;
+	so->mailboxes = o->n_mailbox;
+	so->exclude = o->exclude;
+	so->excludes = o->n_exclude;
+	so->mailbox_guid = o->mailbox_guid;
+	so->since = o->since;
+	so->until = o->until;
+	so->max_size = o->max_size;
+	so->flag = o->flag;
+	so->alt_char = o->alt_char != 0 ? o->alt_char : c->cfg.alt_char;
+	so->max_delete_percent = o->max_delete >= 0 ? (unsigned)o->max_delete
+						    : c->cfg.max_delete_percent;
+	so->max_delete_min = c->cfg.max_delete_min;
+	so->dry_run = o->dry_run;
+	so->stop = c->stop;
+}
+
+static void
+summary(struct run *run, const struct sync_result *res, int status)
+{
+	const struct sync_counts *n = &res->counts;
+	struct buf b = BUF_INIT;
+	struct json j;
+
+	if (run->c->o->json) {
+		json_begin(&j, "summary");
+		json_int(&j, "status", status);
+		json_bool(&j, "run_again", status == EX_AGAIN);
+		json_bool(&j, "dry_run", run->c->o->dry_run);
+		counts_json(&j, n);
+		json_uint(&j, "mailboxes_created", n->mailboxes_created);
+		json_uint(&j, "mailboxes_renamed", n->mailboxes_renamed);
+		json_uint(&j, "mailboxes_deleted", n->mailboxes_deleted);
+		json_uint(&j, "subscriptions", n->subscriptions);
+		json_uint(&j, "mailboxes_synced", n->mailboxes_synced);
+		json_uint(&j, "mailboxes_unchanged", n->mailboxes_unchanged);
+		json_end(run->c, &j);
+	}
+	if (!run->c->o->verbose)
+		return;
+	buf_printf(&b, "%s: ",
+	    status == EX_DONE        ? "done"
+		: status == EX_AGAIN ? "done, run again"
+				     : "failed");
+	counts_text(&b, n);
+	buf_printf(&b,
+	    "; mailboxes: %llu compared, %llu unchanged, %llu created, %llu "
+	    "renamed, %llu deleted",
+	    (unsigned long long)n->mailboxes_synced,
+	    (unsigned long long)n->mailboxes_unchanged,
+	    (unsigned long long)n->mailboxes_created,
+	    (unsigned long long)n->mailboxes_renamed,
+	    (unsigned long long)n->mailboxes_deleted);
+	if (buf_cstr(&b) != NULL)
+		err_line(run->c, (const char *)b.data);
+	buf_fini(&b);
+}
+
+static int
+count_mailbox(void *arg, const struct mailbox *m)
+{
+	uint64_t *n = arg;
+
+	*n += m->exists && m->selectable;
+	return (0);
+}
+
+static uint64_t
+mailboxes_of(struct replica *r)
+{
+	uint64_t n = 0;
+
+	replica_lock(r);
+	/* only for the progress line */
+	(void)store_mailboxes(r->store, count_mailbox, &n);
+	replica_unlock(r);
+	return (n);
+}
+
+static int
+sync_opened(struct run *run, struct replica *a, struct replica *b)
+{
+	const struct sync_events events = { on_mailbox, on_progress,
+		on_conflict, on_change, run };
+	struct cmd *c = run->c;
+	struct sync_options so;
+	struct sync_result res;
+	uint64_t lsn_a, lsn_b, n;
+	int r, status;
+
+	memset(&res, 0, sizeof(res));
+	if (guid_eq(replica_id(a), replica_id(b))) {
+		log_error(
+		    "%s and %s are the same store, or one is a copy of the "
+		    "other's files: make the second with backup instead",
+		    a->label, b->label);
+		summary(run, &res, EX_FAIL);
+		return (EX_FAIL);
+	}
+	run->begun = store_now(a->store);
+	run->conflict =
+	    arena_zalloc(&c->arena, CONFLICTS_KEPT * sizeof(*run->conflict));
+	if (run->conflict == NULL)
+		return (EX_FAIL);
+	lsn_a = log_begins(run, a, b);
+	lsn_b = log_begins(run, b, a);
+	n = mailboxes_of(a);
+	if (mailboxes_of(b) > n)
+		n = mailboxes_of(b);
+	progress_begin(&run->progress, c, n);
+	fill_options(run, &so);
+	r = sync_run_local(a, b, &so, &events, &res);
+	status = r != 0                                 ? cmd_status_of(r)
+	    : res.changes_during_sync || res.incomplete ? EX_AGAIN
+							: EX_DONE;
+	progress_clear(c);
+	if (c->arena.error == 0 && !c->o->dry_run) {
+		remember(run, a, b, lsn_a, status);
+		remember(run, b, a, lsn_b, status);
+	}
+	if (a->ops->commit(a) != 0 && status != EX_MAX_DELETE)
+		status = status == EX_DONE ? EX_FAIL : status;
+	summary(run, &res, status);
+	return (status);
+}
+
+/*
+ * A location that may be written is made when it is missing; in a dry run
+ * nothing is.
+ */
+static unsigned
+open_flags(const struct run *run, bool source)
+{
+	return (run->c->o->dry_run || source ? 0 : LOCATION_CREATE);
+}
+
+static int
+run_here(struct run *run)
+{
+	struct cmd *c = run->c;
+	struct replica *a = NULL, *b = NULL;
+	bool backup = strcmp(run->name, "backup") == 0;
+	int status, r;
+
+	if (c->local != NULL)
+		a = c->local->replica;
+	else {
+		status = place_open(c, &run->first,
+		    open_flags(run, backup && !run->reverse), &a);
+		if (status != 0)
+			return (status);
+	}
+	status = place_open(
+	    c, &run->second, open_flags(run, backup && run->reverse), &b);
+	if (status != 0)
+		remember_failure(run, a, place_text(c, &run->second), status);
+	else {
+		status = sync_opened(run, a, b);
+		r = b->ops->close(b);
+		if (r != 0 && status == EX_DONE)
+			status = cmd_status_of(r);
+	}
+	if (c->local == NULL) {
+		r = a->ops->close(a);
+		if (r != 0 && status == EX_DONE)
+			status = cmd_status_of(r);
+	}
+	return (status);
+}
+
+/*
+ * A sync is run by the mount that has one of the stores.  True: it was, or
+ * cannot be; *status is set.
+ */
+static bool
+run_in_mount(struct run *run, int *status)
+{
+	static const char *const drop[] = { "wait", "reverse", NULL };
+	struct cmd *c = run->c;
+	bool first = place_mounted(c, &run->first),
+	     second = place_mounted(c, &run->second), reverse = run->reverse;
+	const char *arg;
+	struct forward f = {
+		.command = run->name, .n_args = 1, .args = &arg, .drop = drop
+	};
+
+	if (!first && !second)
+		return (false);
+	*status = EX_TRY_LATER;
+	if (first && second) {
+		log_error("%s and %s are both mounted, and two mounts cannot "
+			  "sync with each other yet: unmount one of them",
+		    run->first.l.text, run->second.l.text);
+		return (true);
+	}
+	if (second && c->o->one_way) {
+		log_error("%s is mounted, and a one-way merge into a mounted "
+			  "store has to start there: unmount it for this run",
+		    run->second.l.text);
+		return (true);
+	}
+	arg = place_text(c, first ? &run->second : &run->first);
+	if (second)
+		reverse = !reverse;
+	f.add =
+	    strcmp(run->name, "backup") == 0 && reverse ? "--reverse" : NULL;
+	if (arg == NULL) {
+		*status = EX_FAIL;
+		return (true);
+	}
+	return (
+	    place_forward(c, first ? &run->first : &run->second, &f, status));
+}
+
+static int
+sync_places(struct run *run)
+{
+	struct cmd *c = run->c;
+	int status;
+
+	run->reverse = c->o->reverse;
+	if (c->local != NULL)
+		return (run_here(run));
+	status = place_first(c, &run->first);
+	if (status != 0)
+		return (status);
+	if (place_same(&run->first, &run->second)) {
+		log_error("%s: this is the first location itself: LOCATION2 "
+			  "has to be another one",
+		    run->second.l.text);
+		return (EX_BAD_USAGE);
+	}
+	if (run_in_mount(run, &status))
+		return (status);
+	return (run_here(run));
+}
+
+static int
+sync_command(struct cmd *c)
+{
+	struct run run = { .c = c, .name = c->o->command->name };
+	int status;
+
+	status = place_second(c, c->o->args, c->o->n_args, &run.second, NULL);
+	return (status != 0 ? status : sync_places(&run));
+}
+
+int
+cmd_mirror(struct cmd *c)
+{
+	return (sync_command(c));
+}
+
+int
+cmd_backup(struct cmd *c)
+{
+	return (sync_command(c));
+}
+
+int
+cmd_flush(struct cmd *c)
+{
+	struct run run = { .c = c, .name = "mirror" };
+	const struct config_remote *remote;
+	int status;
+
+	if (c->cfg.remote.text == NULL) {
+		log_error(
+		    "flush: no remote is configured: set 'remote = LOCATION2' "
+		    "in the configuration, or give -o remote=LOCATION2");
+		return (EX_BAD_CONFIG);
+	}
+	remote = config_remote_find(&c->cfg, c->cfg.remote.text);
+	status = place_value(c,
+	    remote != NULL ? &remote->location : &c->cfg.remote, &run.second);
+	if (status != 0)
+		return (status);
+	if (remote != NULL && remote->mode.text != NULL)
+		run.name = remote->mode.text;
+	return (sync_places(&run));
+}

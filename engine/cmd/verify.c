@@ -1,0 +1,255 @@
+/*
+ * verify -- verify and compact: is the store whole, are two locations equal,
+ * what can go.
+ */
+#include <errno.h>
+#include <string.h>
+#include "cmd/cmd_internal.h"
+
+static int
+show_result(
+    struct cmd *c, const char *event, const struct verify_result *v, int status)
+{
+	struct json j;
+
+	if (c->o->json) {
+		json_begin(&j, event);
+		json_uint(&j, "frames", v->frames);
+		json_uint(&j, "bodies", v->bodies);
+		json_uint(&j, "messages", v->messages);
+		json_uint(&j, "problems", v->problems);
+		json_end(c, &j);
+		json_summary(c, status);
+	} else
+		out_printf(c,
+		    "%llu log frames, %llu bodies, %llu messages checked: %llu "
+		    "problems\n",
+		    (unsigned long long)v->frames,
+		    (unsigned long long)v->bodies,
+		    (unsigned long long)v->messages,
+		    (unsigned long long)v->problems);
+	return (status);
+}
+
+static int
+verify_store(struct cmd *c, struct replica *r)
+{
+	struct verify_result v;
+	int e = 0;
+
+	memset(&v, 0, sizeof(v));
+	replica_lock(r);
+	if (c->o->rebuild)
+		e = store_rebuild(r->store);
+	if (e == 0)
+		e = store_verify(r->store, &v);
+	replica_unlock(r);
+	if (e != 0) {
+		if (c->o->json)
+			json_summary(c, cmd_status_of(e));
+		return (cmd_status_of(e));
+	}
+	return (
+	    show_result(c, "verify", &v, v.problems != 0 ? EX_FAIL : EX_DONE));
+}
+
+/* ---- repair: of a store that nobody has open ---- */
+
+static const struct driver *
+driver_named(const struct cmd *c, const char *name)
+{
+	for (size_t i = 0; c->known[i] != NULL; i++)
+		if (strcmp(c->known[i]->name, name) == 0)
+			return (c->known[i]);
+	return (NULL);
+}
+
+static int
+repair(struct cmd *c)
+{
+	const struct driver *d;
+	struct verify_result v;
+	struct place p;
+	struct os *os;
+	int r;
+
+	r = place_first(c, &p);
+	if (r != 0)
+		return (r);
+	if (c->local != NULL || place_mounted(c, &p)) {
+		log_error("%s is mounted: unmount it, then repair it",
+		    c->local != NULL ? c->local->path : p.l.text);
+		return (EX_TRY_LATER);
+	}
+	d = driver_named(c, p.l.driver);
+	if (d == NULL || d->tree == NULL) {
+		log_error("%s: locations of kind '%s' have no log to repair: "
+			  "verify --rebuild makes their state anew",
+		    p.l.text, p.l.driver);
+		return (EX_BAD_USAGE);
+	}
+	r = d->tree(&p.l, &os);
+	if (r != 0)
+		return (cmd_status_of(r));
+	memset(&v, 0, sizeof(v));
+	r = store_repair(os, c->o->dry_run, &v);
+	os->ops->close_tree(os);
+	if (r != 0)
+		return (cmd_status_of(r));
+	return (show_result(c, "repair", &v, EX_DONE));
+}
+
+/* ---- two locations ---- */
+
+static int
+difference(void *arg, const char *line)
+{
+	struct cmd *c = arg;
+	struct json j;
+
+	if (c->o->json) {
+		json_begin(&j, "difference");
+		json_str(&j, "text", line);
+		json_end(c, &j);
+	} else
+		out_printf(c, "%s\n", line);
+	return (cmd_stopped(c) ? -EINTR : 0);
+}
+
+static int
+compare(struct cmd *c, struct replica *a, struct replica *b)
+{
+	uint64_t n = 0;
+	struct json j;
+	int r, status;
+
+	r = replica_compare(a, b, difference, c, &n);
+	status = r != 0 ? cmd_status_of(r) : n != 0 ? EX_FAIL : EX_DONE;
+	if (c->o->json) {
+		json_begin(&j, "summary");
+		json_int(&j, "status", status);
+		json_uint(&j, "differences", n);
+		json_end(c, &j);
+	} else if (r == 0)
+		out_printf(c, "%llu differences\n", (unsigned long long)n);
+	return (status);
+}
+
+/*
+ * Comparing is the same from both sides: the mount that has one of them does
+ * it.
+ */
+static bool
+compare_in_mount(struct cmd *c, const struct place *first,
+    const struct place *second, int *status)
+{
+	const char *arg;
+	struct forward f = { .command = "verify", .args = &arg, .n_args = 1 };
+
+	if (c->local != NULL)
+		return (false);
+	arg = place_text(c, second);
+	if (arg != NULL && place_forward(c, first, &f, status))
+		return (true);
+	arg = place_text(c, first);
+	return (arg != NULL && place_forward(c, second, &f, status));
+}
+
+static int
+verify_both(struct cmd *c)
+{
+	struct replica *a = NULL, *b = NULL;
+	struct place first, second;
+	int status, r;
+
+	status = place_second(c, c->o->args, c->o->n_args, &second, NULL);
+	if (status != 0)
+		return (status);
+	if (c->local != NULL)
+		a = c->local->replica;
+	else {
+		status = place_first(c, &first);
+		if (status != 0 ||
+		    compare_in_mount(c, &first, &second, &status))
+			return (status);
+		status = place_open(c, &first, LOCATION_RDONLY, &a);
+		if (status != 0)
+			return (status);
+	}
+	status = place_open(c, &second, LOCATION_RDONLY, &b);
+	if (status == 0) {
+		status = compare(c, a, b);
+		r = b->ops->close(b);
+		status =
+		    r != 0 && status == EX_DONE ? cmd_status_of(r) : status;
+	}
+	if (c->local == NULL) {
+		r = a->ops->close(a);
+		status =
+		    r != 0 && status == EX_DONE ? cmd_status_of(r) : status;
+	}
+	return (status);
+}
+
+int
+cmd_verify(struct cmd *c)
+{
+	const struct options *o = c->o;
+	struct subject s;
+	bool done;
+	int status = EX_FAIL, r;
+
+	if (o->rebuild + o->repair + (o->n_args != 0) > 1)
+		return (cmd_usage_error(c,
+		    "verify: --rebuild, --repair and LOCATION2 exclude each "
+		    "other: give one"));
+	if (o->dry_run && !o->repair)
+		return (
+		    cmd_usage_error(c, "verify: --dry-run goes with --repair"));
+	if (o->repair)
+		return (repair(c));
+	if (o->n_args != 0)
+		return (verify_both(c));
+	if (c->local != NULL && o->rebuild) {
+		log_error("%s is mounted: unmount it, then rebuild its index",
+		    c->local->path);
+		return (EX_TRY_LATER);
+	}
+	r = subject_open(
+	    c, NULL, 0, o->rebuild ? 0 : LOCATION_RDONLY, &s, &done, &status);
+	if (r != 0 || done)
+		return (r != 0 ? r : status);
+	return (subject_close(&s, verify_store(c, s.r)));
+}
+
+int
+cmd_compact(struct cmd *c)
+{
+	struct compact_result v;
+	struct subject s;
+	struct json j;
+	char a[16], b[16];
+	bool done;
+	int status = EX_FAIL, r;
+
+	r = subject_open(c, NULL, 0, 0, &s, &done, &status);
+	if (r != 0 || done)
+		return (r != 0 ? r : status);
+	memset(&v, 0, sizeof(v));
+	replica_lock(s.r);
+	r = store_compact(s.r->store, &v);
+	replica_unlock(s.r);
+	status = cmd_status_of(r);
+	if (c->o->json) {
+		json_begin(&j, "summary");
+		json_int(&j, "status", status);
+		json_uint(&j, "bytes_before", v.bytes_before);
+		json_uint(&j, "bytes_after", v.bytes_after);
+		json_uint(&j, "bodies_dropped", v.bodies_dropped);
+		json_end(c, &j);
+	} else if (r == 0)
+		out_printf(c, "%s before, %s now, %llu bodies dropped\n",
+		    bytes_text(v.bytes_before, a), bytes_text(v.bytes_after, b),
+		    (unsigned long long)v.bodies_dropped);
+	return (subject_close(&s, status));
+}
