@@ -1,0 +1,759 @@
+/*
+ * dsyncfs -- main of the mount: opens the store, mounts the view, runs until
+ * it is unmounted.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "backends/registry.h"
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "control/control.h"
+#include "fs/mount_options.h"
+#include "fs/notify.h"
+#include "fs/ops.h"
+
+#define TICK_MS 200
+#define THREADS_MAX 16
+
+struct mount {
+	struct mount_options o;
+	struct config config;
+	struct arena arena;
+	struct location location;
+	char mountpoint[PATH_MAX];
+	char *status; /* owned: head of .dsyncfs/status */
+	struct os *os;
+	struct store *store;
+	struct view *view;
+	struct replica *replica;
+	struct fs fs;
+	struct fuse_session *session;
+	struct notifier *notifier;
+	struct control_server *control;
+	pthread_t ticker, syncer;
+	pthread_mutex_t lock;
+	pthread_mutex_t commands; /* one at a time of those that sync */
+	pthread_cond_t wake;
+	volatile int ending; /* a sync of ours ends at its next good point */
+	bool ticking, syncing, stop;
+	unsigned sync_seconds; /* 0: manual */
+	const char *remote;
+	int parent; /* pipe to the starter, -1 */
+};
+
+static volatile sig_atomic_t sync_wanted;
+
+/* ---- talking ---- */
+
+static void
+to_stderr(void *arg, enum log_level level, const char *line)
+{
+	(void)arg;
+	if (!cmd_log_line(level, line))
+		(void)fprintf(stderr, "dsyncfs: %s%s\n",
+		    level == LOG_LEVEL_WARNING ? "warning: " : "", line);
+}
+
+static void
+to_syslog(void *arg, enum log_level level, const char *line)
+{
+	static const int priority[] = { LOG_ERR, LOG_WARNING, LOG_NOTICE,
+		LOG_INFO, LOG_DEBUG };
+
+	(void)arg;
+	if (!cmd_log_line(level, line))
+		syslog(priority[level], "%s", line);
+}
+
+/* What libfuse says on the way: its failures get a line of ours. */
+static void
+from_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char line[1024];
+	size_t n;
+
+	(void)level;
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	n = strlen(line);
+	if (n > 0 && line[n - 1] == '\n')
+		line[n - 1] = '\0';
+	log_debug("%s", line);
+}
+
+/* Tells a service manager, if one started us (sd_notify(3)). */
+static void
+tell_manager(const char *text)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (path == NULL || path[0] == '\0' ||
+	    strlen(path) >= sizeof(a.sun_path))
+		return;
+	memcpy(a.sun_path, path, strlen(path));
+	if (path[0] == '@')
+		a.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL,
+	    (struct sockaddr *)&a,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+	(void)close(fd);
+}
+
+/* The mount answers: whoever started it may go on. */
+static void
+on_ready(void *arg)
+{
+	struct mount *m = arg;
+
+	tell_manager("READY=1\n");
+	if (m->parent >= 0) {
+		unsigned char ok = 0;
+
+		(void)!write(m->parent, &ok, 1);
+		(void)close(m->parent);
+		m->parent = -1;
+		log_set_sink(to_syslog, NULL);
+		(void)dup2(STDIN_FILENO, STDOUT_FILENO);
+		(void)dup2(STDIN_FILENO, STDERR_FILENO);
+	}
+}
+
+/* ---- what runs beside ---- */
+
+static void
+wait_tick(struct mount *m, unsigned ms)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += ms / 1000;
+	until.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	(void)pthread_cond_timedwait(&m->wake, &m->lock, &until);
+}
+
+static void *
+ticker_main(void *arg)
+{
+	struct mount *m = arg;
+
+	pthread_mutex_lock(&m->lock);
+	while (!m->stop) {
+		wait_tick(m, TICK_MS);
+		pthread_mutex_unlock(&m->lock);
+		(void)view_tick(m->view, m->config.commit * 1000);
+		pthread_mutex_lock(&m->lock);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return (NULL);
+}
+
+/* Commands that must not meet another of them in one store. */
+static bool
+is_alone(int argc, const char *const *argv)
+{
+	static const char *const words[] = { "mirror", "backup", "flush",
+		"compact", "restore", "verify" };
+	size_t i;
+	int k;
+
+	for (k = 1; k < argc; k++)
+		for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+			if (strcmp(argv[k], words[i]) == 0)
+				return (true);
+	return (false);
+}
+
+static int
+run_command(struct mount *m, int argc, const char *const *argv,
+    const struct cmd_io *io, const volatile int *stop)
+{
+	const struct cmd_local local = { m->replica, m->location.path,
+		m->status };
+	bool alone = is_alone(argc, argv);
+	int status;
+
+	if (alone)
+		pthread_mutex_lock(&m->commands);
+	status = cmd_run(argc, argv, backends_registry, &local, io, stop);
+	if (alone)
+		pthread_mutex_unlock(&m->commands);
+	return (status);
+}
+
+static void
+discard(void *arg, const char *text, size_t n)
+{
+	(void)arg;
+	(void)text;
+	(void)n;
+}
+
+static void
+log_text(void *arg, const char *text, size_t n)
+{
+	(void)arg;
+	while (n > 0 && text[n - 1] == '\n')
+		n--;
+	if (n > 0)
+		log_warning("sync: %.*s", (int)n, text);
+}
+
+static void
+sync_now(struct mount *m)
+{
+	const char *argv[] = { "dsyncfs-sync", "mirror", m->remote };
+	const struct cmd_io io = { discard, log_text, NULL, NULL };
+
+	if (m->remote == NULL) {
+		log_warning("asked to sync, but no remote is set (-o remote=)");
+		return;
+	}
+	(void)run_command(m, 3, argv, &io, &m->ending);
+}
+
+static void *
+syncer_main(void *arg)
+{
+	struct mount *m = arg;
+	time_t last = time(NULL);
+
+	pthread_mutex_lock(&m->lock);
+	while (!m->stop) {
+		wait_tick(m, TICK_MS);
+		if (m->stop ||
+		    (!sync_wanted &&
+			(m->sync_seconds == 0 ||
+			    time(NULL) - last < (time_t)m->sync_seconds)))
+			continue;
+		sync_wanted = 0;
+		pthread_mutex_unlock(&m->lock);
+		sync_now(m);
+		last = time(NULL);
+		pthread_mutex_lock(&m->lock);
+	}
+	pthread_mutex_unlock(&m->lock);
+	return (NULL);
+}
+
+/* ---- the socket ---- */
+
+struct replying {
+	control_reply_fn *fn;
+	void *arg;
+};
+
+static void
+reply_out(void *arg, const char *text, size_t n)
+{
+	struct replying *r = arg;
+
+	r->fn(r->arg, CONTROL_OUT, text, n);
+}
+
+static void
+reply_err(void *arg, const char *text, size_t n)
+{
+	struct replying *r = arg;
+
+	r->fn(r->arg, CONTROL_ERR, text, n);
+}
+
+static void
+reply_progress(void *arg, const char *text, size_t n)
+{
+	struct replying *r = arg;
+
+	r->fn(r->arg, CONTROL_PROGRESS, text, n);
+}
+
+static int
+on_request(void *arg, const struct control_request *req,
+    control_reply_fn *reply, void *reply_arg)
+{
+	struct replying r = { reply, reply_arg };
+	const struct cmd_io io = { reply_out, reply_err, reply_progress, &r };
+
+	return (run_command(arg, req->argc, req->argv, &io, req->cancelled));
+}
+
+/* ---- starting ---- */
+
+static bool
+is_mounted(const char *mountpoint)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/.dsyncfs/status", mountpoint);
+	return (stat(path, &st) == 0);
+}
+
+static int
+check_mountpoint(struct mount *m)
+{
+	struct statvfs vfs;
+	struct stat st;
+
+	/* The attributes of a dead mount may still be known: statvfs asks it.
+	 */
+	if (stat(m->o.mountpoint, &st) != 0 ||
+	    statvfs(m->o.mountpoint, &vfs) != 0) {
+		if (errno == ENOTCONN)
+			log_error("%s: a mount whose program is gone is still "
+				  "there; remove it with: fusermount3 -u %s",
+			    m->o.mountpoint, m->o.mountpoint);
+		else
+			log_error("%s: cannot be the mount point: %s",
+			    m->o.mountpoint, strerror(errno));
+		return (EX_FAIL);
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		log_error("%s: cannot be the mount point: it is not a "
+			  "directory",
+		    m->o.mountpoint);
+		return (EX_FAIL);
+	}
+	if (is_mounted(m->o.mountpoint)) {
+		log_error("%s: a store is mounted there already; unmount it "
+			  "first: fusermount3 -u %s",
+		    m->o.mountpoint, m->o.mountpoint);
+		return (EX_FAIL);
+	}
+	if (realpath(m->o.mountpoint, m->mountpoint) == NULL) {
+		log_error("%s: %s", m->o.mountpoint, strerror(errno));
+		return (EX_FAIL);
+	}
+	return (0);
+}
+
+static int
+make_parents(const char *path)
+{
+	char part[PATH_MAX];
+	size_t i, n = strlen(path);
+
+	if (n >= sizeof(part))
+		return (-ENAMETOOLONG);
+	for (i = 1; i <= n; i++) {
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		if (mkdir(part, 0700) != 0 && errno != EEXIST)
+			return (-errno);
+	}
+	return (0);
+}
+
+static int
+find_store(struct mount *m)
+{
+	const char *text = m->o.store, *origin = "command line";
+	const struct driver *const *d;
+	char *made;
+	int error;
+
+	if (text == NULL) {
+		text = m->config.mail_location.text;
+		origin = m->config.mail_location.origin;
+	}
+	/* fstab names a store by its directory. */
+	if (text[0] == '/' || text[0] == '~' || text[0] == '.') {
+		made = arena_printf(&m->arena, "dsyncfs:%s", text);
+		text = made == NULL ? text : made;
+	}
+	error = location_parse(
+	    &m->arena, backends_registry, text, origin, &m->location);
+	if (error != 0)
+		return (strcmp(origin, "command line") == 0 ? EX_BAD_USAGE
+							    : EX_BAD_CONFIG);
+	for (d = backends_registry; *d != NULL; d++)
+		if (strcmp((*d)->name, m->location.driver) == 0 &&
+		    (*d)->tree != NULL)
+			break;
+	if (*d == NULL) {
+		log_error("%s (from %s): only a store can be mounted "
+			  "(dsyncfs:PATH); mirror this location into one with "
+			  "dsyncfs-sync",
+		    text, origin);
+		return (EX_BAD_USAGE);
+	}
+	if (!m->o.readonly && (error = make_parents(m->location.path)) != 0) {
+		log_error("%s (from %s): cannot be made: %s", m->location.path,
+		    origin, strerror(-error));
+		return (cmd_status_of(error));
+	}
+	if ((error = (*d)->tree(&m->location, &m->os)) != 0)
+		return (cmd_status_of(error));
+	return (0);
+}
+
+/* What is done between these is a command's: the kernel has to be told. */
+static void
+lock_view(void *arg)
+{
+	view_lock(arg);
+	view_foreign(arg, true);
+}
+
+static void
+unlock_view(void *arg)
+{
+	view_foreign(arg, false);
+	view_unlock(arg);
+}
+
+static void
+pause_view(void *arg)
+{
+	view_wait_sync(arg);
+}
+
+static int
+open_store(struct mount *m)
+{
+	struct replica_native_hooks hooks = { .own_tree = false };
+	struct view_options vo = { .readonly = m->o.readonly,
+		.uid = m->o.uid,
+		.gid = m->o.gid,
+		.umask = m->o.umask };
+	const char *layout = m->o.layout;
+	int error, dirfd;
+
+	if (layout == NULL)
+		layout = m->config.layout.text;
+	if (layout != NULL && strcmp(layout, "fs") == 0)
+		vo.layout = LAYOUT_FS;
+	else if (layout != NULL && strcmp(layout, "maildir++") != 0) {
+		log_error(
+		    "layout=%s: not known; it is maildir++ or fs", layout);
+		return (EX_BAD_USAGE);
+	}
+	if (m->o.commit >= 0)
+		m->config.commit = (unsigned)m->o.commit;
+	vo.stale_names = m->o.stale_names >= 0 ? (unsigned)m->o.stale_names
+					       : m->config.stale_names;
+	error = store_open(m->os, m->o.readonly ? STORE_RDONLY : STORE_CREATE,
+	    &m->config.store, &m->store);
+	if (error != 0)
+		return (cmd_status_of(error));
+	vo.readonly = vo.readonly || store_readonly(m->store);
+	if (asprintf(&m->status, "mountpoint %s\nlayout %s\n", m->mountpoint,
+		vo.layout == LAYOUT_FS ? "fs" : "maildir++") < 0) {
+		m->status = NULL;
+		return (EX_FAIL);
+	}
+	vo.status = m->status;
+	dirfd = open(m->location.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dirfd < 0) {
+		log_error("%s: %s", m->location.path, strerror(errno));
+		return (EX_FAIL);
+	}
+	if ((error = view_open(m->store, dirfd, &vo, &m->view)) != 0)
+		return (cmd_status_of(error));
+	hooks.lock = lock_view;
+	hooks.unlock = unlock_view;
+	hooks.pause = pause_view;
+	hooks.arg = m->view;
+	error = replica_native_new(
+	    m->store, m->location.text, false, &hooks, &m->replica);
+	return (error == 0 ? 0 : cmd_status_of(error));
+}
+
+static int
+find_sync(struct mount *m)
+{
+	const char *sync = m->o.sync;
+	char *end;
+	long n;
+
+	m->remote = m->o.remote != NULL ? m->o.remote : m->config.remote.text;
+	if (sync == NULL)
+		sync = m->config.sync.text;
+	if (sync == NULL || strcmp(sync, "manual") == 0)
+		return (0);
+	if (strcmp(sync, "push") == 0) {
+		log_error("sync=push: this version cannot push yet; give an "
+			  "interval in seconds, or manual");
+		return (EX_BAD_USAGE);
+	}
+	n = strtol(sync, &end, 10);
+	if (end == sync || *end != '\0' || n < 1 || n > 86400) {
+		log_error("sync=%s: it is manual or a number of seconds from 1 "
+			  "to 86400",
+		    sync);
+		return (EX_BAD_USAGE);
+	}
+	if (m->remote == NULL) {
+		log_error("sync=%s: with what? set remote=LOCATION", sync);
+		return (EX_BAD_USAGE);
+	}
+	m->sync_seconds = (unsigned)n;
+	return (0);
+}
+
+static int
+make_session(struct mount *m)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char *name = NULL;
+	int error = EX_FAIL;
+
+	if (asprintf(&name, "subtype=dsyncfs,fsname=%s%s%s%s", m->location.path,
+		m->o.allow_other ? ",default_permissions" : "",
+		m->o.fuse[0] != '\0' ? "," : "", m->o.fuse) < 0)
+		return (EX_FAIL);
+	if (fuse_opt_add_arg(&args, "dsyncfs") != 0 ||
+	    fuse_opt_add_arg(&args, "-o") != 0 ||
+	    fuse_opt_add_arg(&args, name) != 0 ||
+	    (m->o.debug && fuse_opt_add_arg(&args, "-d") != 0))
+		goto out;
+	m->fs.view = m->view;
+	m->fs.timeout = 1.0;
+	m->fs.ready = on_ready;
+	m->fs.ready_arg = m;
+	m->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), &m->fs);
+	if (m->session == NULL) {
+		log_error(
+		    "the mount options '%s' are not all known", m->o.fuse);
+		error = EX_BAD_USAGE;
+		goto out;
+	}
+	error = 0;
+out:
+	fuse_opt_free_args(&args);
+	free(name);
+	return (error);
+}
+
+static void
+on_usr1(int signal_number)
+{
+	(void)signal_number;
+	sync_wanted = 1;
+}
+
+static int
+start_threads(struct mount *m)
+{
+	if (pthread_create(&m->ticker, NULL, ticker_main, m) != 0)
+		return (EX_FAIL);
+	m->ticking = true;
+	if (pthread_create(&m->syncer, NULL, syncer_main, m) != 0)
+		return (EX_FAIL);
+	m->syncing = true;
+	return (0);
+}
+
+static void
+stop_threads(struct mount *m)
+{
+	m->ending = 1;
+	pthread_mutex_lock(&m->lock);
+	m->stop = true;
+	pthread_cond_broadcast(&m->wake);
+	pthread_mutex_unlock(&m->lock);
+	if (m->ticking)
+		(void)pthread_join(m->ticker, NULL);
+	if (m->syncing)
+		(void)pthread_join(m->syncer, NULL);
+}
+
+static int
+serve(struct mount *m, int helper)
+{
+	struct fuse_loop_config *config;
+	struct sigaction usr1 = { .sa_handler = on_usr1 };
+	int error;
+
+	if (fuse_set_signal_handlers(m->session) != 0)
+		return (EX_FAIL);
+	(void)sigaction(SIGUSR1, &usr1, NULL);
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (fuse_session_mount(m->session, m->mountpoint) != 0) {
+		log_error("%s: cannot be mounted on; is /dev/fuse there and "
+			  "may you use it?",
+		    m->mountpoint);
+		error = EX_FAIL;
+		goto signals;
+	}
+	error = notifier_start(
+	    m->view, m->session, m->mountpoint, helper, &m->notifier);
+	if (error == 0)
+		error =
+		    control_serve(m->location.path, on_request, m, &m->control);
+	if (error != 0) {
+		log_error("%s: the control socket cannot be opened: %s",
+		    m->location.path, strerror(-error));
+		error = EX_FAIL;
+	} else
+		error = start_threads(m);
+	if (error == 0 && (config = fuse_loop_cfg_create()) != NULL) {
+		fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
+		(void)fuse_session_loop_mt(m->session, config);
+		fuse_loop_cfg_destroy(config);
+	}
+	tell_manager("STOPPING=1\n");
+	control_server_stop(m->control);
+	stop_threads(m);
+	notifier_stop(m->notifier);
+	fuse_session_unmount(m->session);
+      signals:
+	fuse_remove_signal_handlers(m->session);
+	return (error);
+}
+
+/* Everything in the process that stays: gives the exit status. */
+static int
+run(struct mount *m)
+{
+	pid_t helper_pid = -1;
+	int status, error, helper = -1;
+
+	if ((status = find_store(m)) == 0 && (status = open_store(m)) == 0 &&
+	    (status = find_sync(m)) == 0 && (status = make_session(m)) == 0) {
+		if ((helper = helper_start(&helper_pid)) < 0) {
+			log_error("the helper process cannot be started: %s",
+			    strerror(-helper));
+			status = EX_FAIL;
+		} else
+			status = serve(m, helper);
+	}
+	if (m->session != NULL)
+		fuse_session_destroy(m->session);
+	if (helper_pid > 0)
+		(void)waitpid(helper_pid, NULL, 0);
+	if (m->replica != NULL)
+		(void)m->replica->ops->close(m->replica);
+	if ((error = view_close(m->view)) != 0 && status == 0)
+		status = EX_FAIL;
+	if (m->store != NULL && (error = store_close(m->store)) != 0 &&
+	    status == 0)
+		status = EX_FAIL;
+	if (m->os != NULL)
+		m->os->ops->close_tree(m->os);
+	return (status);
+}
+
+/* The starter waits until the mount answers, or takes its failure over. */
+static int
+in_background(struct mount *m)
+{
+	unsigned char status = EX_FAIL;
+	int ends[2], null;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) != 0 || (pid = fork()) < 0) {
+		log_error("cannot go to the background: %s", strerror(errno));
+		return (EX_FAIL);
+	}
+	if (pid > 0) {
+		ssize_t got;
+
+		(void)close(ends[1]);
+		do
+			got = read(ends[0], &status, 1);
+		while (got < 0 && errno == EINTR);
+		return (got == 1 ? status : EX_FAIL);
+	}
+	(void)close(ends[0]);
+	(void)setsid();
+	if (chdir("/") != 0)
+		return (EX_FAIL);
+	null = open("/dev/null", O_RDWR);
+	if (null >= 0)
+		(void)dup2(null, STDIN_FILENO);
+	if (null > STDERR_FILENO)
+		(void)close(null);
+	openlog("dsyncfs", LOG_PID, LOG_MAIL);
+	m->parent = ends[1];
+	status = (unsigned char)run(m);
+	if (m->parent >= 0)
+		(void)!write(m->parent, &status, 1);
+	return (status);
+}
+
+static int
+load(struct mount *m, int argc, char **argv)
+{
+	int error, status;
+
+	if (mount_options_parse(&m->o, argc, argv) != 0)
+		return (EX_BAD_USAGE);
+	if (m->o.help || m->o.version)
+		return (0);
+	if (m->o.debug)
+		log_set_level(LOG_LEVEL_DEBUG);
+	if (m->o.user != NULL) {
+		if ((status = user_switch(m->o.user)) != 0)
+			return (status);
+		m->o.uid = getuid();
+		m->o.gid = getgid();
+	}
+	error = config_load(&m->config, m->o.config, NULL, 0);
+	if (error != 0)
+		return (error == -EACCES ? EX_PERMISSION : EX_BAD_CONFIG);
+	if ((status = check_mountpoint(m)) != 0)
+		return (status);
+	/* The background has another working directory. */
+	if (m->o.store != NULL && m->o.store[0] == '.') {
+		char real[PATH_MAX];
+
+		if (getcwd(real, sizeof(real)) != NULL)
+			m->o.store =
+			    arena_printf(&m->arena, "%s/%s", real, m->o.store);
+		if (m->o.store == NULL)
+			return (EX_FAIL);
+	}
+	return (0);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct mount m;
+	int status;
+
+	m.parent = -1;
+	pthread_mutex_init(&m.lock, NULL);
+	pthread_mutex_init(&m.commands, NULL);
+	pthread_cond_init(&m.wake, NULL);
+	log_set_sink(to_stderr, NULL);
+	fuse_set_log_func(from_libfuse);
+	status = load(&m, argc, argv);
+	if (status == 0 && m.o.help)
+		(void)fputs(mount_usage, stdout);
+	else if (status == 0 && m.o.version)
+		(void)puts("dsyncfs " DSYNCFS_VERSION);
+	else if (status == 0)
+		status = m.o.foreground ? run(&m) : in_background(&m);
+	mount_options_fini(&m.o);
+	config_fini(&m.config);
+	arena_fini(&m.arena);
+	free(m.status);
+	return (status);
+}

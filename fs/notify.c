@@ -1,0 +1,258 @@
+/*
+ * notify -- the queue of what the kernel should forget, and its thread.
+ */
+#include "fs/notify.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <uthash.h>
+
+#include "base/log.h"
+#include "fs/helper.h"
+
+#define DEBOUNCE_NS (30 * 1000 * 1000)
+#define RETRY_NS (100 * 1000 * 1000)
+#define RETRIES 50
+
+struct note {
+	char *key; /* owned: what, node, name */
+	enum forget_what what;
+	uint64_t node;
+	char *name; /* owned, or NULL */
+	UT_hash_handle hh;
+};
+
+struct notifier {
+	struct fuse_session *se;
+	struct view *view;
+	const char *mountpoint; /* borrowed */
+	int helper; /* owned: its socket */
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t more;
+	struct note *notes; /* guarded by lock */
+	bool stop; /* guarded by lock */
+	bool helper_gone; /* of the thread alone */
+};
+
+static void
+note_free(struct note *n)
+{
+	if (n == NULL)
+		return;
+	free(n->key);
+	free(n->name);
+	free(n);
+}
+
+/* Called under the view's lock: notes it, once. */
+static void
+on_forget(void *arg, enum forget_what what, uint64_t node, const char *name)
+{
+	struct notifier *n = arg;
+	struct note *note = calloc(1, sizeof(*note)), *there = NULL;
+
+	if (note == NULL)
+		return;
+	if (asprintf(&note->key, "%d %jx %s", (int)what, (uintmax_t)node,
+		name == NULL ? "" : name) < 0) {
+		note->key = NULL;
+		goto out;
+	}
+	note->what = what;
+	note->node = node;
+	if (name != NULL && (note->name = strdup(name)) == NULL)
+		goto out;
+	pthread_mutex_lock(&n->lock);
+	HASH_FIND_STR(n->notes, note->key, there);
+	if (there == NULL) {
+		HASH_ADD_KEYPTR(
+		    hh, n->notes, note->key, strlen(note->key), note);
+		note = NULL;
+		pthread_cond_signal(&n->more);
+	}
+	pthread_mutex_unlock(&n->lock);
+out:
+	note_free(note);
+}
+
+/* ---- the thread ---- */
+
+static void
+rest(long ns)
+{
+	const struct timespec t = { 0, ns };
+
+	(void)nanosleep(&t, NULL);
+}
+
+/* A helper that is busy is given time; one that is gone is not asked again. */
+static void
+heed(struct notifier *n, int error, int *tries)
+{
+	if (error == -EPIPE && !n->helper_gone) {
+		n->helper_gone = true;
+		log_warning(
+		    "the process that wakes up watching programs has "
+		    "ended; they see changes of a sync when they look again");
+	}
+	if (error == -EAGAIN) {
+		rest(RETRY_NS);
+		++*tries;
+	} else
+		*tries = RETRIES;
+}
+
+struct paths {
+	char **path; /* owned, each owned */
+	size_t n;
+};
+
+static int
+keep_path(void *arg, const char *path)
+{
+	struct paths *p = arg;
+	char **grown = realloc(p->path, (p->n + 1) * sizeof(*grown));
+
+	if (grown == NULL)
+		return (-ENOMEM);
+	p->path = grown;
+	if ((p->path[p->n] = strdup(path)) == NULL)
+		return (-ENOMEM);
+	p->n++;
+	return (0);
+}
+
+static void
+poke_box(struct notifier *n, uint32_t box)
+{
+	struct paths p = { NULL, 0 };
+	int tries = 0, error;
+	size_t i;
+
+	(void)view_box_paths(n->view, box, keep_path, &p);
+	for (i = 0; i < p.n; i++) {
+		while (tries < RETRIES && !n->helper_gone &&
+		    (error = helper_poke(
+			 n->helper, n->mountpoint, p.path[i])) != 0)
+			heed(n, error, &tries);
+		free(p.path[i]);
+	}
+	free(p.path);
+}
+
+/* Nothing to forget (-ENOENT) is as good as forgotten. */
+static void
+tell_kernel(struct notifier *n, const struct note *note)
+{
+	if (note->what == FORGET_INODE)
+		(void)fuse_lowlevel_notify_inval_inode(n->se, note->node, 0, 0);
+	else if (note->what == FORGET_ENTRY)
+		(void)fuse_lowlevel_notify_inval_entry(
+		    n->se, note->node, note->name, strlen(note->name));
+}
+
+static void
+flush(struct notifier *n, struct note *notes)
+{
+	struct note *e, *next;
+
+	HASH_ITER (hh, notes, e, next)
+		tell_kernel(n, e);
+	HASH_ITER (hh, notes, e, next) {
+		if (e->what == FORGET_FOLDER)
+			poke_box(n, (uint32_t)e->node);
+		HASH_DEL(notes, e);
+		note_free(e);
+	}
+}
+
+static void *
+run(void *arg)
+{
+	struct notifier *n = arg;
+	struct note *notes;
+	bool stop;
+
+	pthread_mutex_lock(&n->lock);
+	for (;;) {
+		while (n->notes == NULL && !n->stop)
+			pthread_cond_wait(&n->more, &n->lock);
+		stop = n->stop;
+		pthread_mutex_unlock(&n->lock);
+		if (stop)
+			return (NULL);
+		rest(DEBOUNCE_NS);
+		pthread_mutex_lock(&n->lock);
+		notes = n->notes;
+		n->notes = NULL;
+		pthread_mutex_unlock(&n->lock);
+		flush(n, notes);
+		pthread_mutex_lock(&n->lock);
+	}
+}
+
+int
+notifier_start(struct view *v, struct fuse_session *se, const char *mountpoint,
+    int helper, struct notifier **out)
+{
+	struct notifier *n = calloc(1, sizeof(*n));
+	sigset_t all, was;
+	int error;
+
+	if (n == NULL)
+		return (-ENOMEM);
+	n->se = se;
+	n->view = v;
+	n->mountpoint = mountpoint;
+	n->helper = helper;
+	pthread_mutex_init(&n->lock, NULL);
+	pthread_cond_init(&n->more, NULL);
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &was);
+	error = pthread_create(&n->thread, NULL, run, n);
+	(void)pthread_sigmask(SIG_SETMASK, &was, NULL);
+	if (error != 0) {
+		log_error("a thread cannot be started: %s", strerror(error));
+		free(n);
+		return (-error);
+	}
+	view_lock(v);
+	view_on_forget(v, on_forget, n);
+	view_unlock(v);
+	*out = n;
+	return (0);
+}
+
+void
+notifier_stop(struct notifier *n)
+{
+	struct note *e, *next;
+
+	if (n == NULL)
+		return;
+	view_lock(n->view);
+	view_on_forget(n->view, NULL, NULL);
+	view_unlock(n->view);
+	pthread_mutex_lock(&n->lock);
+	n->stop = true;
+	pthread_cond_signal(&n->more);
+	pthread_mutex_unlock(&n->lock);
+	(void)pthread_join(n->thread, NULL);
+	HASH_ITER (hh, n->notes, e, next) {
+		HASH_DEL(n->notes, e);
+		note_free(e);
+	}
+	(void)close(n->helper);
+	pthread_cond_destroy(&n->more);
+	pthread_mutex_destroy(&n->lock);
+	free(n);
+}

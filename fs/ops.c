@@ -1,0 +1,517 @@
+/*
+ * ops -- decodes a request, makes one call of the view, replies.
+ *
+ * open and create are answered ENOSYS, so the kernel asks no more and keeps
+ * pages; fs/DESIGN.md has the measurements behind each choice.
+ */
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define MAX_IO (1u << 20)
+
+static struct fs *
+fs_of(fuse_req_t req)
+{
+	return (fuse_req_userdata(req));
+}
+
+static struct view *
+view_of(fuse_req_t req)
+{
+	return (fs_of(req)->view);
+}
+
+/* The same, for making something. */
+static struct view *
+view_for(fuse_req_t req)
+{
+	const struct fuse_ctx *who = fuse_req_ctx(req);
+
+	view_as(who->uid, who->gid);
+	return (fs_of(req)->view);
+}
+
+static void
+fill(const struct fs *fs, const struct stat *st, struct fuse_entry_param *e)
+{
+	double t = (st->st_ino & NODE_SPECIAL) != 0 ? 0 : fs->timeout;
+
+	memset(e, 0, sizeof(*e));
+	e->ino = st->st_ino;
+	e->attr = *st;
+	e->attr_timeout = t;
+	e->entry_timeout = t;
+}
+
+static void
+reply_entry(fuse_req_t req, int error, const struct stat *st)
+{
+	struct fuse_entry_param e;
+
+	if (error != 0) {
+		fuse_reply_err(req, -error);
+		return;
+	}
+	fill(fs_of(req), st, &e);
+	fuse_reply_entry(req, &e);
+}
+
+static void
+reply_attr(fuse_req_t req, int error, const struct stat *st)
+{
+	struct fuse_entry_param e;
+
+	if (error != 0) {
+		fuse_reply_err(req, -error);
+		return;
+	}
+	fill(fs_of(req), st, &e);
+	fuse_reply_attr(req, &e.attr, e.attr_timeout);
+}
+
+static void
+op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct fs *fs = userdata;
+	const unsigned take = FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_ASYNC_READ |
+	    FUSE_CAP_READDIRPLUS;
+	const unsigned leave = FUSE_CAP_READDIRPLUS_AUTO |
+	    FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_AUTO_INVAL_DATA |
+	    FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
+	    FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+	    FUSE_CAP_HANDLE_KILLPRIV | FUSE_CAP_EXPORT_SUPPORT |
+	    FUSE_CAP_POSIX_LOCKS | FUSE_CAP_FLOCK_LOCKS;
+
+	conn->want |= conn->capable & take;
+	conn->want &= ~leave;
+	conn->max_write = MAX_IO;
+	conn->max_readahead = MAX_IO;
+	conn->max_background = 64;
+	if (fs->ready != NULL)
+		fs->ready(fs->ready_arg);
+}
+
+static void
+op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct stat st;
+
+	reply_entry(req, view_lookup(view_of(req), parent, name, &st), &st);
+}
+
+static void
+op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+{
+	view_forget(view_of(req), ino, count);
+	fuse_reply_none(req);
+}
+
+static void
+op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *list)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		view_forget(view_of(req), list[i].ino, list[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void
+op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st;
+
+	(void)fi;
+	reply_attr(req, view_getattr(view_of(req), ino, &st), &st);
+}
+
+static void
+op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
+    struct fuse_file_info *fi)
+{
+	struct view_set set = { .uid = (uid_t)-1, .gid = (gid_t)-1 };
+	struct stat st;
+
+	(void)fi;
+	if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
+		set.what |= SET_SIZE;
+		set.size = (uint64_t)attr->st_size;
+	}
+	if ((to_set & FUSE_SET_ATTR_MTIME) != 0) {
+		set.what |= SET_MTIME;
+		set.mtime = attr->st_mtim;
+	}
+	if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0) {
+		set.what |= SET_MTIME;
+		(void)clock_gettime(CLOCK_REALTIME, &set.mtime);
+	}
+	if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
+		set.what |= SET_MODE;
+		set.mode = attr->st_mode;
+	}
+	if ((to_set & (FUSE_SET_ATTR_UID | FUSE_SET_ATTR_GID)) != 0) {
+		set.what |= SET_OWNER;
+		if ((to_set & FUSE_SET_ATTR_UID) != 0)
+			set.uid = attr->st_uid;
+		if ((to_set & FUSE_SET_ATTR_GID) != 0)
+			set.gid = attr->st_gid;
+	}
+	reply_attr(req, view_setattr(view_of(req), ino, &set, &st), &st);
+}
+
+static void
+op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	char target[4097];
+	int error = view_readlink(view_of(req), ino, target, sizeof(target));
+
+	if (error != 0)
+		fuse_reply_err(req, -error);
+	else
+		fuse_reply_readlink(req, target);
+}
+
+static void
+op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+    dev_t rdev)
+{
+	struct stat st;
+
+	(void)rdev;
+	reply_entry(
+	    req, view_mknod(view_for(req), parent, name, mode, &st), &st);
+}
+
+static void
+op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct stat st;
+
+	reply_entry(
+	    req, view_mkdir(view_for(req), parent, name, mode, &st), &st);
+}
+
+static void
+op_symlink(
+    fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	struct stat st;
+
+	reply_entry(
+	    req, view_symlink(view_for(req), target, parent, name, &st), &st);
+}
+
+static void
+op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, -view_unlink(view_of(req), parent, name));
+}
+
+static void
+op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, -view_rmdir(view_of(req), parent, name));
+}
+
+static void
+op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
+    fuse_ino_t new_parent, const char *new_name, unsigned flags)
+{
+	fuse_reply_err(req,
+	    -view_rename(
+		view_of(req), parent, name, new_parent, new_name, flags));
+}
+
+static void
+op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct stat st;
+
+	reply_entry(req, view_link(view_of(req), ino, parent, name, &st), &st);
+}
+
+static void
+op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, ENOSYS);
+}
+
+static void
+op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
+    struct fuse_file_info *fi)
+{
+	(void)parent;
+	(void)name;
+	(void)mode;
+	(void)fi;
+	fuse_reply_err(req, ENOSYS);
+}
+
+static void
+op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, ENOSYS);
+}
+
+static void
+op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi)
+{
+	ssize_t got;
+	char *p;
+
+	(void)fi;
+	if (size > MAX_IO)
+		size = MAX_IO;
+	if ((p = malloc(size > 0 ? size : 1)) == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	got = view_read(view_of(req), ino, p, size, (uint64_t)off);
+	if (got < 0)
+		fuse_reply_err(req, (int)-got);
+	else
+		fuse_reply_buf(req, p, (size_t)got);
+	free(p);
+}
+
+static void
+op_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off,
+    struct fuse_file_info *fi)
+{
+	ssize_t put;
+
+	(void)fi;
+	put = view_write(view_of(req), ino, p, size, (uint64_t)off);
+	if (put < 0)
+		fuse_reply_err(req, (int)-put);
+	else
+		fuse_reply_write(req, (size_t)put);
+}
+
+static void
+op_fsync(
+    fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)datasync;
+	(void)fi;
+	fuse_reply_err(req, -view_fsync(view_of(req), ino));
+}
+
+static void
+op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
+    struct fuse_file_info *fi)
+{
+	(void)fi;
+	fuse_reply_err(req,
+	    -view_fallocate(
+		view_of(req), ino, mode, (uint64_t)off, (uint64_t)len));
+}
+
+static void
+op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	fi->keep_cache = 0;
+	fi->cache_readdir = 0;
+	fuse_reply_open(req, fi);
+}
+
+static void
+op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, 0);
+}
+
+struct page {
+	fuse_req_t req;
+	char *data;
+	size_t size, used;
+	bool plus;
+};
+
+/* Offsets 1 and 2 are "." and ".."; the view's own stand above them. */
+#define DOTS 2
+
+static uint64_t
+off_up(uint64_t off)
+{
+	return (off > INT64_MAX - DOTS ? INT64_MAX : off + DOTS);
+}
+
+static uint64_t
+off_down(uint64_t off)
+{
+	return (off == INT64_MAX ? INT64_MAX : off - DOTS);
+}
+
+/* Neither has a node of its own here: the kernel knows them. */
+static bool
+add_dots(struct page *p, fuse_ino_t ino, off_t off)
+{
+	struct fuse_entry_param e = { .attr = {
+					  .st_ino = ino, .st_mode = S_IFDIR } };
+	size_t n;
+
+	for (; off < DOTS; off++) {
+		const char *name = off == 0 ? "." : "..";
+
+		n = p->plus ? fuse_add_direntry_plus(p->req, p->data + p->used,
+				  p->size - p->used, name, &e, off + 1)
+			    : fuse_add_direntry(p->req, p->data + p->used,
+				  p->size - p->used, name, &e.attr, off + 1);
+		if (n > p->size - p->used)
+			return (false);
+		p->used += n;
+	}
+	return (true);
+}
+
+static int
+add_entry(void *arg, const char *name, const struct stat *st, uint64_t next)
+{
+	struct page *p = arg;
+	struct fuse_entry_param e;
+	size_t n;
+
+	if (p->plus) {
+		fill(fs_of(p->req), st, &e);
+		n = fuse_add_direntry_plus(p->req, p->data + p->used,
+		    p->size - p->used, name, &e, (off_t)off_up(next));
+	} else
+		n = fuse_add_direntry(p->req, p->data + p->used,
+		    p->size - p->used, name, st, (off_t)off_up(next));
+	if (n > p->size - p->used)
+		return (1);
+	p->used += n;
+	return (0);
+}
+
+static void
+list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct page p = { .req = req, .size = size, .plus = plus };
+	int error = 0;
+
+	if ((p.data = malloc(size)) == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	if (add_dots(&p, ino, off))
+		error = view_readdir(view_of(req), ino,
+		    off < DOTS ? 0 : off_down((uint64_t)off), add_entry, &p);
+	if (error != 0)
+		fuse_reply_err(req, -error);
+	else
+		fuse_reply_buf(req, p.data, p.used);
+	free(p.data);
+}
+
+static void
+op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi)
+{
+	(void)fi;
+	list(req, ino, size, off, false);
+}
+
+static void
+op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
+    struct fuse_file_info *fi)
+{
+	(void)fi;
+	list(req, ino, size, off, true);
+}
+
+static void
+op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st;
+	int error = view_statfs(view_of(req), &st);
+
+	(void)ino;
+	if (error != 0)
+		fuse_reply_err(req, -error);
+	else
+		fuse_reply_statfs(req, &st);
+}
+
+static void
+reply_xattr(fuse_req_t req, ssize_t n, const char *p, size_t size)
+{
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else if (size == 0)
+		fuse_reply_xattr(req, (size_t)n);
+	else
+		fuse_reply_buf(req, p, (size_t)n);
+}
+
+static void
+op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	char *p = malloc(size > 0 ? size : 1);
+
+	if (p == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	reply_xattr(
+	    req, view_getxattr(view_of(req), ino, name, p, size), p, size);
+	free(p);
+}
+
+static void
+op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	char *p = malloc(size > 0 ? size : 1);
+
+	if (p == NULL) {
+		fuse_reply_err(req, ENOMEM);
+		return;
+	}
+	reply_xattr(req, view_listxattr(view_of(req), ino, p, size), p, size);
+	free(p);
+}
+
+const struct fuse_lowlevel_ops fs_ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.symlink = op_symlink,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.rename = op_rename,
+	.link = op_link,
+	.open = op_open,
+	.create = op_create,
+	.flush = op_flush,
+	.read = op_read,
+	.write = op_write,
+	.fsync = op_fsync,
+	.fsyncdir = op_fsync,
+	.fallocate = op_fallocate,
+	.opendir = op_opendir,
+	.releasedir = op_releasedir,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.statfs = op_statfs,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+};

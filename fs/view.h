@@ -1,0 +1,148 @@
+/*
+ * view -- a store as a Maildir: inodes, names, and what a program does to them.
+ *
+ * Includes no FUSE header and is tested without a mount.  Every node has a
+ * number, looked up in tables and never a pointer:
+ *
+ *	1			the root, which is INBOX's folder too
+ *	NODE_BOX | id<<2 | k	a mailbox's cur, new, tmp, folder (k = 0..3)
+ *	NODE_AUX | n		a real file or directory under aux/
+ *	NODE_SPECIAL | n	subscriptions, dovecot-keywords, .dsyncfs/...
+ *	NODE_STALE | n		message n, under the name that it had before
+ *	anything else		a message or a scratch file: its inode number
+ *
+ * V1  What a reader sees of a message is its state before or after a change.
+ * V2  A scratch file's bytes stay on disk until a durable frame names them.
+ * V3  The lock is never held while the disk is waited for in a sync.
+ *
+ * All calls take the view's lock themselves, give 0 or -errno, and set their
+ * results on success only.
+ */
+#ifndef DSYNCFS_FS_VIEW_H
+#define DSYNCFS_FS_VIEW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+
+#include "store/store.h"
+
+#define NODE_ROOT 1u
+#define NODE_BOX ((uint64_t)1 << 60)
+#define NODE_SPECIAL ((uint64_t)1 << 61)
+#define NODE_AUX ((uint64_t)1 << 62)
+#define NODE_STALE ((uint64_t)1 << 59)
+
+enum box_part { PART_CUR = 0, PART_NEW = 1, PART_TMP = 2, PART_FOLDER = 3 };
+
+enum view_layout { LAYOUT_MAILDIRPP, LAYOUT_FS };
+
+struct view_options {
+	enum view_layout layout;
+	bool readonly;
+	uid_t uid; /* owner shown for every node */
+	gid_t gid;
+	mode_t umask; /* default 077 */
+	unsigned stale_names; /* seconds */
+	/* first lines of .dsyncfs/status; borrowed */
+	const char *status;
+};
+
+struct view;
+/* dirfd: the store's directory, taken over.  The store is borrowed. */
+int view_open(struct store *s, int dirfd, const struct view_options *o,
+    struct view **out);
+/* Settles and syncs everything; 0 or the first error. */
+int view_close(struct view *v);
+
+void view_lock(struct view *v);
+void view_unlock(struct view *v);
+struct store *view_store(struct view *v);
+
+/* What the kernel should forget, told after a change it did not make itself. */
+enum forget_what {
+	FORGET_INODE, /* attributes and pages of node */
+	FORGET_ENTRY, /* name in the directory node */
+	/* node: a mailbox's id; its mail has changed */
+	FORGET_FOLDER
+};
+typedef void view_forget_fn(
+    void *arg, enum forget_what what, uint64_t node, const char *name);
+/* fn is called under the lock: it only notes. */
+void view_on_forget(struct view *v, view_forget_fn *fn, void *arg);
+/* Set around what a command does in this process, so that it is announced. */
+void view_foreign(struct view *v, bool on);
+
+int view_lookup(
+    struct view *v, uint64_t parent, const char *name, struct stat *st);
+int view_getattr(struct view *v, uint64_t node, struct stat *st);
+
+enum { SET_SIZE = 1, SET_MTIME = 2, SET_MODE = 4, SET_OWNER = 8 };
+struct view_set {
+	unsigned what; /* SET_* */
+	uint64_t size;
+	struct timespec mtime;
+	mode_t mode;
+	uid_t uid; /* (uid_t)-1: as it is */
+	gid_t gid;
+};
+int view_setattr(
+    struct view *v, uint64_t node, const struct view_set *set, struct stat *st);
+
+/* Non-zero stops; next is where the entry behind this one is. */
+typedef int view_dir_fn(
+    void *arg, const char *name, const struct stat *st, uint64_t next);
+int view_readdir(
+    struct view *v, uint64_t node, uint64_t off, view_dir_fn *fn, void *arg);
+
+/* Whom what this thread makes from now on is for (owners under aux/). */
+void view_as(uid_t uid, gid_t gid);
+
+int view_mknod(struct view *v, uint64_t parent, const char *name, mode_t mode,
+    struct stat *st);
+int view_mkdir(struct view *v, uint64_t parent, const char *name, mode_t mode,
+    struct stat *st);
+int view_symlink(struct view *v, const char *target, uint64_t parent,
+    const char *name, struct stat *st);
+int view_readlink(struct view *v, uint64_t node, char *out, size_t size);
+int view_unlink(struct view *v, uint64_t parent, const char *name);
+int view_rmdir(struct view *v, uint64_t parent, const char *name);
+/* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE (aux only). */
+int view_rename(struct view *v, uint64_t from, const char *name, uint64_t to,
+    const char *new_name, unsigned flags);
+int view_link(struct view *v, uint64_t node, uint64_t parent, const char *name,
+    struct stat *st);
+
+ssize_t view_read(
+    struct view *v, uint64_t node, void *p, size_t n, uint64_t off);
+ssize_t view_write(
+    struct view *v, uint64_t node, const void *p, size_t n, uint64_t off);
+int view_fallocate(
+    struct view *v, uint64_t node, int mode, uint64_t off, uint64_t len);
+int view_fsync(struct view *v, uint64_t node);
+int view_statfs(struct view *v, struct statvfs *out);
+/* Length, also with size 0; -ENODATA, -ERANGE. */
+ssize_t view_getxattr(
+    struct view *v, uint64_t node, const char *name, void *p, size_t size);
+ssize_t view_listxattr(struct view *v, uint64_t node, char *p, size_t size);
+/* The kernel has dropped the node. */
+void view_forget(struct view *v, uint64_t node, uint64_t count);
+
+/*
+ * Once a second from the commit thread: settles what has been quiet, makes
+ * durable what is older than the commit time, checkpoints.
+ */
+int view_tick(struct view *v, unsigned commit_ms);
+int view_sync(struct view *v); /* group commit */
+/* Waits, without the lock, until a flush that runs has ended. */
+void view_wait_sync(struct view *v);
+
+/* Nodes that a watcher of this mailbox listens on: 0 = all of them. */
+typedef int view_poke_fn(void *arg, const char *path);
+int view_box_paths(
+    struct view *v, uint32_t mailbox, view_poke_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,317 @@
+/*
+ * view_internal -- what the files of the view share.
+ */
+#ifndef DSYNCFS_FS_VIEW_INTERNAL_H
+#define DSYNCFS_FS_VIEW_INTERNAL_H
+
+#include <pthread.h>
+#include <uthash.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "fs/view.h"
+
+/* A mailbox that is shown.  Rebuilt when the store's mailboxes change. */
+struct box {
+	uint32_t id;
+	char *name; /* owned, canonical */
+	uint64_t folder; /* its folder's node */
+	/* bit PART_*: not made yet, or removed */
+	unsigned hidden;
+	/* dovecot-keywords was, at so many names */
+	size_t keywords_removed;
+	UT_hash_handle hh_id, hh_name, hh_folder;
+};
+
+enum scratch_kind {
+	/* in tmp, cur or new, not yet a message */
+	SCRATCH_FILE,
+	/* its tmp name is still there, the message too */
+	SCRATCH_SAVED,
+	SCRATCH_DIRTY, /* a message being written to */
+	/* subscriptions, dovecot-keywords being written to */
+	SCRATCH_EDIT
+};
+
+/*
+ * A file being written.  Its bytes are the real file `path` under scratch/.
+ * state x fields: FILE and SAVED have box, part, name; DIRTY none of them;
+ * EDIT has box.  unlinked: only fd is left, for whoever has it open.
+ */
+struct scratch {
+	uint64_t node;
+	enum scratch_kind kind;
+	uint32_t box;
+	enum box_part part;
+	char *name; /* owned; NULL for DIRTY, EDIT */
+	char *path; /* owned, under the store's directory */
+	int fd; /* -1: closed for now */
+	bool unlinked;
+	uint64_t touched_ms; /* of the last write */
+	struct scratch *prev, *next; /* all of them, in order of making */
+	UT_hash_handle hh_node, hh_name;
+	/* owned: "box/part/name" for FILE, SAVED */
+	char *key;
+};
+
+/* Something real under aux/ that the kernel knows. */
+struct aux {
+	/* NODE_AUX | inode; or what a folder left behind */
+	uint64_t node;
+	uint64_t parent; /* an aux node, or a folder node */
+	char *name; /* owned */
+	bool dir;
+	int fd; /* -1, or what is left after unlink */
+	uint64_t lookups;
+	uint64_t special; /* it was renamed over this file, 0 */
+	UT_hash_handle hh;
+};
+
+/* A message that is gone but may still be open. */
+struct zombie {
+	uint64_t node;
+	struct stat st;
+	struct body_ref body;
+	UT_hash_handle hh;
+};
+
+/* An old name of a message, openable for a while (stale_names). */
+struct stale {
+	uint32_t box, uid;
+	enum box_part part;
+	char *name; /* owned */
+	uint64_t until_ms;
+	struct stale *next;
+};
+
+/* Other name of one message in the same mailbox, until one of them goes. */
+struct alias {
+	uint32_t box, uid;
+	enum box_part part;
+	char *name; /* owned: full name */
+	struct alias *next;
+};
+
+struct body_cache;
+
+struct view {
+	struct store *store; /* borrowed */
+	int dir; /* owned: the store's directory */
+	struct view_options o;
+	pthread_mutex_t lock;
+	uint32_t inbox;
+	struct box *by_id, *by_name, *by_folder;
+	bool boxes_stale;
+	struct scratch *scratch, *scratch_last, *scratch_by_node,
+	    *scratch_by_name;
+	struct aux *aux;
+	struct zombie *zombies;
+	struct alias *aliases;
+	struct stale *stale;
+	struct body_cache *bodies;
+	/* Scratch files whose message is not yet durable (V2): paths. */
+	char **done;
+	size_t n_done;
+	uint64_t done_seq;		/* of the last one */
+	view_forget_fn *forget;
+	void *forget_arg;
+	/* a command runs: the kernel must be told */
+	bool foreign;
+	/* group commit */
+	pthread_cond_t synced;
+	bool syncing;
+	uint64_t sync_wanted, sync_finished;
+	int sync_error;
+	uint64_t dirty_since_ms;
+	char *changes; /* .dsyncfs/changes so far (owned) */
+	size_t changes_len, changes_cap;
+	uint64_t changes_next; /* LSN */
+	uint64_t requests;
+};
+
+uint64_t view_now_ms(struct view *v);
+
+/* ---- boxes (view.c) ---- */
+/* brings the table up to date */
+int view_boxes(struct view *v);
+struct box *box_by_id(struct view *v, uint32_t id);
+struct box *box_by_name(struct view *v, const char *name);
+/* The mailbox whose folder the node is (the root's is INBOX), or NULL. */
+struct box *box_of_folder(struct view *v, uint64_t node);
+uint64_t part_node(const struct box *b, enum box_part part);
+/* The mailbox and part of a cur, new or tmp node; NULL for any other node. */
+struct box *box_of_part(struct view *v, uint64_t node, enum box_part *part);
+void view_tell(
+    struct view *v, enum forget_what what, uint64_t node, const char *name);
+
+/* ---- names (view_name.c) ---- */
+/* Directory name of a mailbox below its parent's directory, in the arena. */
+char *folder_name(struct view *v, struct arena *a, const char *canonical);
+/*
+ * Canonical name for a directory `name` in the folder `parent`; NULL when it
+ * can be no mailbox there (not valid, or not a Maildir++ name).
+ */
+char *canonical_name(
+    struct view *v, struct arena *a, uint64_t parent, const char *name);
+/* The canonical name of a folder or aux directory, "" for the root. */
+char *dir_prefix(struct view *v, struct arena *a, uint64_t node);
+/* A message's file name in cur or new, in the arena. */
+char *msg_file_name(
+    struct view *v, struct arena *a, uint32_t box, const struct msg *m);
+enum box_part msg_part(const struct msg *m);
+/* What a file name says: base, flags, keywords, letters; all in the arena. */
+struct file_name {
+	char *base;
+	uint8_t flags;
+	struct keywords keywords; /* those that letters can say */
+	/* for msg.letters, "" when the usual form will do */
+	char *letters;
+};
+int parse_file_name(struct view *v, struct arena *a, uint32_t box,
+    enum box_part part, const char *name, struct file_name *out);
+
+int number_unknown(
+    struct view *v, struct txn *t, uint32_t box, const struct keywords *kw);
+
+/* ---- attributes ---- */
+void stat_msg(
+    struct view *v, const struct msg *m, unsigned nlink, struct stat *st);
+void stat_dir(struct view *v, uint64_t node, int64_t sec, uint32_t nsec,
+    unsigned nlink, struct stat *st);
+int stat_part(
+    struct view *v, const struct box *b, enum box_part part, struct stat *st);
+extern const char *const part_name[3];
+int node_getattr(struct view *v, uint64_t node, struct stat *st);
+/* prefix: the directory's, as dir_prefix gives it. */
+bool is_child_of(struct view *v, struct arena *a, const struct box *b,
+    const char *prefix, uint64_t dir);
+/* Mailboxes whose folders lie in this directory. */
+unsigned count_children(struct view *v, uint64_t dir);
+int stat_folder(struct view *v, const struct box *b, struct stat *st);
+
+/* ---- messages (view_msg.c) ---- */
+/* The message that a name in cur or new means; -ENOENT. */
+int msg_lookup(struct view *v, struct arena *a, uint32_t box,
+    enum box_part part, const char *name, struct msg *out);
+/* First instance of an inode number, and how many there are. */
+int msg_by_ino(struct view *v, struct arena *a, uint64_t ino, uint32_t *box,
+    struct msg *out, unsigned *count);
+int msg_unlink(
+    struct view *v, uint32_t box, enum box_part part, const char *name);
+int msg_rename(struct view *v, uint32_t from, enum box_part fpart,
+    const char *name, uint32_t to, enum box_part tpart, const char *new_name,
+    unsigned flags);
+int msg_link(struct view *v, uint64_t ino, uint32_t to, enum box_part part,
+    const char *name);
+int msg_setattr(struct view *v, uint64_t ino, const struct view_set *set);
+ssize_t msg_read(struct view *v, uint64_t ino, void *p, size_t n, uint64_t off);
+/* A program expunged it: what an open file of it still needs is kept. */
+void msg_gone(struct view *v, const struct msg *m);
+void body_cache_free(struct body_cache *c);
+struct alias *alias_find(
+    struct view *v, uint32_t box, enum box_part part, const char *name);
+struct alias *alias_of(struct view *v, uint32_t box, uint32_t uid);
+void alias_drop(struct view *v, struct alias *a);
+/* The same, or a message that had this name until a sync changed it (old). */
+int msg_lookup_any(struct view *v, struct arena *a, uint32_t box,
+    enum box_part part, const char *name, struct msg *out, bool *old);
+/*
+ * The node that this one stands for: a message's under an old name; a special
+ * file's, as long as the kernel knows it by the file renamed over it.
+ */
+uint64_t real_node(struct view *v, uint64_t node);
+void stale_add(struct view *v, uint32_t box, uint32_t uid);
+void stale_free(struct view *v);
+
+/* ---- scratch (view_scratch.c) ---- */
+int scratch_recover(struct view *v);
+struct scratch *scratch_by_node(struct view *v, uint64_t node);
+struct scratch *scratch_by_name(
+    struct view *v, uint32_t box, enum box_part part, const char *name);
+int scratch_create(struct view *v, uint32_t box, enum box_part part,
+    const char *name, struct scratch **out);
+int scratch_fd(struct view *v, struct scratch *s);
+int scratch_stat(struct view *v, struct scratch *s, struct stat *st);
+int scratch_unlink(struct view *v, struct scratch *s);
+int scratch_rename(struct view *v, struct scratch *s, uint32_t box,
+    enum box_part part, const char *name);
+/* Makes it a message under that name; the scratch's own name stays (link). */
+int scratch_save(struct view *v, struct scratch *s, uint32_t box,
+    enum box_part part, const char *name);
+void scratch_drop(struct view *v, struct scratch *s, bool keep_file);
+/* A copy of the message to write to. */
+int scratch_dirty(struct view *v, uint64_t ino, struct scratch **out);
+int scratch_edit(struct view *v, uint64_t node, struct scratch **out);
+int scratch_settle(struct view *v, struct scratch *s);
+/* Shared with view_rewrite.c. */
+char *scratch_path(uint32_t box, char letter, const char *name);
+int scratch_box_dir(struct view *v, uint32_t box, char letter);
+/* Takes path over in any case. */
+int scratch_new(struct view *v, uint64_t node, enum scratch_kind kind,
+    uint32_t box, char *path, struct scratch **out);
+/* The file's bytes go into a pack; dates come from the file. */
+int scratch_body(struct view *v, struct scratch *s, struct msg *m);
+bool scratch_same_body(const struct body_ref *a, const struct body_ref *b);
+/* Its message is logged; the bytes stay until that is durable (V2). */
+int scratch_set_aside(struct view *v, struct scratch *s);
+int scratch_settle_dirty(struct view *v, struct scratch *s);
+int scratch_settle_edit(struct view *v, struct scratch *s);
+int scratch_read_all(struct view *v, struct scratch *s, char **p, size_t *n);
+void scratch_done_durable(struct view *v, size_t n);
+int scratch_box_gone(struct view *v, uint32_t box);
+
+/* ---- aux (view_aux.c) ---- */
+int aux_lookup(
+    struct view *v, uint64_t parent, const char *name, struct stat *st);
+int aux_getattr(struct view *v, uint64_t node, struct stat *st);
+int aux_setattr(struct view *v, uint64_t node, const struct view_set *set);
+/* Is there a real file of that name in this directory? */
+bool aux_exists(struct view *v, uint64_t parent, const char *name);
+int aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
+    const char *target, struct stat *st);
+int aux_unlink(struct view *v, uint64_t parent, const char *name, bool dir);
+int aux_rename(struct view *v, uint64_t from, const char *name, uint64_t to,
+    const char *new_name, unsigned flags);
+int aux_link(struct view *v, uint64_t node, uint64_t parent, const char *name,
+    struct stat *st);
+int aux_readdir(
+    struct view *v, uint64_t node, uint64_t off, view_dir_fn *fn, void *arg);
+int aux_open(struct view *v, uint64_t node, int flags);
+int aux_open_dir(struct view *v, uint64_t node);
+struct aux *aux_find(struct view *v, uint64_t node);
+void aux_forget(struct view *v, uint64_t node, uint64_t count);
+int aux_readlink(struct view *v, uint64_t node, char *out, size_t size);
+/* The directory becomes mailbox `id`: its files move to the mailbox's. */
+int aux_becomes_box(struct view *v, uint64_t node, uint32_t id);
+int aux_box_gone(struct view *v, uint32_t id);
+/* Directories for the levels of a canonical name (layout fs). */
+int aux_mkdirs(struct view *v, const char *canonical);
+/* A folder's files become those of a plain directory with that name. */
+int aux_leave_dir(
+    struct view *v, const struct box *b, uint64_t parent, const char *name);
+/* Directories in the folder's aux space; 0 also when that is not known. */
+unsigned aux_subdirs(struct view *v, uint64_t folder, struct timespec *mtime);
+bool aux_empty(struct view *v, uint64_t folder);
+int aux_init(struct view *v);
+unsigned aux_subdirs(struct view *v, uint64_t folder, struct timespec *mtime);
+
+/* ---- special (view_special.c) ---- */
+/* A special file of that name in this directory: its node, or 0. */
+uint64_t special_lookup(struct view *v, uint64_t parent, const char *name);
+int special_getattr(struct view *v, uint64_t node, struct stat *st);
+ssize_t special_read(
+    struct view *v, uint64_t node, void *p, size_t n, uint64_t off);
+bool special_is_dir(uint64_t node);
+int special_readdir(struct view *v, uint64_t off, view_dir_fn *fn, void *arg);
+bool special_writable(uint64_t node);
+/* The whole text, malloc'd. */
+int special_text(struct view *v, uint64_t node, char **p, size_t *n);
+/* New content for subscriptions or dovecot-keywords. */
+int special_apply(struct view *v, uint64_t node, const char *p, size_t n);
+int special_unlink(struct view *v, uint64_t node);
+uint32_t special_box(struct view *v, uint64_t node);
+uint64_t special_subscriptions_node(void);
+uint64_t special_keywords_node(const struct box *b);
+void special_announce(struct view *v, unsigned what, uint32_t box);
+
+#endif
