@@ -1,0 +1,155 @@
+#!/bin/bash
+# mount_aux -- files that are not mail are real files: full POSIX, and nothing of
+# them is logged.
+. "$(dirname "$0")/../real.sh"
+needs python3 getfattr
+[ -z "$TEST_PLAIN" ] || { echo "FAIL: this test has no plain stand-in"; exit 1; }
+check "mount" mount_store "$STORE" "$MNT"
+lines() { ds log | wc -l; }
+mkdir -p "$MNT/.Box/cur" "$MNT/.Box/new" "$MNT/.Box/tmp"
+before=$(lines)
+
+# Files of programs, at the root and in a mailbox's folder.
+for d in "$MNT" "$MNT/.Box"; do
+	n=${d#"$MNT"}
+	for f in .mbsyncstate dovecot-uidlist dovecot.index.log maildirfolder .uidvalidity msmtp-queue; do
+		check "create and read ${n}/$f" eval 'echo "text of $f" >"$d/$f" && [ "$(cat "$d/$f")" = "text of $f" ]'
+	done
+	check "append" eval 'echo more >>"$d/.mbsyncstate" && [ "$(wc -l <"$d/.mbsyncstate")" = 2 ]'
+	check "truncate and write anew" eval 'printf xyzz >"$d/.mbsyncstate" && [ "$(cat "$d/.mbsyncstate")" = xyzz ]'
+	check "rename over a file" eval 'echo new >"$d/a.lock" && mv "$d/a.lock" "$d/.mbsyncstate" && [ "$(cat "$d/.mbsyncstate")" = new ] && [ ! -e "$d/a.lock" ]'
+	check "hard link: one inode, two links" eval 'ln "$d/.mbsyncstate" "$d/second" && [ "$(stat -c "%i %h" "$d/second")" = "$(stat -c %i "$d/.mbsyncstate") 2" ]'
+	check "what is written through one is read through the other" eval 'echo shared >>"$d/second" && grep -q shared "$d/.mbsyncstate"'
+	check "unlink of one leaves the other" eval 'rm "$d/second" && [ "$(stat -c %h "$d/.mbsyncstate")" = 1 ] && grep -q shared "$d/.mbsyncstate"'
+	check "symlink" eval 'ln -s .mbsyncstate "$d/sym" && [ "$(readlink "$d/sym")" = .mbsyncstate ] && grep -q shared "$d/sym"'
+	check "dangling symlink, removed" eval 'ln -sfn nowhere "$d/sym" && [ -L "$d/sym" ] && [ ! -e "$d/sym" ] && rm "$d/sym"'
+	check "mode and time" eval 'chmod 640 "$d/maildirfolder" && touch -d @1500000000.25 "$d/maildirfolder" && [ "$(stat -c "%a %.2Y" "$d/maildirfolder")" = "640 1500000000.25" ]'
+	check "a fifo works or is refused, it does not hang" eval 'timeout 5 mkfifo "$d/fifo"; rm -f "$d/fifo"'
+done
+
+# Directories.
+check "a dot directory at the root" mkdir "$MNT/.notmuch"
+check "nested" mkdir -p "$MNT/.notmuch/xapian/a/b/c"
+check "is no mailbox" eval '! ds mailboxes | grep -q notmuch'
+check "files in it" eval 'for i in $(seq 300); do echo $i >"$MNT/.notmuch/xapian/f$i"; done; [ "$(ls "$MNT/.notmuch/xapian" | wc -l)" = 301 ]'
+equal "link count: 2 and one for each directory" 3 "$(stat -c %h "$MNT/.notmuch/xapian")"
+check "rename of a directory with all in it" eval 'mv "$MNT/.notmuch/xapian" "$MNT/.notmuch/db" && [ "$(cat "$MNT/.notmuch/db/f299")" = 299 ]'
+check "rmdir of a full one fails" eval '! rmdir "$MNT/.notmuch/db" 2>"$TMP/e" && grep -q "not empty" "$TMP/e"'
+check "into another directory" eval 'mkdir "$MNT/plain" && mv "$MNT/.notmuch/db" "$MNT/plain/db" && [ -f "$MNT/plain/db/f1" ]'
+check "a directory not under itself" eval '! mv "$MNT/plain" "$MNT/plain/db/" 2>/dev/null'
+check "rm -r while it is read" eval 'rm -r "$MNT/plain/db" && [ -z "$(ls -A "$MNT/plain")" ]'
+check "a plain directory that holds cur is left alone in this layout" eval 'mkdir -p "$MNT/plain/md/cur" && echo x >"$MNT/plain/md/cur/x" && [ -f "$MNT/plain/md/cur/x" ] && rm -r "$MNT/plain"'
+check "a dot directory becomes a mailbox with its first cur" eval \
+	'mkdir "$MNT/.Late" && echo own >"$MNT/.Late/own" && mkdir "$MNT/.Late/cur" "$MNT/.Late/new" "$MNT/.Late/tmp" && [ "$(cat "$MNT/.Late/own")" = own ] && ds mailboxes | grep -q ^Late'
+before=$(lines)
+check "an aux file cannot become mail by a link" eval '! ln "$MNT/dovecot-uidlist" "$MNT/cur/x" 2>/dev/null'
+
+# Descriptors.
+cat >"$TMP/fd.py" <<'P'
+import mmap, os, sys, fcntl, struct
+d = sys.argv[1]
+p = d + "/fd.test"
+f = os.open(p, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+os.write(f, b"0123456789" * 1000)
+try:
+    os.open(p, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    sys.exit("O_EXCL gave a second one")
+except FileExistsError:
+    pass
+a = os.open(p, os.O_WRONLY | os.O_APPEND)
+os.write(a, b"tail")
+assert os.pread(f, 4, 10000) == b"tail"
+m = mmap.mmap(f, 0)
+m[0:4] = b"mmap"
+m.flush()
+assert os.pread(f, 4, 0) == b"mmap", os.pread(f, 4, 0)
+os.pwrite(f, b"WRIT", 100)
+assert m[100:104] == b"WRIT"
+m.close()
+os.ftruncate(f, 3)
+assert os.fstat(f).st_size == 3
+os.pwrite(f, b"x", 5000)
+assert os.pread(f, 10, 2) == b"a" + b"\0" * 9
+fcntl.lockf(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+if os.fork() == 0:
+    try:
+        g = os.open(p, os.O_RDWR)
+        fcntl.lockf(g, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os._exit(1)
+    except OSError:
+        os._exit(0)
+assert os.wait()[1] == 0, "a lock was given twice"
+fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+os.posix_fallocate(f, 0, 100000)
+assert os.fstat(f).st_size == 100000
+os.fsync(f)
+# Unlinked, still open; then renamed over, still open.
+os.unlink(p)
+os.pwrite(f, b"still", 0)
+assert os.pread(f, 5, 0) == b"still"
+assert os.fstat(f).st_nlink == 0
+os.close(f); os.close(a)
+one = os.open(p, os.O_RDWR | os.O_CREAT, 0o600)
+os.write(one, b"old")
+with open(p + ".new", "w") as w:
+    w.write("new")
+os.rename(p + ".new", p)
+assert os.pread(one, 3, 0) == b"old"
+assert open(p).read() == "new"
+os.pwrite(one, b"OLD", 0)
+assert open(p).read() == "new"
+os.close(one)
+os.unlink(p)
+dirfd = os.open(d, os.O_RDONLY)
+os.fsync(dirfd)
+big = os.open(p, os.O_RDWR | os.O_CREAT, 0o600)
+block = os.urandom(1 << 20)
+for i in range(20):
+    os.write(big, block)
+assert os.pread(big, 1 << 20, 7 << 20) == block
+os.close(big)
+os.unlink(p)
+P
+for d in "$MNT" "$MNT/.Box"; do
+	check "O_EXCL, O_APPEND, mmap, holes, locks, unlinked and replaced files in ${d#"$TMP/"}" python3 "$TMP/fd.py" "$d"
+done
+mkdir "$MNT/x"
+check "the same in a plain directory" python3 "$TMP/fd.py" "$MNT/x"
+check "sqlite's way: many small writes by four processes" python3 - "$MNT/x" <<'P'
+import os, sys
+d = sys.argv[1]
+kids = []
+for k in range(4):
+    pid = os.fork()
+    if pid == 0:
+        f = os.open(d + "/log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for i in range(300):
+            os.write(f, b"%d %05d\n" % (k, i))
+        os._exit(0)
+    kids.append(pid)
+bad = [p for p in kids if os.waitpid(p, 0)[1]]
+lines = open(d + "/log").read().split("\n")[:-1]
+sys.exit(0 if not bad and len(lines) == 1200 and len(set(lines)) == 1200 else "lines: %d" % len(lines))
+P
+check "rename exchange or a clear refusal" python3 - "$MNT/x" <<'P'
+import ctypes, os, sys
+d = sys.argv[1].encode()
+open(d + b"/l", "w").write("l"); open(d + b"/r", "w").write("r")
+libc = ctypes.CDLL(None, use_errno=True)
+if libc.renameat2(-100, d + b"/l", -100, d + b"/r", 2) == 0:
+    assert open(d + b"/l").read() == "r" and open(d + b"/r").read() == "l"
+else:
+    assert ctypes.get_errno() == 22
+P
+equal "nothing of all this was logged" "$before" "$(lines)"
+
+# They stay with their mailbox.
+echo state >"$MNT/.Box/.mbsyncstate"
+check "renaming the mailbox keeps its files" eval 'mv "$MNT/.Box" "$MNT/.Crate" && [ "$(cat "$MNT/.Crate/.mbsyncstate")" = state ]'
+want=$(cd "$MNT" && find . ! -path './.dsyncfs*' -type f -exec sha1sum {} + | sort)
+check "unmount" umount_store "$STORE" "$MNT"
+check "mount again" mount_store "$STORE" "$MNT"
+equal "all files are there again" "$want" "$(cd "$MNT" && find . ! -path './.dsyncfs*' -type f -exec sha1sum {} + | sort)"
+check "rm -r of the mailbox with them" rm -r "$MNT/.Crate"
+check "gone" eval '[ ! -e "$MNT/.Crate" ] && ! ds mailboxes | grep -q ^Crate'
+finish

@@ -1,0 +1,203 @@
+#!/bin/bash
+# cli -- every command of dsyncfs-sync, every exit status, and what it says to wrong input.
+. "$(dirname "$0")/../lib.sh"
+cd "$TMP" || exit 1
+A="dsyncfs:$TMP/a" B="dsyncfs:$TMP/b" M="maildir:$TMP/m"
+a() { "$SYNC" -o "mail_location=$A" "$@"; }
+b() { "$SYNC" -o "mail_location=$B" "$@"; }
+m() { "$SYNC" -o "mail_location=$M" "$@"; }
+json_ok() { "$@" 2>/dev/null | python3 -c 'import json,sys
+lines=[json.loads(l) for l in sys.stdin]
+assert lines and lines[-1]["event"]=="summary" and "status" in lines[-1], lines[-1:]
+assert all("event" in l for l in lines)'; }
+same_dump() { "$SYNC" dump --no-modseqs "$1" >dump.1 && "$SYNC" dump --no-modseqs "$2" >dump.2 && [ -s dump.1 ] && diff dump.1 dump.2; }
+messages() { "$SYNC" dump "$1" | grep -vc '^mailbox '; }
+
+# ---- without any mail
+check help says 'Commands:' "$SYNC" --help
+check help_status status 0 "$SYNC" --help
+check help_lists_what_works says 'conflicts' "$SYNC" --help
+check_not help_lists_no_dsync_server says dsync-server "$SYNC" --help
+check version says 'dsyncfs-sync ' "$SYNC" --version
+check no_command status 64 "$SYNC"
+check unknown_command status 64 "$SYNC" frobnicate
+check dsync_server_is_not_there status 64 "$SYNC" dsync-server
+check unknown_option status 64 "$SYNC" --frobnicate status
+check full_output status 1 bash -c '"$0" --help >/dev/full' "$SYNC"
+
+# ---- configuration
+check init_config status 0 "$SYNC" init-config "$TMP/new.conf"
+check init_config_is_the_example cmp "$TMP/new.conf" "$ROOT/contrib/dsyncfs.conf.example"
+check init_config_refuses_to_overwrite status 1 "$SYNC" init-config "$TMP/new.conf"
+check init_config_to_stdout cmp <("$SYNC" init-config -) "$TMP/new.conf"
+check init_config_default status 0 "$SYNC" init-config
+check init_config_default_file test -s "$XDG_CONFIG_HOME/dsyncfs/dsyncfs.conf"
+check check_config status 0 "$SYNC" check-config
+check check_config_file says 'nothing is wrong' "$SYNC" check-config "$TMP/new.conf"
+rm -r "$XDG_CONFIG_HOME/dsyncfs"
+printf '# c\nmail_locatoin = x\ncommit = never\n' >"$TMP/bad.conf"
+check bad_config_status status 78 "$SYNC" -c "$TMP/bad.conf" status
+check bad_config_names_line says "$TMP/bad.conf:2: unknown key 'mail_locatoin' (did you mean 'mail_location'?)" "$SYNC" check-config "$TMP/bad.conf"
+check bad_config_names_all_lines says "$TMP/bad.conf:3: commit = 'never'" "$SYNC" check-config "$TMP/bad.conf"
+check missing_config status 78 "$SYNC" -c "$TMP/none.conf" status
+printf 'mail_location = nosuch:/x\n' >"$TMP/kind.conf"
+check unknown_kind_in_config status 78 "$SYNC" -c "$TMP/kind.conf" status
+check unknown_kind_in_config_line says "$TMP/kind.conf:1" "$SYNC" -c "$TMP/kind.conf" status
+check unknown_kind_in_check_config status 78 "$SYNC" check-config "$TMP/kind.conf"
+printf 'mail_location = %s\nremote box {\n\tlocation = host.example\n}\n' "$A" >"$TMP/form.conf"
+check form_in_config status 78 "$SYNC" -c "$TMP/form.conf" mirror box
+check form_in_config_line says "$TMP/form.conf:3" "$SYNC" -c "$TMP/form.conf" mirror box
+if command -v doveconf >/dev/null; then
+	printf 'protocols = imap\nmail_location = %s\n' "$M" >"$TMP/dovecot.conf"
+	check dovecot_config_kind says "$TMP/m" "$SYNC" -c "$TMP/dovecot.conf" status
+fi
+
+# ---- mail in a Maildir
+maildir_new "$TMP/m"; maildir_new "$TMP/m/.Work"
+for i in 1 2 3 4 5; do mail "$TMP/m" $i S; done
+mail "$TMP/m/.Work" 6 FS; mail "$TMP/m/.Work" 7
+check mirror_into_new_store status 0 a mirror "$M"
+check mirror_carries_everything same_dump "$A" "$M"
+check mirror_again_is_perfect status 0 a mirror "$M"
+check mirror_full status 0 a -f mirror "$M"
+check mirror_verbose says 'done: ' a -v -f mirror "$M"
+check mirror_json json_ok a --json mirror "$M"
+check progress_only_on_terminal test -z "$(a mirror "$M" 2>&1)"
+check mirror_relative status 0 a mirror maildir:m
+check mirror_itself status 64 a mirror "$A"
+
+mail "$TMP/m" 8 S
+check dry_run_lists says '8' a --dry-run mirror "$M"
+before=$(messages "$A")
+check dry_run_changes_nothing test "$(messages "$A")" = "$before"
+check mirror_one_mailbox status 0 a -m Work mirror "$M"
+check mirror_one_mailbox_only test "$(messages "$A")" = "$before"
+check mirror_takes_the_new_one status 0 a mirror "$M"
+check mirror_took_it same_dump "$A" "$M"
+
+check backup_into_new_store status 0 a backup "$B"
+check backup_is_exact same_dump "$A" "$B"
+mail "$TMP/m" 9 S; a mirror "$M"
+check backup_reverse status 0 b backup -R "$A"
+check backup_reverse_is_exact same_dump "$A" "$B"
+check verify_equal status 0 a verify "$B"
+mail "$TMP/m" 10 S; a mirror "$M"
+check verify_differs status 1 a verify "$B"
+check verify_differs_says says ' differences' a verify "$B"
+
+printf 'mail_location = %s\nremote = disk\nremote disk {\n\tlocation = %s\n\tmode = backup\n}\n' "$A" "$B" >"$TMP/remote.conf"
+check flush status 0 "$SYNC" -c "$TMP/remote.conf" flush --wait
+check flush_is_exact same_dump "$A" "$B"
+check mirror_by_name status 0 "$SYNC" -c "$TMP/remote.conf" mirror disk
+check flush_without_remote status 78 a flush
+
+# ---- looking
+check status_peers says "$M" a status
+check status_store says 'messages: 10' a status
+check status_json json_ok a --json status
+check mailboxes says 'Work guid=' a mailboxes
+check mailboxes_json json_ok a --json mailboxes
+check dump says 'mailbox INBOX guid=' a dump
+check dump_location says 'mailbox INBOX guid=' "$SYNC" dump "$M"
+check log says 'save uid=' a log
+check_not log_of_one_mailbox says ' INBOX ' a log Work
+check log_json json_ok a --json log
+cursor=$(a log --cursor | sed -n '$s/^cursor //p')
+check log_cursor test -n "$cursor"
+check log_from_cursor_is_empty test -z "$(a log --from "$cursor")"
+check conflicts status 0 a conflicts
+check conflicts_json json_ok a --json conflicts
+"$SYNC" -o "mail_location=$A" log --follow >follow.out 2>&1 &
+follower=$!
+check log_follow_shows_what_is_there wait_for grep -q 'save uid=' follow.out
+lines=$(wc -l <follow.out)
+mail "$TMP/m" 11 S; a -l 10 mirror "$M"
+check log_follow_goes_on wait_for bash -c '[ "$(wc -l <follow.out)" -gt '"$lines"' ]'
+kill $follower; wait $follower
+check log_follow_ends_well test $? = 0
+
+# ---- upkeep
+check verify status 0 a verify
+check verify_json json_ok a --json verify
+check verify_rebuild status 0 a verify --rebuild
+check verify_repair_dry status 0 a verify --repair --dry-run
+check compact status 0 a compact
+check compact_json json_ok a --json compact
+
+# ---- restore
+rm "$TMP"/m/cur/170000001.*
+check expunge_is_mirrored status 0 a mirror "$M"
+full=$(messages "$A")
+check restore_list says ' guid=' a restore --list
+check restore_list_json json_ok a --json restore --list
+check restore_nothing_named status 64 a restore
+check restore_sync says '1 of 1 restored' a restore --sync
+check restore_is_back test "$(messages "$A")" = $((full + 1))
+check restore_again says '0 of 1 restored' a restore --sync
+check restored_reaches_the_peer status 0 a mirror "$M"
+check restored_is_equal same_dump "$A" "$M"
+check restore_since status 0 a restore INBOX --since 1d
+check restore_unknown_guid says '0 of 0 restored' a restore --guid nosuchguid
+
+# ---- the guard
+c="dsyncfs:$TMP/c" n="maildir:$TMP/n"
+maildir_new "$TMP/n"
+for i in $(seq 10 40); do mail "$TMP/n" "$i" S; done
+"$SYNC" -o "mail_location=$c" mirror "$n"
+rm "$TMP"/n/cur/*
+check max_delete_stops status 4 "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_kept test "$(messages "$c")" = 31
+check max_delete_is_shown says 'status 4' "$SYNC" -o "mail_location=$c" status
+check max_delete_raised status 0 "$SYNC" -o "mail_location=$c" --max-delete=100% mirror "$n"
+check max_delete_done test "$(messages "$c")" = 0
+
+# ---- wrong input: one line, the right status
+bad() {
+	local want=$1 name="bad ${*:3}"
+	shift
+	check "$name: status" status "$want" "$@"
+	check "$name: one line" one_line "$@"
+}
+bad 1 "$SYNC" dump dsyncfs:none
+bad 1 "$SYNC" dump maildir:none
+bad 64 "$SYNC" dump nosuch:none
+bad 64 "$SYNC" mirror host.example
+bad 64 "$SYNC" mirror me@host.example
+bad 64 "$SYNC" mirror tcp:host:1
+bad 64 "$SYNC" mirror tcps:host:1
+bad 64 "$SYNC" mirror imap://host/
+bad 64 "$SYNC" mirror ssh host doveadm dsync-server
+bad 64 "$SYNC" mirror ./m
+bad 64 "$SYNC" dump maildir:m:nosuch=1
+bad 64 "$SYNC" -u no-such-user-here status
+bad 64 "$SYNC" -s state mirror maildir:m
+mkdir notastore; echo x >notastore/x
+check not_a_store_status status 1 "$SYNC" dump dsyncfs:notastore
+check not_a_store_line one_line "$SYNC" dump dsyncfs:notastore
+check not_a_store_is_left status 1 a mirror dsyncfs:notastore
+check not_a_store_untouched test "$(ls notastore)" = x
+echo x >afile
+check file_status status 1 "$SYNC" dump dsyncfs:afile
+# A store that another process owns: the lock is held from here.
+check owned_status python3 - "$SYNC" "$A" <<'P'
+import fcntl, os, struct, subprocess, sys
+fd = os.open("a/lock", os.O_RDWR)
+fcntl.fcntl(fd, 37, struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0))	# F_OFD_SETLK
+r = subprocess.run([sys.argv[1], "dump", sys.argv[2]], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+print(r)
+sys.exit(not (r.returncode == 75 and r.stderr.count(b"\n") == 1))
+P
+if [ "$(id -u)" = 0 ]; then
+	mkdir -m 700 secret; "$SYNC" -o "mail_location=$A" backup dsyncfs:secret/s
+	chmod 755 "$TMP" "$HOME"
+	check unreadable status 77 "$SYNC" -u nobody dump "dsyncfs:$TMP/secret/s"
+	check unreadable_line one_line "$SYNC" -u nobody dump "dsyncfs:$TMP/secret/s"
+	check unreadable_config status 77 bash -c 'chmod 600 new.conf; "$0" -u nobody -c "$PWD/new.conf" status' "$SYNC"
+fi
+
+# ---- signals: what is being done ends, and is finished by the next run
+check interrupted_run_is_finished bash -c '
+	"$0" -o "mail_location=dsyncfs:$1/sig" mirror "maildir:$1/m" & kill -TERM $!; wait $!
+	"$0" -l 10 -o "mail_location=dsyncfs:$1/sig" mirror "maildir:$1/m"' "$SYNC" "$TMP"
+check interrupted_run_is_equal same_dump "dsyncfs:$TMP/sig" "$M"
+finish

@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+"""mail -- makes sample mails, the same for the same seed.
+
+	mail.py deliver MAILDIR N [SEED]	delivers N mails as an MTA does (tmp, fsync, rename to new)
+	mail.py one SUBJECT [BODY]		one mail on standard output
+	mail.py show I [SEED]			mail number I on standard output
+	mail.py hash FILE...			SHA-1 and size with LF line ends, of each, as dump has them
+	mail.py maildir DIR N [SEED]		a Maildir with three folders, flags and dates
+"""
+import hashlib
+import os
+import random
+import sys
+import time
+
+WORDS = ("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho sigma tau "
+         "upsilon").split()
+KINDS = 13
+
+
+def text(r, lines):
+    return [" ".join(r.choice(WORDS) for _ in range(r.randrange(1, 12))) for _ in range(lines)]
+
+
+def make(i, seed):
+    """Bytes and received date of mail number i."""
+    r = random.Random("mail:%s:%d" % (seed, i))
+    when = 1600000000 + r.randrange(100000000)
+    kind = i % KINDS
+    head = ["From: %s <%s@example.org>" % (r.choice(WORDS), r.choice(WORDS)), "To: user@example.org",
+            "Subject: mail%d %s" % (i, " ".join(text(r, 1))), "Message-ID: <%d.%s@example.org>" % (i, seed),
+            "Date: " + time.strftime("%a, %d %b %Y %H:%M:%S +0000", time.gmtime(when))]
+    body = text(r, r.choice([3, 10, 40]))
+    end = b"\n"
+    if kind == 1:
+        body.append("Grüße, 8 bit: äöü€ ☃")
+    elif kind == 2:
+        body = [".", "..", ".a dot", "."] + body + ["."]
+    elif kind == 3:
+        head.append("X-Long: " + "x" * 900)
+    elif kind == 4:
+        head.append("X-Folded: a\n\tb\n c")
+    elif kind == 5:
+        body.insert(0, "From the start of a line")
+    elif kind == 6:
+        end = b""
+    m = ("\n".join(head) + "\n\n" + "\n".join(body)).encode() + end
+    if kind == 7:
+        m = ("\n".join(head) + "\n\n").encode()
+    elif kind == 8:
+        m += bytes(r.choice(range(128, 256)) for _ in range(200)) + b"\n"
+    elif kind == 9:
+        m = m.replace(b"\n", b"\r\n")
+    elif kind == 10:
+        m = m.replace(b"\n", b"\r\n", 9) + b"\r.\r\n\r\r\n.\n"
+    elif kind == 11:
+        m += b"".join(b"%064d\n" % n for n in range(3000 if i > KINDS else 46000))
+    elif kind == 12:
+        m = ("\n".join(head) + "\n").encode()
+    return m, when
+
+
+def put(path, data, when):
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    os.write(fd, data) if len(data) < 1 << 20 else [os.write(fd, data[n:n + 65536]) for n in range(0, len(data), 65536)]
+    os.fsync(fd)
+    os.close(fd)
+    os.utime(path, (when, when))
+
+
+def deliver(box, n, seed):
+    for i in range(n):
+        data, when = make(i, seed)
+        name = "%d.M%dP%d.%s" % (when, i, os.getpid(), seed)
+        put("%s/tmp/%s" % (box, name), data, when)
+        os.rename("%s/tmp/%s" % (box, name), "%s/new/%s" % (box, name))
+
+
+def maildir(top, n, seed):
+    r = random.Random("maildir:%s" % seed)
+    boxes = [top, top + "/.Work", top + "/.Archive.2024", top + "/.Entw&APw-rfe"]
+    for b in boxes:
+        for d in "cur", "new", "tmp":
+            os.makedirs(b + "/" + d, exist_ok=True)
+    for i in range(n):
+        data, when = make(i, seed)
+        name = "%d.M%dP7.%s" % (when, i, seed)
+        flags = "".join(f for f in "DFPRST" if r.random() < .25)
+        where = "/new/" if r.random() < .2 else "/cur/"
+        put(boxes[i % 4] + where + name + ("" if where == "/new/" else ":2," + flags), data, when)
+
+
+def main(a):
+    if a[0] == "deliver":
+        deliver(a[1], int(a[2]), a[3] if len(a) > 3 else "1")
+    elif a[0] == "maildir":
+        maildir(a[1], int(a[2]), a[3] if len(a) > 3 else "1")
+    elif a[0] == "show":
+        sys.stdout.buffer.write(make(int(a[1]), a[2] if len(a) > 2 else "1")[0])
+    elif a[0] == "one":
+        sys.stdout.write("From: Ann <ann@example.org>\nTo: user@example.org\nSubject: %s\nMessage-ID: <%s@example.org>\n"
+                         "Date: Mon, 02 Mar 2026 10:00:00 +0000\n\n%s\n"
+                         % (a[1], a[1].replace(" ", "."), a[2] if len(a) > 2 else "Body of " + a[1]))
+    elif a[0] == "hash":
+        for f in a[1:]:
+            data = open(f, "rb").read().replace(b"\r\n", b"\n")
+            print(hashlib.sha1(data).hexdigest(), len(data), f)
+    else:
+        sys.exit(__doc__)
+
+
+main(sys.argv[1:] or ["help"])

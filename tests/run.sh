@@ -1,0 +1,69 @@
+#!/bin/bash
+# run -- runs groups of tests, one line a test, and says at the end how many
+# passed.  A test that cannot run fails.  Output of each test goes to
+# build/test-logs/, and is shown when the test fails.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+logs=build/test-logs
+mkdir -p $logs
+passed=0 failed=0 broken=()
+
+one() {		# NAME COMMAND...
+	local name=$1 log start=$SECONDS
+	shift
+	log=$logs/${name//\//_}.log
+	if "$@" >"$log" 2>&1 </dev/null; then
+		passed=$((passed + 1))
+		printf 'ok   %-44s %4ds\n' "$name" $((SECONDS - start))
+	else
+		local rc=$?
+		failed=$((failed + 1))
+		broken+=("$name")
+		printf 'FAIL %-44s %4ds (exit %d)\n' "$name" $((SECONDS - start)) $rc
+		sed 's/^/     | /' "$log" | tail -60
+	fi
+}
+
+jobs=$(nproc)
+for group in "$@"; do
+	echo "-- $group"
+	case $group in
+	unit)
+		make -s -j"$jobs" FLAVOUR=release $(ls tests/unit/*.c |
+			sed 's|tests/unit/\(.*\)\.c|build/release/tests/unit/\1|') || exit 1
+		for t in tests/unit/*.c; do
+			t=$(basename "$t" .c)
+			one "unit/$t" build/release/tests/unit/"$t"
+		done ;;
+	clang)
+		one "build/clang" make -s -j"$jobs" FLAVOUR=clang all ;;
+	asan)
+		make -s -j"$jobs" FLAVOUR=asan all $(ls tests/unit/*.c |
+			sed 's|tests/unit/\(.*\)\.c|build/asan/tests/unit/\1|') || exit 1
+		for t in tests/unit/*.c; do
+			t=$(basename "$t" .c)
+			one "asan/$t" env TEST_SHORT=1 build/asan/tests/unit/"$t"
+		done ;;
+	fuzz)
+		make -s -j"$jobs" fuzz-build || exit 1
+		for f in tests/fuzz/fuzz_*.c; do
+			f=$(basename "$f" .c)
+			one "fuzz/${f#fuzz_}" tests/fuzz/run.sh build/fuzz "${FUZZ_SHARE:-5}" "${f#fuzz_}"
+		done ;;
+	lint)
+		one lint tests/lint.sh ;;
+	interop | fs | sim)
+		for t in tests/"$group"/*.sh; do
+			one "$group/$(basename "$t" .sh)" "$t"
+		done ;;
+	bench)
+		one bench/short env BENCH_SHORT=1 make -s bench ;;
+	*)
+		echo "run: no group '$group'" >&2
+		exit 64 ;;
+	esac
+done
+echo
+[ $failed = 0 ] || printf 'failed: %s\n' "${broken[*]}"
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
