@@ -15,7 +15,7 @@ rank() {
 	esac
 }
 
-for f in $(git ls-files -co --exclude-standard 'engine/*.[ch]' 'backends/*.[ch]' 'fs/*.[ch]'); do
+for f in $(find engine backends fs -name '*.[ch]'); do
 	top=${f%%/*}
 	layer=$(echo "$f" | cut -d/ -f2)
 	for inc in $(sed -n 's/^#include "\(.*\)"/\1/p' "$f"); do

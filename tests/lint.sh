@@ -5,7 +5,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 bad=0
 complain() { echo "lint: $*" >&2; bad=1; }
-files=$(git ls-files -co --exclude-standard '*.c' '*.h')
+files=$(find engine fs backends tests -name '*.c' -o -name '*.h' | sort)
 
 for f in $files; do
 	[ -f "$f" ] || continue
@@ -26,7 +26,7 @@ for m in man/*.[0-9]; do
 done
 build/release/dsyncfs-sync init-config - 2>/dev/null | cmp -s - contrib/dsyncfs.conf.example ||
 	complain "contrib/dsyncfs.conf.example is not what init-config writes"
-if git grep -nE 'TODO|FIXME' -- engine fs backends contrib man; then
+if grep -rnE 'TODO|FIXME' engine fs backends contrib man; then
 	complain "unfinished work in the tree"
 fi
 [ $bad = 0 ] && echo "lint: nothing to say"
