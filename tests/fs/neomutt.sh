@@ -2,7 +2,7 @@
 # neomutt -- neomutt and mutt work in a terminal on the mount: open, flag, read,
 # delete and purge, save to another folder, see a new message arrive.
 . "$(dirname "$0")/../real.sh"
-needs neomutt tmux
+needs neomutt mutt tmux
 T="tmux -L dsyncfs-$$ -f /dev/null"
 on_exit "$T kill-server 2>/dev/null"
 
@@ -101,7 +101,6 @@ store_knows() {
 }
 
 for p in neomutt mutt; do
-	command -v $p >/dev/null || continue
 	STORE=$TMP/$p.store MNT=$TMP/$p.mnt
 	check "$p: the store is mounted" mount_store "$STORE" "$MNT"
 	session $p

@@ -47,10 +47,8 @@ check unknown_kind_in_check_config status 78 "$SYNC" check-config "$TMP/kind.con
 printf 'mail_location = %s\nremote box {\n\tlocation = host.example\n}\n' "$A" >"$TMP/form.conf"
 check form_in_config status 78 "$SYNC" -c "$TMP/form.conf" mirror box
 check form_in_config_line says "$TMP/form.conf:3" "$SYNC" -c "$TMP/form.conf" mirror box
-if command -v doveconf >/dev/null; then
-	printf 'protocols = imap\nmail_location = %s\n' "$M" >"$TMP/dovecot.conf"
-	check dovecot_config_kind says "$TMP/m" "$SYNC" -c "$TMP/dovecot.conf" status
-fi
+printf 'protocols = imap\nmail_location = %s\n' "$M" >"$TMP/dovecot.conf"
+check dovecot_config_kind says "$TMP/m" "$SYNC" -c "$TMP/dovecot.conf" status
 
 # ---- mail in a Maildir
 maildir_new "$TMP/m"; maildir_new "$TMP/m/.Work"
