@@ -513,6 +513,21 @@ get_tree(struct rd *rd, struct arena *a, struct record *r)
 	return (false);
 }
 
+/* Absent when the message is gone: it is the last field. */
+static void
+put_moved(struct buf *b, const struct record *r)
+{
+	if (r->moved_to != 0)
+		buf_put_varint(b, r->moved_to);
+}
+
+static void
+get_moved(struct rd *rd, struct record *r)
+{
+	if (!rd->bad && rd_left(rd) > 0)
+		r->moved_to = rd_varint32(rd);
+}
+
 static void
 put_event(struct buf *b, const struct record *r)
 {
@@ -522,6 +537,7 @@ put_event(struct buf *b, const struct record *r)
 	buf_put(b, r->peer.b, sizeof(r->peer.b));
 	buf_put_svarint(b, r->time);
 	buf_put_str(b, r->guid_string);
+	put_moved(b, r);
 }
 
 static void
@@ -533,6 +549,7 @@ get_event(struct rd *rd, struct arena *a, struct record *r)
 	get_guid(rd, &r->peer);
 	r->time = rd_svarint(rd);
 	r->guid_string = get_str(rd, a, RECORD_GUID_MAX);
+	get_moved(rd, r);
 }
 
 static void
@@ -563,6 +580,7 @@ put_rest(struct buf *b, const struct record *r)
 		buf_put_varint(b, r->mailbox);
 		buf_put_varint(b, r->uid);
 		buf_put_varint(b, r->modseq);
+		put_moved(b, r);
 		break;
 	case RECORD_PEER:
 		buf_put(b, r->peer.b, sizeof(r->peer.b));
@@ -638,6 +656,7 @@ get_rest(struct rd *rd, struct arena *a, struct record *r)
 		r->mailbox = rd_varint32(rd);
 		r->uid = rd_varint32(rd);
 		r->modseq = rd_varint(rd);
+		get_moved(rd, r);
 		break;
 	case RECORD_PEER:
 		get_guid(rd, &r->peer);

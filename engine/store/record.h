@@ -71,6 +71,8 @@ struct record {
 	unsigned type;
 	uint32_t mailbox;
 	uint32_t uid; /* FLAGS STATE EXPUNGE EVENT EXPUNGED */
+	/* EXPUNGE, EVENT of one: the UID it went on under, 0: none */
+	uint32_t moved_to;
 	/* SAVE (in msg), FLAGS, EXPUNGE, EVENT */
 	uint64_t modseq;
 	/* of a mailbox, keyword, deletion, subscription, setting; never NULL */

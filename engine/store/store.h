@@ -188,6 +188,8 @@ struct event {
 	struct keywords kw_add, kw_remove;
 	/* EVENT_EXPUNGE: the message's GUID string */
 	const char *guid;
+	/* EVENT_EXPUNGE: the new UID of a message that stayed; 0: it is gone */
+	uint32_t moved_to;
 	/* zero: a user of this replica; else the peer whose sync did it */
 	struct guid origin;
 	int64_t time;
@@ -202,11 +204,11 @@ typedef int event_fn(void *arg, const struct event *e);
 int store_events(
     struct store *s, uint32_t mailbox, uint64_t since, event_fn *fn, void *arg);
 /*
- * The GUID string with which uid was expunged here, if that is still known;
- * -ENOENT.
+ * The GUID string with which uid was expunged here, and the UID under which the
+ * message went on (0: none), if that is still known; -ENOENT.
  */
 int store_expunged(struct store *s, uint32_t mailbox, uint32_t uid,
-    struct arena *a, const char **guid);
+    struct arena *a, const char **guid, uint32_t *moved_to);
 
 /*
  * Expunged messages that can still be taken back, newest first; mailbox 0: of
@@ -380,8 +382,16 @@ int txn_update(
     struct txn *t, uint32_t mailbox, uint32_t uid, const struct msg_update *u);
 int txn_expunge(struct txn *t, uint32_t mailbox, uint32_t uid);
 /*
+ * The message that was expunged as uid has as_uid (>= uidnext) in a peer, which
+ * does not know of the expunge: saved under that and expunged at once.  -ENOENT
+ * nothing is known of uid.
+ */
+int txn_expunged_as(
+    struct txn *t, uint32_t mailbox, uint32_t uid, uint32_t as_uid);
+/*
  * Move within one store: same body, GUID, ino, dates; *new_uid may be NULL. One
- * save and one expunge in this transaction.
+ * save and one expunge in this transaction; within one mailbox the expunge
+ * says where the message went (struct event, moved_to).
  */
 int txn_move(struct txn *t, uint32_t mailbox, uint32_t uid, uint32_t to,
     const struct msg *as, uint32_t *new_uid);

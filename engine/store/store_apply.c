@@ -458,6 +458,7 @@ apply_expunge(
 		.mailbox = r->mailbox,
 		.uid = r->uid,
 		.modseq = r->modseq,
+		.moved_to = r->moved_to,
 		.peer = h->origin,
 		.time = h->sec };
 	struct key k;

@@ -22,6 +22,8 @@ event_encode(struct buf *b, const struct record *r)
 		kwset_put(b, &r->kw_remove);
 	} else if (r->kind == EVENT_EXPUNGE) {
 		buf_put_str(b, r->guid_string);
+		if (r->moved_to != 0)
+			buf_put_varint(b, r->moved_to);
 	}
 }
 
@@ -50,6 +52,8 @@ event_decode(struct arena *a, const void *p, size_t n, struct record *out)
 		if (!r.bad &&
 		    (out->guid_string = arena_strndup(a, s, len)) == NULL)
 			return (-ENOMEM);
+		if (!r.bad && rd_left(&r) != 0)
+			out->moved_to = rd_varint32(&r);
 	}
 	if (a->error != 0)
 		return (a->error);
@@ -111,6 +115,7 @@ event_give(struct store *s, const struct node *n, const struct btree_cursor *c,
 	e.add = r.add;
 	e.remove = r.remove;
 	e.guid = r.guid_string;
+	e.moved_to = r.moved_to;
 	e.origin = r.peer;
 	e.time = r.time;
 	if ((error = msg_keywords(&s->st, a, n, &r.kw_add, &e.kw_add)) != 0 ||
@@ -158,7 +163,7 @@ store_events(
 	return (error);
 }
 
-static int
+int
 expunged_get(struct store *s, uint32_t mailbox, uint32_t uid, struct arena *a,
     struct expunged_rec *x)
 {
@@ -179,17 +184,81 @@ expunged_get(struct store *s, uint32_t mailbox, uint32_t uid, struct arena *a,
 	return (-EIO);
 }
 
+/*
+ * The event of the expunge says where the message went; without it (compaction
+ * dropped it) it is just gone.
+ */
+static int
+moved_to(struct store *s, uint32_t mailbox, uint32_t uid, uint64_t modseq,
+    uint32_t *to)
+{
+	struct arena a = ARENA_INIT;
+	struct record r;
+	struct key k;
+	const void *v;
+	size_t n;
+	int error;
+
+	*to = 0;
+	key_table(&k, T_EVENT);
+	key_u32(&k, mailbox);
+	key_u64(&k, modseq);
+	key_u32(&k, uid);
+	key_u8(&k, 0);
+	while ((error = idx_get(&s->st, &k, &v, &n)) == 0) {
+		error = event_decode(&a, v, n, &r);
+		if (error != 0 || r.kind == EVENT_EXPUNGE) {
+			*to = error == 0 ? r.moved_to : 0;
+			break;
+		}
+		if (k.b[k.n - 1]++ == 255)
+			break;
+	}
+	arena_fini(&a);
+	return (error == -ENOENT ? 0 : error);
+}
+
 int
 store_expunged(struct store *s, uint32_t mailbox, uint32_t uid, struct arena *a,
-    const char **guid)
+    const char **guid, uint32_t *to)
 {
 	struct expunged_rec x;
 	int error;
 
-	if ((error = expunged_get(s, mailbox, uid, a, &x)) != 0)
+	if ((error = expunged_get(s, mailbox, uid, a, &x)) != 0 ||
+	    (error = moved_to(s, mailbox, uid, x.modseq, to)) != 0)
 		return (error);
 	*guid = x.msg.guid;
 	return (0);
+}
+
+int
+txn_expunged_as(struct txn *t, uint32_t mailbox, uint32_t uid, uint32_t as_uid)
+{
+	struct arena a = ARENA_INIT;
+	struct expunged_rec x;
+	struct node *n;
+	int error;
+
+	if ((error = txn_check(t, mailbox, &n)) != 0)
+		return (error);
+	if ((error = expunged_get(t->s, mailbox, uid, &a, &x)) != 0 ||
+	    (error = msg_keywords(&t->s->st, &a, n, &x.kw, &x.msg.keywords)) !=
+		0) {
+		error = txn_fail(t, error);
+		goto out;
+	}
+	x.msg.uid = as_uid;
+	x.msg.modseq = 0;
+	x.msg.ino = 0;
+	x.msg.name = NULL;
+	x.msg.state &= (uint8_t)~MSG_NAMED;
+	error = txn_save(t, mailbox, &x.msg, NULL);
+	if (error == 0)
+		error = txn_expunge(t, mailbox, as_uid);
+out:
+	arena_fini(&a);
+	return (error);
 }
 
 /* ---- the list of what can be restored ---- */
@@ -276,6 +345,7 @@ gone_give(struct store *s, const struct gone *g, expunged_fn *fn, void *arg)
 	struct arena a = ARENA_INIT;
 	struct expunged_rec x = { 0 };
 	struct expunged e = { 0 };
+	uint32_t to = 0;
 	int error;
 
 	if (g->alive) {
@@ -284,7 +354,11 @@ gone_give(struct store *s, const struct gone *g, expunged_fn *fn, void *arg)
 		error = msg_load(&s->st, g->mailbox, g->uid, &a, &x.msg, &x.kw);
 	} else {
 		error = expunged_get(s, g->mailbox, g->uid, &a, &x);
+		if (error == 0)
+			error = moved_to(s, g->mailbox, g->uid, x.modseq, &to);
 	}
+	if (to != 0)
+		goto out; /* it is there, under another UID */
 	if (error == 0)
 		error = msg_keywords(&s->st, &a, n, &x.kw, &x.msg.keywords);
 	if (error == 0) {
@@ -295,6 +369,7 @@ gone_give(struct store *s, const struct gone *g, expunged_fn *fn, void *arg)
 		e.msg = x.msg;
 		error = fn(arg, &e);
 	}
+out:
 	arena_fini(&a);
 	return (error);
 }

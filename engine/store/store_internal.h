@@ -212,6 +212,9 @@ int expunged_decode(struct arena *a, uint32_t uid, const void *p, size_t n,
 void event_encode(struct buf *b, const struct record *r);
 int event_decode(struct arena *a, const void *p, size_t n, struct record *out);
 int event_put(struct state *st, const struct record *r);
+/* What is kept of an expunged message; -ENOENT, -EIO (reported). */
+int expunged_get(struct store *s, uint32_t mailbox, uint32_t uid,
+    struct arena *a, struct expunged_rec *x);
 
 struct pending { /* a body that no frame names yet */
 	struct body_ref ref;

@@ -157,6 +157,8 @@ put_event(struct buf *b, const struct record *r, const struct node *n)
 	default:
 		buf_printf(b, "expunge uid=%" PRIu32 " guid=", r->uid);
 		put_word(b, r->guid_string);
+		if (r->moved_to != 0)
+			buf_printf(b, " moved-to=%" PRIu32, r->moved_to);
 	}
 }
 
@@ -177,6 +179,8 @@ put_record(struct buf *b, const struct record *r, const struct node *n)
 		break;
 	case RECORD_EXPUNGE:
 		buf_printf(b, "expunge uid=%" PRIu32, r->uid);
+		if (r->moved_to != 0)
+			buf_printf(b, " moved-to=%" PRIu32, r->moved_to);
 		break;
 	case RECORD_PEER:
 		buf_printf(b, "peer %s bytes=%zu", guid_hex(&r->peer, hex),

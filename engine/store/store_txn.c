@@ -644,12 +644,13 @@ txn_update(
 }
 
 static int
-expunge(struct txn *t, struct node *n, const struct msg *m)
+expunge(struct txn *t, struct node *n, const struct msg *m, uint32_t moved_to)
 {
 	struct record r = { .type = RECORD_EXPUNGE,
 		.mailbox = n->id,
 		.name = "",
 		.uid = m->uid,
+		.moved_to = moved_to,
 		.modseq = node_next_modseq(n) };
 	int error;
 
@@ -671,7 +672,7 @@ txn_expunge(struct txn *t, uint32_t mailbox, uint32_t uid)
 	if ((error = msg_load(&t->s->st, mailbox, uid, &t->arena, &m, &kw)) !=
 	    0)
 		return (txn_fail(t, error));
-	error = expunge(t, n, &m);
+	error = expunge(t, n, &m, 0);
 	arena_fini(&t->arena);
 	return (error);
 }
@@ -712,8 +713,12 @@ txn_move(struct txn *t, uint32_t mailbox, uint32_t uid, uint32_t to,
 		error = txn_fail(t, error);
 		goto out;
 	}
+	if (n == target)
+		uid = as != NULL && as->uid != 0 ? as->uid : n->uidnext;
+	else
+		uid = 0;
 	/* First the expunge: the name may stay the same in the same mailbox. */
-	if ((error = expunge(t, n, &m)) != 0)
+	if ((error = expunge(t, n, &m, uid)) != 0)
 		goto out;
 	m.uid = 0;
 	m.modseq = 0;

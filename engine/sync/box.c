@@ -60,7 +60,11 @@ load_state(struct brain *b, const struct mailbox *m)
 	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &x->state);
 	if (rc != 0)
 		return (rc == -ENOENT ? 0 : rc);
-	if (x->state.uidvalidity != m->uidvalidity ||
+	/*
+	 * A store keeps its UIDs when its UIDVALIDITY changes, and so does one
+	 * at the other end.
+	 */
+	if ((!b->peer_dsyncfs && x->state.uidvalidity != m->uidvalidity) ||
 	    m->uidnext <= x->state.common_uid ||
 	    m->highestmodseq < x->state.own_end ||
 	    m->history_floor > x->state.own_since)
@@ -230,9 +234,10 @@ needs_sync(struct brain *b)
 	}
 	if (b->imports && b->exports) {
 		x->agreed = own->has_digest && peer->has_digest &&
-		    x->trust_uids && own->common_uid == peer->common_uid &&
+		    own->common_uid == peer->common_uid &&
 		    memcmp(own->digest, peer->digest, sizeof(own->digest)) == 0;
-		return (!x->agreed ||
+		x->trust_uids |= x->agreed;
+		return (!x->agreed || own->uidvalidity != peer->uidvalidity ||
 		    own->highestmodseq != peer->common_modseq ||
 		    peer->highestmodseq != own->common_modseq);
 	}
@@ -499,6 +504,7 @@ make_state(struct brain *b, struct peer_state *st)
 	if (rc != 0)
 		return (rc);
 	memset(st, 0, sizeof(*st));
+	st->id = x->id;
 	st->uidvalidity = m.uidvalidity;
 	st->messages = m.messages;
 	st->common_uid = x->sent.last_common_uid;
@@ -700,7 +706,11 @@ commit_step(struct brain *b)
 	rc = x->im == NULL ? 0 : importer_finish(x->im);
 	if (rc != 0)
 		return (rc < 0 ? rc : BRAIN_PROGRESS);
-	b->want_commit = !b->params.dry_run && !b->source;
+	/*
+	 * A backup's source too: what it told must not be taken back by a power
+	 * cut, and its UIDs and modseqs be given to something else.
+	 */
+	b->want_commit = !b->params.dry_run;
 	x->tx = TX_STATE;
 	return (BRAIN_PROGRESS);
 }

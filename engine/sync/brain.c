@@ -430,7 +430,7 @@ next_box(struct brain *b)
 		return (box_start_master(b, t));
 	}
 	b->phase = PHASE_FINISH;
-	b->want_commit = !b->params.dry_run && !b->source;
+	b->want_commit = !b->params.dry_run;
 	return (brain_send_end(b));
 }
 
@@ -450,7 +450,7 @@ recv_next(struct brain *b, struct item *i)
 	if (i->type == ITEM_END) {
 		item_free(i);
 		b->phase = PHASE_FINISH;
-		b->want_commit = !b->params.dry_run && !b->source;
+		b->want_commit = !b->params.dry_run;
 		return (0);
 	}
 	if (i->type != ITEM_MAILBOX)
@@ -520,6 +520,7 @@ wants_item(const struct brain *b)
 	case PHASE_HELLO:
 		return (!b->got_hello);
 	case PHASE_STATES:
+		return (!b->master && !b->got_states);
 	case PHASE_NEXT:
 		return (!b->master);
 	case PHASE_TREE_WAIT:

@@ -182,6 +182,11 @@ int exporter_mails(struct exporter *e);
 /* What users here did to a message since the common state; zero when nothing.
  */
 struct hint exporter_hint(const struct exporter *e, uint32_t uid);
+/*
+ * The UID that a message of this UID got since the common state; 0: none, or it
+ * is gone.
+ */
+uint32_t exporter_moved_to(const struct exporter *e, uint32_t uid);
 /* A user here, not a sync, saved this UID since the common state. */
 bool exporter_saved_here(const struct exporter *e, uint32_t uid);
 /* a change that is not the peer's */

@@ -26,6 +26,7 @@ struct change {
 	uint32_t uid;
 	struct hint hint;
 	bool expunged;
+	uint32_t moved_to; /* expunged: it goes on under this UID */
 	const char *guid; /* of the expunge */
 	UT_hash_handle hh;
 };
@@ -125,6 +126,22 @@ range_cmp(const void *a, const void *b)
 	return (x->last < y->first ? -1 : x->first > y->last);
 }
 
+/*
+ * What was done to a message under its old UID was done to it under the new
+ * one.
+ */
+static int
+carry_over(struct exporter *e, const struct change *c)
+{
+	struct change *to = change_of(e, c->moved_to);
+	struct event ev = { .add = c->hint.add,
+		.remove = c->hint.remove,
+		.kw_add = c->hint.kw_add,
+		.kw_remove = c->hint.kw_remove };
+
+	return (to == NULL ? -ENOMEM : hint_add(&e->arena, &to->hint, &ev));
+}
+
 bool
 exporter_saved_here(const struct exporter *e, uint32_t uid)
 {
@@ -158,9 +175,12 @@ on_event(void *arg, const struct event *ev)
 		return (-ENOMEM);
 	if (ev->type == EVENT_EXPUNGE) {
 		c->expunged = true;
+		c->moved_to = ev->moved_to;
 		c->guid =
 		    arena_strdup(&e->arena, ev->guid == NULL ? "" : ev->guid);
-		return (c->guid == NULL ? -ENOMEM : 0);
+		return (c->guid == NULL    ? -ENOMEM
+			: c->moved_to == 0 ? 0
+					   : carry_over(e, c));
 	}
 	return (by_peer ? 0 : hint_add(&e->arena, &c->hint, ev));
 }
@@ -229,6 +249,23 @@ exporter_hint(const struct exporter *e, uint32_t uid)
 	return (c == NULL ? (struct hint){ 0 } : c->hint);
 }
 
+uint32_t
+exporter_moved_to(const struct exporter *e, uint32_t uid)
+{
+	uint32_t to = 0;
+	struct change *c;
+
+	for (;;) {
+		HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
+		if (c == NULL || !c->expunged)
+			return (to);
+		/* UIDs only grow, so this ends. */
+		if (c->moved_to <= uid)
+			return (0);
+		uid = to = c->moved_to;
+	}
+}
+
 bool
 exporter_changed_here(const struct exporter *e)
 {
@@ -250,6 +287,7 @@ send_expunge(struct exporter *e, const struct change *c)
 	i->u.change.kind = CHANGE_EXPUNGE;
 	i->u.change.uid = c->uid;
 	i->u.change.saved_here = exporter_saved_here(e, c->uid);
+	i->u.change.moved_to = exporter_moved_to(e, c->uid);
 	if (c->guid[0] != '\0' && guid128_of_string(c->guid, &g) == 0)
 		i->u.change.guid = arena_strdup(&i->arena, guid_hex(&g, hex));
 	return (brain_send(e->b, i));

@@ -54,6 +54,8 @@ importer_free(struct importer *im)
 	merge_queue_fini(&im->queue);
 	free(im->flags.op);
 	free(im->expunges.op);
+	free(im->doomed.uid);
+	free(im->buried.uid);
 	free(im->create);
 	arena_fini(&im->batch_arena);
 	arena_fini(&im->arena);
@@ -118,6 +120,31 @@ create_add(struct importer *im, const struct create *c)
 	return (0);
 }
 
+static int
+uids_add(struct uid_set *s, uint32_t uid)
+{
+	if (s->n == s->cap) {
+		size_t cap = s->cap == 0 ? 16 : s->cap * 2;
+		uint32_t *p = reallocarray(s->uid, cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		s->uid = p;
+		s->cap = cap;
+	}
+	s->uid[s->n++] = uid;
+	return (0);
+}
+
+static bool
+uids_have(const struct uid_set *s, uint32_t uid)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->uid[i] == uid)
+			return (true);
+	return (false);
+}
+
 /* ---- single messages ---- */
 
 /*
@@ -160,10 +187,12 @@ importer_plan_flags(struct importer *im, const struct msg *m, struct item *i,
 }
 
 int
-importer_plan_expunge(struct importer *im, const struct msg *m)
+importer_plan_expunge(
+    struct importer *im, const struct msg *m, uint32_t moved_to)
 {
 	struct op o = { .uid = m->uid,
 		.hint_uid = m->uid,
+		.moved_to = moved_to,
 		.modseq = m->modseq,
 		.guid = arena_strdup(&im->arena, m->guid) };
 	struct hint h = exporter_hint(im->b->box.ex, m->uid);
@@ -172,12 +201,79 @@ importer_plan_expunge(struct importer *im, const struct msg *m)
 		return (-ENOMEM);
 	if (im->b->params.no_backup_overwrite)
 		return (0);
-	if (h.add != 0 || h.remove != 0 || h.kw_add.n != 0 ||
-	    h.kw_remove.n != 0)
+	if (moved_to == 0 &&
+	    (h.add != 0 || h.remove != 0 || h.kw_add.n != 0 ||
+		h.kw_remove.n != 0))
 		brain_conflict(im->b, im->b->box.name, m->uid,
 		    "expunged there, flags changed here", "an expunge wins",
 		    "expunged");
 	return (ops_add(&im->expunges, &o));
+}
+
+/* What became of a message that is not here under a UID of the other side. */
+enum fate {
+	FATE_UNKNOWN,
+	FATE_GONE, /* expunged here */
+	FATE_MOVED /* here under a UID that another sync gave it */
+};
+
+static int
+fate_of(struct importer *im, const struct item_change *c, struct arena *a,
+    struct msg *m, enum fate *out)
+{
+	struct store *s = im->b->r->store;
+	uint32_t uid = c->uid, to;
+	const char *was;
+	int rc;
+
+	*out = FATE_UNKNOWN;
+	while (
+	    (rc = store_expunged(s, im->b->box.id, uid, a, &was, &to)) == 0) {
+		if (!importer_same_guid(was, c->guid))
+			return (0);
+		*out = FATE_GONE;
+		if (to <= uid) /* UIDs only grow */
+			return (0);
+		uid = to;
+	}
+	if (rc != -ENOENT || uid == c->uid)
+		return (rc == -ENOENT ? 0 : rc);
+	rc = store_msg(s, im->b->box.id, uid, a, m);
+	if (rc == 0 && importer_same_guid(m->guid, c->guid))
+		*out = FATE_MOVED;
+	return (rc == -ENOENT ? 0 : rc);
+}
+
+/*
+ * A row of a message that is not here under that UID.  *known: its fate is, and
+ * what the row says is planned.
+ */
+static int
+absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
+{
+	struct item_change *c = &i->u.change;
+	enum fate fate;
+	struct msg m;
+	int rc = fate_of(im, c, a, &m, &fate);
+
+	*known = rc == 0 && fate != FATE_UNKNOWN;
+	if (!*known)
+		return (rc);
+	if (c->kind != CHANGE_EXPUNGE)
+		return (fate == FATE_MOVED
+			? importer_plan_flags(im, &m, i, m.uid, false)
+			: 0);
+	/*
+	 * Who expunged it did not know of the new UID: it is gone under that
+	 * one too, on whichever side that is.
+	 */
+	if (fate == FATE_GONE)
+		return (
+		    c->moved_to != 0 ? uids_add(&im->buried, c->moved_to) : 0);
+	if (c->moved_to != 0 || im->b->params.no_backup_overwrite)
+		return (0);
+	rc = importer_plan_expunge(im, &m, 0);
+	return (rc != 0 ? rc : uids_add(&im->doomed, m.uid));
 }
 
 /* An old message that both have, or had. */
@@ -186,7 +282,7 @@ old_row(struct importer *im, struct item *i, struct arena *a)
 {
 	struct brain *b = im->b;
 	struct item_change *c = &i->u.change;
-	const char *was;
+	bool known;
 	struct msg m;
 	int rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
 
@@ -200,16 +296,15 @@ old_row(struct importer *im, struct item *i, struct arena *a)
 			return (0);
 		}
 		return (c->kind == CHANGE_EXPUNGE
-			? importer_plan_expunge(im, &m)
+			? importer_plan_expunge(im, &m, c->moved_to)
 			: importer_plan_flags(im, &m, i, c->uid, false));
 	}
-	if (rc != -ENOENT || c->kind == CHANGE_EXPUNGE)
-		return (rc == -ENOENT ? 0 : rc);
-	/* Expunged here, which the peer is told. */
-	rc = store_expunged(b->r->store, b->box.id, c->uid, a, &was);
-	if (rc == -ENOENT || (rc == 0 && !importer_same_guid(was, c->guid)))
+	if (rc != -ENOENT)
+		return (rc);
+	rc = absent_row(im, i, a, &known);
+	if (rc == 0 && !known && c->kind != CHANGE_EXPUNGE)
 		b->box.distrust = b->box.changes = true;
-	return (rc == -ENOENT ? 0 : rc);
+	return (rc);
 }
 
 /* ---- messages above the common UID ---- */
@@ -279,6 +374,8 @@ importer_queue_local(struct importer *im, const struct local *l)
 
 	if (e.guid == NULL)
 		return (-ENOMEM);
+	if (uids_have(&im->doomed, l->uid))
+		return (0);
 	/* One-way: the source never learns of new UIDs here, so none are given.
 	 */
 	e.usable =
@@ -317,21 +414,21 @@ new_row(struct importer *im, struct item *i, struct arena *a)
 {
 	struct brain *b = im->b;
 	struct item_change *c = &i->u.change;
-	const char *was;
-	int rc = -ENOENT;
+	bool known = false;
+	int rc = 0;
 
-	if (c->kind == CHANGE_EXPUNGE)
+	if (c->kind != CHANGE_EXPUNGE && uids_have(&im->buried, c->uid))
 		return (0);
 	/*
 	 * It was here and is not any more: it was expunged, or got another UID
 	 * and is known by that.
 	 */
 	if (b->box.trust_uids && !b->reverts && b->box.id != 0 &&
-	    c->uid < b->box.own.uidnext)
-		rc = store_expunged(b->r->store, b->box.id, c->uid, a, &was);
-	if (rc == 0 && importer_same_guid(was, c->guid) && !saved_apart(im, c))
-		return (0);
-	return (rc != 0 && rc != -ENOENT ? rc : importer_queue_remote(im, i));
+	    c->uid < b->box.own.uidnext && !saved_apart(im, c))
+		rc = absent_row(im, i, a, &known);
+	if (rc != 0 || known || c->kind == CHANGE_EXPUNGE)
+		return (rc);
+	return (importer_queue_remote(im, i));
 }
 
 static int
@@ -346,6 +443,12 @@ same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
 
 	if (same && c->kind == CHANGE_EXPUNGE && saved_apart(im, c))
 		return (0);
+	if (uids_have(&im->doomed, l->uid)) {
+		im->next_local++;
+		return (same || c->kind == CHANGE_EXPUNGE
+			? 0
+			: importer_queue_remote(im, i));
+	}
 	if (same) {
 		im->next_local++;
 		rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
@@ -357,9 +460,11 @@ same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
 			return (rc);
 		if (c->kind != CHANGE_EXPUNGE)
 			return (importer_plan_flags(im, &m, i, c->uid, false));
-		return (c->guid == NULL ? 0 : importer_plan_expunge(im, &m));
+		return (c->guid == NULL
+			? 0
+			: importer_plan_expunge(im, &m, c->moved_to));
 	}
-	if (c->kind == CHANGE_EXPUNGE)
+	if (c->kind == CHANGE_EXPUNGE || uids_have(&im->buried, c->uid))
 		return (0);
 	/* The order of the queue must be the same on both sides. */
 	if (strcmp(l->guid, c->guid) < 0) {
@@ -439,19 +544,27 @@ out:
 /* ---- the plan ---- */
 
 /*
- * An instance of this GUID that the other side expunged: the new message is
- * that one, moved.
+ * The message that the other side says it moved to this UID, or an instance of
+ * this GUID that it expunged: the new message is that one, moved.
  */
 static struct op *
-find_expunge(struct importer *im, const char *guid)
+find_expunge(struct importer *im, const struct merge_entry *e)
 {
-	if (guid[0] == '\0')
+	struct op *alike = NULL;
+
+	if (e->guid[0] == '\0')
 		return (NULL);
-	for (size_t i = im->expunges.n; i > 0; i--)
-		if (!im->expunges.op[i - 1].moved &&
-		    strcmp(im->expunges.op[i - 1].guid, guid) == 0)
-			return (&im->expunges.op[i - 1]);
-	return (NULL);
+	for (size_t i = im->expunges.n; i > 0; i--) {
+		struct op *o = &im->expunges.op[i - 1];
+
+		if (o->moved || strcmp(o->guid, e->guid) != 0)
+			continue;
+		if (o->moved_to == e->uid)
+			return (o);
+		if (alike == NULL && o->moved_to == 0)
+			alike = o;
+	}
+	return (alike);
 }
 
 static int
@@ -461,12 +574,12 @@ plan_new(struct importer *im, const struct merge_entry *e)
 	struct create c = {
 		.final = e->final, .guid = e->guid, .row = &row->u.change
 	};
-	struct op *gone = find_expunge(im, e->guid);
+	struct op *gone = find_expunge(im, e);
 
 	if (gone != NULL) {
 		gone->moved = true;
 		c.from = gone->uid;
-		c.expunged = true;
+		c.expunged = gone->moved_to == 0;
 	} else {
 		c.fetch = importer_fetch(im, e->guid, e->uid);
 		if (c.fetch == NULL)
@@ -506,7 +619,7 @@ plan_extra(struct importer *im, const struct merge_entry *e)
 	int rc = store_msg(im->b->r->store, im->b->box.id, e->uid, &a, &m);
 
 	if (rc == 0)
-		rc = importer_plan_expunge(im, &m);
+		rc = importer_plan_expunge(im, &m, 0);
 	arena_fini(&a);
 	return (rc == -ENOENT ? 0 : rc);
 }

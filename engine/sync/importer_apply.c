@@ -454,6 +454,26 @@ moved_msg(
 	return (rc);
 }
 
+/*
+ * A user expunged it after its move was planned, and the other side has it
+ * under the new UID by now: the expunge has to be one of that.
+ */
+static int
+expunged_meanwhile(struct importer *im, const struct create *c)
+{
+	struct brain *b = im->b;
+	struct txn *t;
+	int rc = txn_begin(b->r->store, NULL, &t);
+
+	if (rc != 0)
+		return (rc);
+	rc = txn_expunged_as(t, b->box.id, c->from, c->final);
+	if (rc == 0)
+		return (txn_commit(t));
+	txn_abort(t);
+	return (rc == -ENOENT || rc == -EINVAL || rc == -EEXIST ? 0 : rc);
+}
+
 static int
 do_move(struct importer *im, const struct create *c)
 {
@@ -466,7 +486,7 @@ do_move(struct importer *im, const struct create *c)
 	if (rc == -ENOENT) {
 		b->box.changes = true;
 		arena_fini(&a);
-		return (0);
+		return (expunged_meanwhile(im, c));
 	}
 	m = was;
 	if (rc == 0)
@@ -650,6 +670,27 @@ apply_expunge(struct importer *im, const struct op *o)
 	return (brain_bad_item(b, rc));
 }
 
+/*
+ * Backup: the source's.  dsync: that of the side with more messages, or the
+ * higher.  Between two dsyncfs that of the side which has given out more UIDs
+ * comes first: a mailbox that was in use keeps it when an unused one joins.
+ */
+static bool
+takes_uidvalidity(const struct brain *b)
+{
+	const struct item_mailbox *own = &b->box.own, *peer = &b->box.peer;
+
+	if (own->uidvalidity == peer->uidvalidity)
+		return (false);
+	if (b->reverts)
+		return (true);
+	if (b->peer_dsyncfs && own->uidnext != peer->uidnext)
+		return (own->uidnext < peer->uidnext);
+	if (own->messages != peer->messages)
+		return (own->messages < peer->messages);
+	return (own->uidvalidity < peer->uidvalidity);
+}
+
 static int
 update_numbers(struct importer *im)
 {
@@ -672,18 +713,14 @@ update_numbers(struct importer *im)
 		u.min_highestmodseq = box.highestmodseq + 1;
 	if (recent > box.first_recent_uid)
 		u.min_first_recent = recent;
-	/*
-	 * Of two UIDVALIDITYs that of the side with more messages stays; equal:
-	 * the higher; backup: the source's.
-	 */
-	if (!b->box.trust_uids &&
-	    (b->reverts || b->box.own.messages < b->box.peer.messages ||
-		(b->box.own.messages == b->box.peer.messages &&
-		    b->box.own.uidvalidity < b->box.peer.uidvalidity)))
+	if (takes_uidvalidity(b))
 		u.uidvalidity = b->box.peer.uidvalidity;
 	if (u.min_uidnext == 0 && u.min_highestmodseq == 0 &&
 	    u.min_first_recent == 0 && u.uidvalidity == 0)
 		return (0);
+	if (u.uidvalidity != 0)
+		brain_change(
+		    b, b->box.name, 0, "uidvalidity %u", u.uidvalidity);
 	return (b->r->ops->mailbox_update(b->r, b->box.id, &u, &b->peer));
 }
 

@@ -57,7 +57,7 @@ plan_local(struct importer *im, uint32_t uid, struct item *i)
 
 	if (rc == 0)
 		rc = i != NULL ? importer_plan_flags(im, &m, i, uid, false)
-			       : importer_plan_expunge(im, &m);
+			       : importer_plan_expunge(im, &m, 0);
 	arena_fini(&a);
 	return (rc == -ENOENT ? 0 : rc);
 }
@@ -123,11 +123,12 @@ expunge_log(
 {
 	struct arena a = ARENA_INIT;
 	const char *was;
+	uint32_t to;
 	int rc = -ENOENT;
 
 	if (im->b->box.trust_uids && im->b->box.id != 0)
 		rc = store_expunged(
-		    im->b->r->store, im->b->box.id, c->uid, &a, &was);
+		    im->b->r->store, im->b->box.id, c->uid, &a, &was, &to);
 	*known = rc == 0;
 	*same = rc == 0 && importer_same_guid(was, c->guid);
 	arena_fini(&a);

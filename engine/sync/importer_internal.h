@@ -23,6 +23,8 @@ struct op {
 	uint64_t modseq; /* when it was planned */
 	const char *guid;
 	const struct item_change *row; /* the other side's state */
+	/* an expunge: the UID that it got over there; 0: it is gone there */
+	uint32_t moved_to;
 	bool moved; /* an expunge that became a move */
 };
 
@@ -55,11 +57,20 @@ struct fetch {
 struct create {
 	uint32_t final;
 	uint32_t from; /* 0: new */
-	/* the other side gave `from` this new UID */
+	/*
+	 * `from` was expunged there and this one saved, which looks like a
+	 * move; nobody says that it was one
+	 */
 	bool expunged;
 	const char *guid;
 	const struct item_change *row; /* NULL: only renumbered */
 	struct fetch *fetch;
+};
+
+/* A few UIDs, in the order they came. */
+struct uid_set {
+	uint32_t *uid; /* owned */
+	size_t n, cap;
 };
 
 struct local {
@@ -91,6 +102,10 @@ struct importer {
 	uint32_t *doubt;
 	size_t n_doubt, cap_doubt;
 	struct ops flags, expunges;
+	/* local UIDs that expunges take: they are in nobody's queue */
+	struct uid_set doomed;
+	/* UIDs of the other side that were expunged here under older UIDs */
+	struct uid_set buried;
 	struct create *create; /* owned; sorted by final */
 	size_t n_create, cap_create, next_create, next_request;
 	struct fetch *fetches; /* uthash; in the arena */
@@ -112,7 +127,9 @@ int importer_queue_local(struct importer *im, const struct local *l);
 int importer_queue_remote(struct importer *im, struct item *i);
 int importer_plan_flags(struct importer *im, const struct msg *m,
     struct item *i, uint32_t hint_uid, bool kept);
-int importer_plan_expunge(struct importer *im, const struct msg *m);
+/* moved_to: where it went over there, 0: it is gone there */
+int importer_plan_expunge(
+    struct importer *im, const struct msg *m, uint32_t moved_to);
 
 /*
  * importer_foreign.c: 6.5 and 6.6 to the letter, as Dovecot's own brain

@@ -117,6 +117,11 @@ struct item_change {
 	uint32_t uid;
 	/* expunge: 32 hex digits (guid128) or NULL */
 	const char *guid;
+	/*
+	 * dsyncfs: expunge of a message that got this UID instead (a UID
+	 * conflict with a third replica); 0: it is gone
+	 */
+	uint32_t moved_to;
 	const char *hdr_hash;
 	uint64_t modseq, pvt_modseq;
 	uint8_t add, remove, final; /* with MAIL_RECENT */

@@ -1,6 +1,6 @@
 /*
- * peer -- saved peer states: u8 version (1), session, then le32 uidvalidity,
- * common_uid, messages, le64 own_since, own_end, peer_end.
+ * peer -- saved peer states: u8 version (2), session, then le32 id,
+ * uidvalidity, common_uid, messages, le64 own_since, own_end, peer_end.
  */
 #include "sync/peer.h"
 
@@ -10,13 +10,14 @@
 #include "base/buf.h"
 #include "base/digest.h"
 
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 
 static void
 encode(struct buf *b, const struct peer_state *st)
 {
 	buf_put_u8(b, STATE_VERSION);
 	buf_put(b, st->session.b, sizeof(st->session.b));
+	buf_put_le32(b, st->id);
 	buf_put_le32(b, st->uidvalidity);
 	buf_put_le32(b, st->common_uid);
 	buf_put_le32(b, st->messages);
@@ -32,6 +33,7 @@ peer_state_load(struct store *s, const struct guid *peer,
 	struct arena a = ARENA_INIT;
 	struct peer_state st = { 0 };
 	const uint8_t *p, *session;
+	struct mailbox box;
 	struct rd r;
 	size_t n;
 	int rc = store_peer(s, peer, mailbox, &a, &p, &n);
@@ -45,13 +47,15 @@ peer_state_load(struct store *s, const struct guid *peer,
 	session = rd_bytes(&r, sizeof(st.session.b));
 	if (session != NULL)
 		memcpy(st.session.b, session, sizeof(st.session.b));
+	st.id = rd_le32(&r);
 	st.uidvalidity = rd_le32(&r);
 	st.common_uid = rd_le32(&r);
 	st.messages = rd_le32(&r);
 	st.own_since = rd_le64(&r);
 	st.own_end = rd_le64(&r);
 	st.peer_end = rd_le64(&r);
-	if (r.bad || rd_left(&r) != 0)
+	if (r.bad || rd_left(&r) != 0 ||
+	    store_mailbox_by_guid(s, mailbox, &box) != 0 || box.id != st.id)
 		goto out;
 	*out = st;
 	rc = 0;

@@ -15,6 +15,11 @@
 
 struct peer_state {
 	struct guid session;
+	/*
+	 * the mailbox's id in this store: one that was deleted and made again,
+	 * and got the old GUID by merging, has none of the old messages
+	 */
+	uint32_t id;
 	uint32_t uidvalidity;
 	/* every message up to it is the same on both sides */
 	uint32_t common_uid;
@@ -25,7 +30,10 @@ struct peer_state {
 	uint64_t peer_end; /* the peer's own_since */
 };
 
-/* -ENOENT when there is none, or none that this version can read. */
+/*
+ * -ENOENT when there is none, none that this version can read, or one of
+ * another mailbox that had this GUID before.
+ */
 int peer_state_load(struct store *s, const struct guid *peer,
     const struct guid *mailbox, struct peer_state *out);
 /* Writes nothing when it is so already.  NULL forgets it. */

@@ -343,14 +343,16 @@ START_TEST(expunged_can_be_taken_back)
 	struct arena a = ARENA_INIT;
 	const char *guid;
 	unsigned n = 0;
+	uint32_t to = 9;
 	struct msg m;
 	struct txn *t;
 
 	uid = make_msg(s, box, "aaa", "keep me");
 	make_msg(s, dead, "bbb", "me too");
 	make_expunge(s, box, uid);
-	ck_assert_int_eq(store_expunged(s, box, uid, &a, &guid), 0);
+	ck_assert_int_eq(store_expunged(s, box, uid, &a, &guid, &to), 0);
 	ck_assert_str_eq(guid, "aaa");
+	ck_assert_uint_eq(to, 0);
 	t = begin();
 	ck_assert_int_eq(txn_expunge(t, box, uid), -ENOENT);
 	txn_abort(t);
@@ -368,6 +370,64 @@ START_TEST(expunged_can_be_taken_back)
 	ck_assert_int_eq(store_expunged_list(s, 0, count_expunged, &n), 0);
 	ck_assert_uint_eq(n, 0);
 	check_same();
+}
+END_TEST
+
+static int
+note_moved(void *arg, const struct event *e)
+{
+	uint32_t *to = arg;
+
+	if (e->type == EVENT_EXPUNGE)
+		*to = e->moved_to;
+	return (0);
+}
+
+START_TEST(a_move_within_a_mailbox_is_known_as_one)
+{
+	uint32_t box = make_mailbox(s, "INBOX"), other = make_mailbox(s, "B"),
+		 uid, to = 0, uid2;
+	struct msg as = { .uid = 7, .guid = "aaa" };
+	struct arena a = ARENA_INIT;
+	const char *guid;
+	unsigned n = 0;
+	struct msg m;
+	struct txn *t;
+
+	uid = make_msg(s, box, "aaa", "moved");
+	t = begin();
+	ck_assert_int_eq(txn_move(t, box, uid, box, &as, &uid2), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	ck_assert_uint_eq(uid2, 7);
+	ck_assert_int_eq(store_events(s, box, 0, note_moved, &to), 0);
+	ck_assert_uint_eq(to, 7);
+	check_same();
+	ck_assert_int_eq(store_compact(s, NULL), 0);
+	check_same();
+	to = 0;
+	ck_assert_int_eq(store_expunged(s, box, uid, &a, &guid, &to), 0);
+	ck_assert_uint_eq(to, 7);
+	/* It is there, so it cannot be taken back. */
+	ck_assert_int_eq(store_expunged_list(s, box, count_expunged, &n), 0);
+	ck_assert_uint_eq(n, 0);
+	/* To another mailbox it leaves this one. */
+	t = begin();
+	ck_assert_int_eq(txn_move(t, box, 7, other, NULL, NULL), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	ck_assert_int_eq(store_expunged(s, box, 7, &a, &guid, &to), 0);
+	ck_assert_uint_eq(to, 0);
+	/* Its UID over there, which it never had here. */
+	t = begin();
+	ck_assert_int_eq(txn_expunged_as(t, box, 7, 12), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	ck_assert_int_eq(store_expunged(s, box, 12, &a, &guid, &to), 0);
+	ck_assert_str_eq(guid, "aaa");
+	ck_assert_int_eq(store_msg(s, box, 12, &a, &m), -ENOENT);
+	t = begin();
+	ck_assert_int_eq(txn_expunged_as(t, box, 99, 100), -ENOENT);
+	txn_abort(t);
+	check_same();
+	arena_fini(&a);
 }
 END_TEST
 
@@ -722,6 +782,7 @@ suite(void)
 	tcase_add_test(tc, local_state_is_silent);
 	tcase_add_test(tc, move_is_one_frame);
 	tcase_add_test(tc, expunged_can_be_taken_back);
+	tcase_add_test(tc, a_move_within_a_mailbox_is_known_as_one);
 	tcase_add_test(tc, tree_changes);
 	tcase_add_test(tc, abort_puts_everything_back);
 	tcase_add_test(tc, peers_and_settings_of_any_size);

@@ -9,6 +9,21 @@
 #include "lib/os_mem.h"
 #include "lib/sync_help.h"
 
+/*
+ * What was written to a side's disk.  Making durable what its users wrote is no
+ * writing: a source that loses its power must not take back what it told.
+ */
+static uint64_t
+writes_of(struct side *d)
+{
+	uint64_t n = 0;
+
+	for (int op = OS_MEM_CREATE; op < OS_MEM_CHANGES; op++)
+		if (op != OS_MEM_SYNC && op != OS_MEM_SYNC_DIR)
+			n += os_mem_calls(d->os, (enum os_mem_op)op);
+	return (n);
+}
+
 static struct side A, B;
 
 static void
@@ -35,7 +50,7 @@ backup(bool reverse)
 						  : SYNC_BACKUP,
 		.type = SYNC_STATE };
 	char *before = side_dump(&A), *after;
-	uint64_t writes = os_mem_changes(A.os);
+	uint64_t writes = writes_of(&A);
 	struct sync_result r;
 
 	ck_assert_int_eq(
@@ -43,7 +58,7 @@ backup(bool reverse)
 	ck_assert(!r.changes_during_sync && !r.incomplete);
 	after = side_dump(&A);
 	ck_assert_str_eq(before, after);
-	ck_assert_uint_eq(os_mem_changes(A.os), writes);
+	ck_assert_uint_eq(writes_of(&A), writes);
 	free(before);
 	free(after);
 }
@@ -157,17 +172,17 @@ START_TEST(one_way_takes_and_deletes_nothing)
 	mail_new(&A, "INBOX", "a", "a");
 	mail_new(&B, "INBOX", "b", "b");
 	box_new(&B, "Mine");
-	writes = os_mem_changes(A.os);
+	writes = writes_of(&A);
 	ck_assert_int_eq(sync_with(&A, &B, &o, &r), 0);
 	ck_assert_uint_eq(mail_count(&B, "INBOX"), 2);
 	ck_assert_uint_ne(box_id(&B, "Mine"), 0);
 	ck_assert_int_eq(sync_with(&A, &B, &o, &r), 0);
 	ck_assert_uint_eq(told_changes, 0);
 	mail_expunge(&A, "INBOX", 1);
-	writes = os_mem_changes(A.os);
+	writes = writes_of(&A);
 	ck_assert_int_eq(sync_with(&A, &B, &o, &r), 0);
 	ck_assert_uint_eq(mail_count(&B, "INBOX"), 2);
-	ck_assert_uint_eq(os_mem_changes(A.os), writes);
+	ck_assert_uint_eq(writes_of(&A), writes);
 }
 END_TEST
 
