@@ -192,6 +192,18 @@ clang:
 lint:
 	tests/lint.sh
 
+# ---- simulation: whole histories drawn from seeds (tests/sim) ----
+
+SIM_SRC = $(wildcard tests/sim/*.c)
+SEEDS ?= 20000
+FIRST ?= 1
+$(B)/tests/sim/sim: $(call objs,$(SIM_SRC)) $(LIB_test) $(LINK_fs)
+	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_check) \
+		$(LIBS_fuse) $(LIBS_sys)
+.PHONY: sim
+sim: $(B)/tests/sim/sim
+	$< -j $$(nproc) $(FIRST) $(SEEDS)
+
 # ---- fuzzing: each tests/fuzz/fuzz_X.c with its seeds in tests/fuzz/corpus/X ----
 
 FUZZ_SRC = $(wildcard tests/fuzz/fuzz_*.c)

@@ -64,7 +64,9 @@ is_stale(struct os *os, const char *path, const struct os_stat *st)
 	uint32_t nsec;
 
 	os->ops->now(os, &sec, &nsec);
-	return (sec - touched > DOTLOCK_STALE || owner_dead(os, path));
+	/* From the future: the clock was set back since it was made. */
+	return (sec - touched > DOTLOCK_STALE ||
+	    touched - sec > DOTLOCK_STALE || owner_dead(os, path));
 }
 
 /* 0: it is out of the way, or changed meanwhile. */

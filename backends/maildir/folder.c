@@ -360,6 +360,8 @@ move_both(struct maildir *m, struct arena *a, const char *from, const char *to)
 	if (rc == -ENOENT)
 		/* nothing there: the next look finds what became of it */
 		return (0);
+	if (rc == -EEXIST)
+		return (rc); /* other mailboxes lie there: the caller's */
 	if (rc != 0)
 		return (md_fail(m->root, from, "renamed", rc));
 	if (m->control == m->root)

@@ -15,6 +15,8 @@
 #include "base/digest.h"
 #include "base/log.h"
 
+#define COPY_BYTES 65536
+
 void
 journal_segment_path(
     const struct journal *j, uint64_t first, char out[JOURNAL_PATH_BYTES])
@@ -170,9 +172,39 @@ create_log(struct journal *j, uint64_t from)
 	return (add_segment(j, JOURNAL_FIRST_LSN));
 }
 
-/* Cuts what the scan called torn and makes the rest durable (J1, J2). */
+/*
+ * Writes the frames from LSN `from` to the end once more.  A process before
+ * this one may have met a failing sync: the kernel then holds what it could not
+ * write for written, and shows it to readers for as long as it stays in memory.
+ */
 static int
-settle_tail(struct journal *j, const struct scan_end *e)
+write_again(struct journal *j, uint64_t first, uint64_t from, uint64_t end)
+{
+	uint8_t *p = malloc(COPY_BYTES);
+	int error = p == NULL ? -ENOMEM : 0;
+
+	while (error == 0 && from < end) {
+		size_t n =
+		    end - from < COPY_BYTES ? (size_t)(end - from) : COPY_BYTES;
+		uint64_t at = SEGMENT_HEADER + (from - first);
+		ssize_t got = j->os->ops->pread(j->file, p, n, at);
+
+		if (got <= 0)
+			error = got < 0 ? (int)got : -EIO;
+		else
+			error = j->os->ops->pwrite(j->file, p, (size_t)got, at);
+		from += got > 0 ? (uint64_t)got : 0;
+	}
+	free(p);
+	return (error);
+}
+
+/*
+ * Cuts what the scan called torn and makes the rest durable (J1, J2); what lies
+ * before `from` is known to be.
+ */
+static int
+settle_tail(struct journal *j, const struct scan_end *e, uint64_t from)
 {
 	uint64_t first = j->segment[e->segment].first;
 	char path[JOURNAL_PATH_BYTES];
@@ -193,6 +225,10 @@ settle_tail(struct journal *j, const struct scan_end *e)
 		error = j->os->ops->truncate(
 		    j->file, SEGMENT_HEADER + (e->end - first));
 	}
+	if (from < first)
+		from = first;
+	if (error == 0)
+		error = write_again(j, first, from, e->end);
 	if (error == 0)
 		error = j->os->ops->sync(j->file);
 	if (error != 0)
@@ -217,7 +253,8 @@ open_log(struct journal *j, uint64_t from, journal_frame_fn *fn, void *arg)
 		j->readonly = true;
 	if (j->readonly)
 		return (0);
-	return (settle_tail(j, &e));
+	return (settle_tail(
+	    j, &e, from > journal_proven(j) ? from : journal_proven(j)));
 }
 
 int

@@ -145,6 +145,8 @@ packs_close(struct packs *p)
 	close_files(p);
 	if (p->retired != NULL)
 		p->os->ops->close(p->retired);
+	if (p->renew_file != NULL)
+		p->os->ops->close(p->renew_file);
 	free(p->dir);
 	free(p);
 }
@@ -262,6 +264,100 @@ abandon_pack(struct packs *p)
 		}
 	}
 	close_files(p);
+}
+
+/* ---- what the process before this one wrote ---- */
+
+static int
+renew_end(struct packs *p)
+{
+	int error = 0;
+
+	if (p->renew_file == NULL)
+		return (0);
+	if ((error = p->os->ops->sync(p->renew_file)) != 0)
+		complain(p, p->renew_pack, "cannot be made durable", error);
+	p->os->ops->close(p->renew_file);
+	p->renew_file = NULL;
+	return (error);
+}
+
+static int
+renew_begin(struct packs *p, uint32_t id)
+{
+	char path[PACK_PATH];
+	int error = renew_end(p);
+
+	if (error != 0)
+		return (error);
+	pack_path(p, id, path);
+	error = p->os->ops->open(p->os, path, OS_WRITE, &p->renew_file);
+	if (error != 0) {
+		p->renew_file = NULL;
+		complain(p, id, "cannot be opened for writing", error);
+	}
+	p->renew_pack = id;
+	return (error);
+}
+
+/* The pack's header too: the pack may be new. */
+static int
+write_again(struct packs *p, uint64_t off, uint64_t n)
+{
+	uint8_t *buf = malloc(PACK_BLOCK);
+	int error = buf == NULL ? -ENOMEM : 0;
+
+	while (error == 0 && n > 0) {
+		size_t want = n < PACK_BLOCK ? (size_t)n : PACK_BLOCK;
+		ssize_t got = p->os->ops->pread(p->renew_file, buf, want, off);
+
+		if (got <= 0)
+			error = got < 0 ? (int)got : -EIO;
+		else
+			error = p->os->ops->pwrite(
+			    p->renew_file, buf, (size_t)got, off);
+		off += got > 0 ? (uint64_t)got : 0;
+		n -= got > 0 ? (uint64_t)got : 0;
+	}
+	free(buf);
+	if (error != 0)
+		complain(p, p->renew_pack, "cannot be written again", error);
+	return (error);
+}
+
+int
+packs_renew(struct packs *p, const struct body_ref *ref)
+{
+	uint8_t h[ENTRY_HEADER];
+	struct entry e;
+	ssize_t got;
+	int error = 0;
+
+	if (p->renew_file == NULL || p->renew_pack != ref->pack) {
+		if ((error = renew_begin(p, ref->pack)) != 0)
+			return (error);
+		if ((error = write_again(p, 0, PACK_HEADER)) != 0)
+			return (error);
+	}
+	got = p->os->ops->pread(p->renew_file, h, sizeof(h), ref->offset);
+	if (got != (ssize_t)sizeof(h))
+		return (got < 0 ? (int)got : -EIO);
+	error = entry_decode(h, ref->pack, ref->offset, UINT64_MAX / 2, &e);
+	return (error != 0
+		? error
+		: write_again(p, ref->offset,
+		      ENTRY_HEADER + (uint64_t)e.blocks * ENTRY_BLOCK +
+			  e.stored));
+}
+
+int
+packs_renewed(struct packs *p)
+{
+	bool any = p->renew_file != NULL;
+	int error = renew_end(p);
+
+	return (
+	    error != 0 || !any ? error : p->os->ops->sync_dir(p->os, p->dir));
 }
 
 /* ---- appending ---- */

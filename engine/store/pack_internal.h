@@ -41,6 +41,9 @@ struct packs {
 	struct os_file *sync_file;
 	struct os_file *retired; /* owned: a sync is using it still */
 	uint32_t pack; /* its number */
+	/* owned: packs_renew's pack, NULL: none */
+	struct os_file *renew_file;
+	uint32_t renew_pack;
 	uint64_t end, durable; /* bytes written, bytes durable */
 	bool new_file; /* its name is not durable yet */
 };

@@ -233,6 +233,48 @@ store_expunged(struct store *s, uint32_t mailbox, uint32_t uid, struct arena *a,
 }
 
 int
+store_gone_by_guid(
+    struct store *s, uint32_t mailbox, const char *guid, uint32_t *uid)
+{
+	struct arena a = ARENA_INIT;
+	struct key k, prefix;
+	struct expunged_rec x;
+	struct btree_cursor c;
+	uint32_t found = 0, to;
+	struct guid g;
+	int error = guid128_of_string(guid, &g);
+
+	if (error != 0)
+		return (error);
+	key_table(&prefix, T_GONE);
+	key_bytes(&prefix, g.b, sizeof(g.b));
+	key_u32(&prefix, mailbox);
+	k = prefix;
+	error = idx_seek(&s->st, &k, &c);
+	while (error == 0 && idx_under(&c, &prefix) && c.klen == 25) {
+		uint32_t at = get_be32(c.key + 21);
+
+		k.n = 0;
+		key_bytes(&k, c.key, c.klen);
+		if ((error = expunged_get(s, mailbox, at, &a, &x)) != 0 ||
+		    (error = moved_to(s, mailbox, at, x.modseq, &to)) != 0)
+			break;
+		if (to == 0 && strcmp(x.msg.guid, guid) == 0)
+			found = at;
+		arena_fini(&a);
+		if ((error = idx_seek(&s->st, &k, &c)) == 0)
+			error = idx_next(&s->st, &c);
+	}
+	arena_fini(&a);
+	if (error != 0 && error != -ENOENT)
+		return (error);
+	if (found == 0)
+		return (-ENOENT);
+	*uid = found;
+	return (0);
+}
+
+int
 txn_expunged_as(struct txn *t, uint32_t mailbox, uint32_t uid, uint32_t as_uid)
 {
 	struct arena a = ARENA_INIT;

@@ -226,6 +226,8 @@ tail_one(void *arg, const struct journal_frame *f)
 			if (error == -ENOENT || error == -EBADMSG) {
 				t->missing = f->lsn;
 				error = 0;
+			} else if (error == 0 && !t->s->rdonly) {
+				error = packs_renew(t->s->packs, &rec.msg.body);
 			}
 		}
 		arena_fini(&a);
@@ -246,7 +248,12 @@ check_tail(struct store *s, uint64_t from, uint64_t *limit)
 	t.from = journal_proven(s->journal);
 	if (t.from < from)
 		t.from = from;
-	if ((error = journal_read(s->journal, from, tail_one, &t)) != 0)
+	/*
+	 * From now on the log calls these frames durable: so must be what they
+	 * name (S2).
+	 */
+	if ((error = journal_read(s->journal, from, tail_one, &t)) != 0 ||
+	    (error = packs_renewed(s->packs)) != 0)
 		return (error);
 	if (t.missing == 0)
 		return (0);

@@ -238,6 +238,7 @@ needs_sync(struct brain *b)
 		    memcmp(own->digest, peer->digest, sizeof(own->digest)) == 0;
 		x->trust_uids |= x->agreed;
 		return (!x->agreed || own->uidvalidity != peer->uidvalidity ||
+		    own->uidnext != peer->uidnext ||
 		    own->highestmodseq != peer->common_modseq ||
 		    peer->highestmodseq != own->common_modseq);
 	}

@@ -189,6 +189,8 @@ struct hint exporter_hint(const struct exporter *e, uint32_t uid);
 uint32_t exporter_moved_to(const struct exporter *e, uint32_t uid);
 /* A user here, not a sync, saved this UID since the common state. */
 bool exporter_saved_here(const struct exporter *e, uint32_t uid);
+/* A sync with the peer brought this UID since the common state. */
+bool exporter_fetched(const struct exporter *e, uint32_t uid);
 /* a change that is not the peer's */
 bool exporter_changed_here(const struct exporter *e);
 

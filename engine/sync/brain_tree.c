@@ -13,6 +13,11 @@
 
 #define MAX_NODES 1000000 /* of a peer */
 #define RENAME_PASSES 8
+/*
+ * When a mailbox got a temporary name: before every rename of a user, so that
+ * no other side takes it over when this run is killed.
+ */
+#define RENAMED_ASIDE (-1)
 
 /* ---- the own tree ---- */
 
@@ -43,7 +48,8 @@ on_mailbox(void *arg, const struct mailbox *m)
 	n->uidvalidity = m->uidvalidity;
 	n->uidnext = m->uidnext;
 	n->messages = m->messages;
-	n->renamed = m->renamed;
+	/* Other kinds of peer know no time before all times. */
+	n->renamed = m->renamed < 0 && !b->peer_dsyncfs ? 0 : m->renamed;
 	n->subscribed = m->subscribed;
 	n->subscription_changed = m->subscription_changed;
 	return (0);
@@ -335,9 +341,35 @@ set_aside(struct brain *b, uint32_t id, const char *from)
 		}
 		if (store_mailbox_by_name(b->r->store, name, &m) == -ENOENT)
 			rc = b->r->ops->mailbox_rename(
-			    b->r, id, name, 0, &b->peer);
+			    b->r, id, name, RENAMED_ASIDE, &b->peer);
 	}
 	arena_fini(&a);
+	return (rc);
+}
+
+/*
+ * The directory of that name cannot go while mailboxes lie in it: they do, and
+ * come back under their names in a later pass.
+ */
+static int
+clear_below(struct brain *b, const char *name)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < b->plan.n && rc == 0; i++) {
+		const struct tree_box *t = &b->plan.box[i];
+		struct arena a = ARENA_INIT;
+		struct mailbox m;
+
+		if (t->id != 0 && !guid_is_zero(&t->guid) &&
+		    store_mailbox(b->r->store, t->id, &m) == 0 &&
+		    strcmp(m.name, name) != 0 && name_is_child(name, m.name)) {
+			const char *from = arena_strdup(&a, m.name);
+
+			rc = from == NULL ? -ENOMEM : set_aside(b, t->id, from);
+		}
+		arena_fini(&a);
+	}
 	return (rc);
 }
 
@@ -355,10 +387,15 @@ rename_one(struct brain *b, const struct tree_box *t)
 	from = arena_strdup(&a, m.name);
 	if (from == NULL)
 		return (-ENOMEM);
-	if (name_is_child(from, t->name)) {
+	rc = store_mailbox_by_name(b->r->store, t->name, &in_way);
+	/*
+	 * Into itself; or to where a directory is that it lies in, which can
+	 * only go when nothing is left in it.
+	 */
+	if (name_is_child(from, t->name) ||
+	    (rc == 0 && in_way.exists && name_is_child(t->name, from))) {
 		rc = set_aside(b, t->id, from);
 	} else {
-		rc = store_mailbox_by_name(b->r->store, t->name, &in_way);
 		if (rc == 0 && in_way.exists && !in_way.selectable &&
 		    in_way.id != t->id)
 			rc = b->r->ops->mailbox_delete(
@@ -369,6 +406,8 @@ rename_one(struct brain *b, const struct tree_box *t)
 			rc = 0;
 		if (rc == 0)
 			rc = rename_to(b, t->id, from, t->name, t->renamed);
+		if (rc == -EEXIST)
+			rc = clear_below(b, t->name);
 	}
 	arena_fini(&a);
 	rc = tree_result(b, rc);
@@ -422,6 +461,8 @@ apply_guid(struct brain *b, const struct tree_box *t)
 	brain_change(b, t->name, 0, "merge mailbox");
 	if (!b->params.dry_run)
 		rc = b->r->ops->mailbox_update(b->r, t->id, &u, &b->peer);
+	if (rc == 0 && !b->params.dry_run)
+		rc = peer_states_rename(b->r->store, &t->local->guid, &t->guid);
 	return (tree_result(b, rc));
 }
 

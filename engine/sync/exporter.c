@@ -41,15 +41,20 @@ struct range {
 	uint32_t first, last;
 };
 
+/* UIDs; mostly one range. */
+struct ranges {
+	struct range *v; /* owned; sorted when all are known */
+	size_t n, cap;
+};
+
 struct exporter {
 	struct brain *b;
 	struct arena arena; /* owns the changes */
 	struct change *changes;
 	struct change **sorted;
 	size_t n, next_change;
-	/* UIDs that users here saved; mostly one range */
-	struct range *saved;
-	size_t n_saved, cap_saved;
+	struct ranges saved; /* by users here */
+	struct ranges fetched; /* by syncs with this peer */
 	/* messages from here on are still to be listed */
 	uint32_t next_uid;
 	/* somebody here changed something */
@@ -99,22 +104,22 @@ hint_add(struct arena *a, struct hint *h, const struct event *e)
 }
 
 static int
-note_saved(struct exporter *e, uint32_t uid)
+ranges_add(struct ranges *l, uint32_t uid)
 {
-	if (e->n_saved > 0 && uid == e->saved[e->n_saved - 1].last + 1) {
-		e->saved[e->n_saved - 1].last = uid;
+	if (l->n > 0 && uid == l->v[l->n - 1].last + 1) {
+		l->v[l->n - 1].last = uid;
 		return (0);
 	}
-	if (e->n_saved == e->cap_saved) {
-		size_t cap = e->cap_saved == 0 ? 8 : e->cap_saved * 2;
-		struct range *p = reallocarray(e->saved, cap, sizeof(*p));
+	if (l->n == l->cap) {
+		size_t cap = l->cap == 0 ? 8 : l->cap * 2;
+		struct range *p = reallocarray(l->v, cap, sizeof(*p));
 
 		if (p == NULL)
 			return (-ENOMEM);
-		e->saved = p;
-		e->cap_saved = cap;
+		l->v = p;
+		l->cap = cap;
 	}
-	e->saved[e->n_saved++] = (struct range){ uid, uid };
+	l->v[l->n++] = (struct range){ uid, uid };
 	return (0);
 }
 
@@ -142,14 +147,32 @@ carry_over(struct exporter *e, const struct change *c)
 	return (to == NULL ? -ENOMEM : hint_add(&e->arena, &to->hint, &ev));
 }
 
-bool
-exporter_saved_here(const struct exporter *e, uint32_t uid)
+static bool
+ranges_have(const struct ranges *l, uint32_t uid)
 {
 	struct range key = { uid, uid };
 
-	return (e->n_saved > 0 &&
-	    bsearch(&key, e->saved, e->n_saved, sizeof(key), range_cmp) !=
-		NULL);
+	return (l->n > 0 &&
+	    bsearch(&key, l->v, l->n, sizeof(key), range_cmp) != NULL);
+}
+
+static void
+ranges_sort(struct ranges *l)
+{
+	if (l->n > 1)
+		qsort(l->v, l->n, sizeof(*l->v), range_cmp);
+}
+
+bool
+exporter_saved_here(const struct exporter *e, uint32_t uid)
+{
+	return (ranges_have(&e->saved, uid));
+}
+
+bool
+exporter_fetched(const struct exporter *e, uint32_t uid)
+{
+	return (ranges_have(&e->fetched, uid));
 }
 
 static int
@@ -162,8 +185,10 @@ on_event(void *arg, const struct event *ev)
 
 	if (!by_peer)
 		e->here = true;
+	if (ev->type == EVENT_SAVE && guid_is_zero(&ev->origin))
+		return (ranges_add(&e->saved, ev->uid));
 	if (ev->type == EVENT_SAVE)
-		return (guid_is_zero(&ev->origin) ? note_saved(e, ev->uid) : 0);
+		return (by_peer ? ranges_add(&e->fetched, ev->uid) : 0);
 	/*
 	 * Messages above the common UID are all listed anyway; of them only
 	 * hints and expunges matter.
@@ -216,8 +241,8 @@ exporter_new(struct brain *b, struct exporter **out)
 		goto fail;
 	for (struct change *c = e->changes; c != NULL; c = c->hh.next)
 		e->sorted[i++] = c;
-	if (e->n_saved > 1)
-		qsort(e->saved, e->n_saved, sizeof(*e->saved), range_cmp);
+	ranges_sort(&e->saved);
+	ranges_sort(&e->fetched);
 	if (e->n > 1)
 		qsort(e->sorted, e->n, sizeof(*e->sorted), change_cmp);
 	*out = e;
@@ -234,7 +259,8 @@ exporter_free(struct exporter *e)
 		return;
 	HASH_CLEAR(hh, e->changes);
 	free(e->sorted);
-	free(e->saved);
+	free(e->saved.v);
+	free(e->fetched.v);
 	arena_fini(&e->arena);
 	arena_fini(&e->request_arena);
 	free(e);
@@ -340,6 +366,7 @@ send_message(struct exporter *e, const struct msg *m)
 	c->guid = arena_strdup(&i->arena, m->guid);
 	c->modseq = m->modseq;
 	c->saved_here = exporter_saved_here(e, m->uid);
+	c->fetched = exporter_fetched(e, m->uid);
 	c->final = (uint8_t)((m->flags & MAIL_FLAGS) |
 	    (is_recent(e->b, m) ? MAIL_RECENT : 0));
 	c->add = h.add & m->flags;

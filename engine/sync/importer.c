@@ -56,6 +56,8 @@ importer_free(struct importer *im)
 	free(im->expunges.op);
 	free(im->doomed.uid);
 	free(im->buried.uid);
+	free(im->elsewhere.uid);
+	free(im->told_gone);
 	free(im->create);
 	arena_fini(&im->batch_arena);
 	arena_fini(&im->arena);
@@ -73,7 +75,7 @@ importer_common_uid(const struct importer *im)
 int
 importer_keep_row(struct importer *im, struct item *i)
 {
-	if (im->n_rows > 0 && im->rows[im->n_rows - 1] == i)
+	if (i->kept)
 		return (0);
 	if (im->n_rows == im->cap_rows) {
 		size_t cap = im->cap_rows == 0 ? 32 : im->cap_rows * 2;
@@ -85,6 +87,7 @@ importer_keep_row(struct importer *im, struct item *i)
 		im->cap_rows = cap;
 	}
 	im->rows[im->n_rows++] = i;
+	i->kept = true;
 	return (0);
 }
 
@@ -259,10 +262,12 @@ absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
 	*known = rc == 0 && fate != FATE_UNKNOWN;
 	if (!*known)
 		return (rc);
-	if (c->kind != CHANGE_EXPUNGE)
-		return (fate == FATE_MOVED
-			? importer_plan_flags(im, &m, i, m.uid, false)
-			: 0);
+	if (c->kind != CHANGE_EXPUNGE) {
+		if (fate == FATE_GONE)
+			return (0);
+		rc = importer_plan_flags(im, &m, i, m.uid, false);
+		return (rc != 0 ? rc : uids_add(&im->elsewhere, m.uid));
+	}
 	/*
 	 * Who expunged it did not know of the new UID: it is gone under that
 	 * one too, on whichever side that is.
@@ -383,6 +388,64 @@ importer_queue_local(struct importer *im, const struct local *l)
 	return (merge_queue_add(&im->queue, &e));
 }
 
+static int
+note_told_gone(struct importer *im, const char *guid)
+{
+	if (guid == NULL)
+		return (0);
+	if (im->n_told_gone == im->cap_told_gone) {
+		size_t cap = im->cap_told_gone * 2 + 16;
+		struct guid *p = reallocarray(im->told_gone, cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		im->told_gone = p;
+		im->cap_told_gone = cap;
+	}
+	return (guid128_of_string(guid, &im->told_gone[im->n_told_gone++]));
+}
+
+static bool
+told_gone(const struct importer *im, const char *guid)
+{
+	struct guid g;
+
+	if (guid128_of_string(guid, &g) != 0)
+		return (true);
+	for (size_t i = 0; i < im->n_told_gone; i++)
+		if (guid_eq(&im->told_gone[i], &g))
+			return (true);
+	return (false);
+}
+
+/*
+ * A message that came from here, or went from there to here, and was expunged
+ * here since: where UIDs do not tell (before there is a common state, or when
+ * one of the two had to give it another UID), its GUID does.  Not when the
+ * other side expunged and saved it again.
+ */
+static int
+expunged_since(struct importer *im, const struct item_change *c, uint32_t *uid)
+{
+	struct brain *b = im->b;
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	int rc = -EEXIST;
+
+	*uid = 0;
+	if (!b->peer_dsyncfs || !b->imports || !b->exports || b->box.id == 0 ||
+	    c->guid[0] == '\0')
+		return (0);
+	if (store_msg_by_guid(b->r->store, b->box.id, c->guid, &a, &m) != 0)
+		rc = store_gone_by_guid(b->r->store, b->box.id, c->guid, uid);
+	arena_fini(&a);
+	if (rc != 0 ||
+	    (!c->fetched &&
+		(!exporter_fetched(b->box.ex, *uid) || told_gone(im, c->guid))))
+		*uid = 0;
+	return (rc == -ENOENT || rc == -EEXIST ? 0 : rc);
+}
+
 int
 importer_queue_remote(struct importer *im, struct item *i)
 {
@@ -393,6 +456,8 @@ importer_queue_remote(struct importer *im, struct item *i)
 	};
 	int rc = importer_keep_row(im, i);
 
+	if (rc == 0)
+		rc = expunged_since(im, c, &e.gone);
 	e.usable = c->uid >= b->box.own.uidnext;
 	e.keep = filter_active(&b->params) && !filter_takes(&b->params, c);
 	return (rc != 0 ? rc : merge_queue_add(&im->queue, &e));
@@ -431,6 +496,18 @@ new_row(struct importer *im, struct item *i, struct arena *a)
 	return (importer_queue_remote(im, i));
 }
 
+/* Takes back what was planned for a message. */
+static void
+spare(struct ops *o, uint32_t uid)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < o->n; i++)
+		if (o->op[i].uid != uid)
+			o->op[kept++] = o->op[i];
+	o->n = kept;
+}
+
 static int
 same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
 {
@@ -444,13 +521,21 @@ same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
 	if (same && c->kind == CHANGE_EXPUNGE && saved_apart(im, c))
 		return (0);
 	if (uids_have(&im->doomed, l->uid)) {
-		im->next_local++;
-		return (same || c->kind == CHANGE_EXPUNGE
-			? 0
-			: importer_queue_remote(im, i));
+		/* The other side has it too: what it expunged was another. */
+		if (same && c->kind != CHANGE_EXPUNGE)
+			spare(&im->expunges, l->uid);
+		else
+			im->next_local++;
+		if (!same)
+			return (c->kind == CHANGE_EXPUNGE
+				? 0
+				: importer_queue_remote(im, i));
 	}
 	if (same) {
 		im->next_local++;
+		/* What is over there under this very UID says what it is. */
+		if (uids_have(&im->elsewhere, c->uid))
+			spare(&im->flags, c->uid);
 		rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
 		if (rc == -ENOENT) {
 			b->box.changes = true;
@@ -519,12 +604,13 @@ int
 importer_change(struct importer *im, struct item *i)
 {
 	struct item_change *c = &i->u.change;
-	size_t kept = im->n_rows;
 	struct arena a = ARENA_INIT;
 	int rc = check_row(im, c);
 
 	if (rc == 0 && (c->kind == CHANGE_EXPUNGE && !im->b->box.trust_uids))
 		goto out;
+	if (rc == 0 && c->kind == CHANGE_EXPUNGE && c->moved_to == 0)
+		rc = note_told_gone(im, c->guid);
 	if (rc == 0) {
 		im->last_uid = c->uid;
 		if (c->uid <= im->b->box.common_uid)
@@ -536,7 +622,7 @@ importer_change(struct importer *im, struct item *i)
 	}
 out:
 	arena_fini(&a);
-	if (im->n_rows == kept)
+	if (!i->kept)
 		item_free(i);
 	return (rc);
 }
@@ -567,25 +653,48 @@ find_expunge(struct importer *im, const struct merge_entry *e)
 	return (alike);
 }
 
+/*
+ * The flags of a message that gets another UID are merged before it does, so
+ * that the log tells of them, for third replicas.
+ */
+static int
+plan_flags_of(struct importer *im, uint32_t uid, struct item *row)
+{
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	int rc = store_msg(im->b->r->store, im->b->box.id, uid, &a, &m);
+
+	if (rc == 0)
+		rc = importer_plan_flags(im, &m, row, uid, true);
+	arena_fini(&a);
+	return (rc == -ENOENT ? 0 : rc);
+}
+
 static int
 plan_new(struct importer *im, const struct merge_entry *e)
 {
+	int rc = 0;
 	struct item *row = e->row;
 	struct create c = {
 		.final = e->final, .guid = e->guid, .row = &row->u.change
 	};
-	struct op *gone = find_expunge(im, e);
+	struct op *gone = e->gone != 0 ? NULL : find_expunge(im, e);
 
-	if (gone != NULL) {
+	if (e->gone != 0) {
+		c.from = e->gone;
+		c.gone = true;
+	} else if (gone != NULL) {
 		gone->moved = true;
 		c.from = gone->uid;
 		c.expunged = gone->moved_to == 0;
+		if (!c.expunged)
+			rc = plan_flags_of(im, gone->uid, row);
 	} else {
 		c.fetch = importer_fetch(im, e->guid, e->uid);
 		if (c.fetch == NULL)
 			return (-ENOMEM);
 	}
-	return (create_add(im, &c));
+	return (rc != 0 ? rc : create_add(im, &c));
 }
 
 static int
@@ -596,19 +705,9 @@ plan_local(struct importer *im, const struct merge_entry *e)
 		.from = e->uid,
 		.guid = e->guid,
 		.row = row == NULL ? NULL : &row->u.change };
-	struct arena a = ARENA_INIT;
-	struct msg m;
-	int rc;
+	int rc = row == NULL ? 0 : plan_flags_of(im, e->uid, row);
 
-	if (e->final != e->uid)
-		return (create_add(im, &c));
-	if (row == NULL)
-		return (0);
-	rc = store_msg(im->b->r->store, im->b->box.id, e->uid, &a, &m);
-	if (rc == 0)
-		rc = importer_plan_flags(im, &m, row, e->uid, true);
-	arena_fini(&a);
-	return (rc == -ENOENT ? 0 : rc);
+	return (rc != 0 || e->final == e->uid ? rc : create_add(im, &c));
 }
 
 static int

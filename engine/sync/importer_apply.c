@@ -425,48 +425,42 @@ keep_changes(struct importer *im, const struct create *c, uint32_t uid,
 	return (rc);
 }
 
-/* What the message is under its new UID. */
+/* What the message is under its new UID; its flags were merged before. */
 static int
-moved_msg(
-    struct importer *im, const struct create *c, struct arena *a, struct msg *m)
+moved_msg(const struct create *c, struct arena *a, struct msg *m)
 {
 	static const struct keywords none = { NULL, 0 };
-	struct msg_update u = { 0 };
-	bool differs, conflict;
-	int rc = 0;
 
 	m->uid = c->final;
 	if (c->row == NULL)
 		return (0);
-	if (c->expunged) {
-		m->flags = c->row->final & MAIL_FLAGS;
-		m->modseq = c->row->modseq;
-		return (keywords_apply(
-		    a, &c->row->kw_final, &none, &none, &m->keywords));
+	if (!c->expunged) {
+		if (c->row->modseq > m->modseq)
+			m->modseq = c->row->modseq;
+		return (0);
 	}
-	rc = importer_merge(im, a, m, c->row, c->from, &u, &differs, &conflict);
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &m->keywords, &u.kw_add, &u.kw_remove, &m->keywords);
-	m->flags = (uint8_t)((m->flags | u.add) & ~u.remove);
-	if (c->row->modseq > m->modseq)
-		m->modseq = c->row->modseq;
-	return (rc);
+	m->flags = c->row->final & MAIL_FLAGS;
+	m->modseq = c->row->modseq;
+	return (
+	    keywords_apply(a, &c->row->kw_final, &none, &none, &m->keywords));
 }
 
 /*
- * A user expunged it after its move was planned, and the other side has it
- * under the new UID by now: the expunge has to be one of that.
+ * It was expunged here, and the other side has it under a UID that it never had
+ * here: the expunge has to be one of that, for the next run to carry it over.
  */
 static int
-expunged_meanwhile(struct importer *im, const struct create *c)
+bury(struct importer *im, const struct create *c)
 {
 	struct brain *b = im->b;
 	struct txn *t;
 	int rc = txn_begin(b->r->store, NULL, &t);
 
+	b->box.changes = true;
 	if (rc != 0)
 		return (rc);
+	brain_change(b, b->box.name, c->final, "expunged as %u guid=%s",
+	    c->from, c->guid);
 	rc = txn_expunged_as(t, b->box.id, c->from, c->final);
 	if (rc == 0)
 		return (txn_commit(t));
@@ -484,13 +478,12 @@ do_move(struct importer *im, const struct create *c)
 	int rc = store_msg(b->r->store, b->box.id, c->from, &a, &was);
 
 	if (rc == -ENOENT) {
-		b->box.changes = true;
 		arena_fini(&a);
-		return (expunged_meanwhile(im, c));
+		return (bury(im, c));
 	}
 	m = was;
 	if (rc == 0)
-		rc = moved_msg(im, c, &a, &m);
+		rc = moved_msg(c, &a, &m);
 	if (rc == 0)
 		rc = b->r->ops->renumber(
 		    b->r, b->box.id, c->from, &m, &b->peer, &uid);
@@ -586,7 +579,10 @@ plan_create(struct importer *im, const struct create *c)
 {
 	struct brain *b = im->b;
 
-	if (c->from != 0) {
+	if (c->gone) {
+		brain_change(b, b->box.name, c->final, "expunged as %u guid=%s",
+		    c->from, c->guid);
+	} else if (c->from != 0) {
 		b->box.counts.renumbered++;
 		brain_change(b, b->box.name, c->final, "renumber %u guid=%s",
 		    c->from, c->guid);
@@ -612,6 +608,8 @@ advance(struct importer *im, unsigned *budget)
 		(*budget)--;
 		if (im->b->params.dry_run)
 			plan_create(im, c);
+		else if (c->gone)
+			rc = bury(im, c);
 		else if (c->from != 0)
 			rc = do_move(im, c);
 		else if (c->fetch->state == FETCH_NEEDED)

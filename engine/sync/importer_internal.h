@@ -62,6 +62,8 @@ struct create {
 	 * move; nobody says that it was one
 	 */
 	bool expunged;
+	/* `from` is gone: it is only noted under its UID at the other side */
+	bool gone;
 	const char *guid;
 	const struct item_change *row; /* NULL: only renumbered */
 	struct fetch *fetch;
@@ -104,8 +106,13 @@ struct importer {
 	struct ops flags, expunges;
 	/* local UIDs that expunges take: they are in nobody's queue */
 	struct uid_set doomed;
+	/* local UIDs with flags planned by a row of their older UID there */
+	struct uid_set elsewhere;
 	/* UIDs of the other side that were expunged here under older UIDs */
 	struct uid_set buried;
+	/* owned: what the other side expunged, since its history begins */
+	struct guid *told_gone;
+	size_t n_told_gone, cap_told_gone;
 	struct create *create; /* owned; sorted by final */
 	size_t n_create, cap_create, next_create, next_request;
 	struct fetch *fetches; /* uthash; in the arena */

@@ -72,6 +72,7 @@ struct item_node {
 	enum existence existence;
 	struct guid mailbox; /* zero: \Noselect */
 	uint32_t uidvalidity, uidnext;
+	/* renamed: dsyncfs: negative: before all times */
 	int64_t renamed, subscription_changed;
 	bool subscribed;
 };
@@ -135,6 +136,8 @@ struct item_change {
 	 * the common state
 	 */
 	bool saved_here;
+	/* dsyncfs: a sync with the receiver brought it since then */
+	bool fetched;
 };
 
 struct item_request {
@@ -162,6 +165,8 @@ struct item_finish {
 
 struct item {
 	enum item_type type;
+	/* by its receiver, which frees it later */
+	bool kept;
 	struct arena arena; /* owns all strings below */
 	union {
 		struct item_handshake handshake;

@@ -53,6 +53,8 @@ struct merge_entry {
 	 * number
 	 */
 	bool keep;
+	/* it was expunged here, as this UID, and only gets its number */
+	uint32_t gone;
 	bool linked;
 	/* the same message on the other side */
 	size_t link;

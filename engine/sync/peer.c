@@ -102,6 +102,55 @@ out:
 	return (rc);
 }
 
+struct peers {
+	const struct guid *key;
+	struct guid peer[64];
+	size_t n;
+};
+
+static int
+on_peer(void *arg, const struct guid *peer, const struct guid *key,
+    const uint8_t *p, size_t len)
+{
+	struct peers *x = arg;
+
+	(void)p;
+	(void)len;
+	if (guid_eq(key, x->key) && x->n < sizeof(x->peer) / sizeof(x->peer[0]))
+		x->peer[x->n++] = *peer;
+	return (0);
+}
+
+int
+peer_states_rename(
+    struct store *s, const struct guid *from, const struct guid *to)
+{
+	struct arena a = ARENA_INIT;
+	struct peers x = { .key = from };
+	const uint8_t *p;
+	struct txn *t;
+	size_t len;
+	int rc = store_peers(s, on_peer, &x);
+
+	if (rc != 0 || x.n == 0)
+		return (rc);
+	rc = txn_begin(s, NULL, &t);
+	if (rc != 0)
+		return (rc);
+	for (size_t i = 0; i < x.n && rc == 0; i++) {
+		rc = store_peer(s, &x.peer[i], from, &a, &p, &len);
+		if (rc == 0)
+			rc = txn_peer_set(t, &x.peer[i], to, p, len);
+		if (rc == 0)
+			rc = txn_peer_set(t, &x.peer[i], from, NULL, 0);
+		arena_fini(&a);
+	}
+	if (rc == 0)
+		return (txn_commit(t));
+	txn_abort(t);
+	return (rc);
+}
+
 int
 peer_session(const struct guid *own, const struct guid *peer,
     const struct guid *mailbox, struct peer_state *st)

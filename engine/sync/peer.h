@@ -39,6 +39,12 @@ int peer_state_load(struct store *s, const struct guid *peer,
 /* Writes nothing when it is so already.  NULL forgets it. */
 int peer_state_save(struct store *s, const struct guid *peer,
     const struct guid *mailbox, const struct peer_state *st);
+/*
+ * The mailbox got another GUID, here and soon there: what was in common with
+ * each peer stays so.
+ */
+int peer_states_rename(
+    struct store *s, const struct guid *from, const struct guid *to);
 /* The name of a session, the same on both sides.  -ENOMEM. */
 int peer_session(const struct guid *own, const struct guid *peer,
     const struct guid *mailbox, struct peer_state *st);

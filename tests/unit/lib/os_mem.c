@@ -502,6 +502,22 @@ settle(struct node *n, enum os_mem_loss loss, uint64_t *rng)
 	}
 }
 
+/*
+ * What lost a name or bytes has the times of before, too: with the entry goes
+ * the inode that was written with it.
+ */
+static void
+times_back(struct node *n)
+{
+	bool same = n->names.n == n->safe_names.n && n->fops == NULL;
+
+	for (size_t i = 0; same && i < n->names.n; i++)
+		same = n->names.v[i].node == n->safe_names.v[i].node &&
+		    strcmp(n->names.v[i].name, n->safe_names.v[i].name) == 0;
+	if (!same)
+		n->mtime -= 3600;
+}
+
 static void
 reboot(struct fs *fs, enum os_mem_loss loss, uint64_t seed)
 {
@@ -510,6 +526,7 @@ reboot(struct fs *fs, enum os_mem_loss loss, uint64_t seed)
 	for (n = fs->nodes; n != NULL; n = n->next)
 		settle(n, loss, &seed);
 	for (n = fs->nodes; n != NULL; n = n->next) {
+		times_back(n);
 		fops_drop(n);
 		dops_drop(n);
 		bytes_set(&n->live, &n->safe);
