@@ -175,7 +175,7 @@ test: deps
 	$(MAKE) check
 
 check: all
-	tests/run.sh unit clang asan fuzz lint interop fs bench
+	tests/run.sh unit sim clang asan fuzz lint interop fs bench
 
 layers:
 	tests/layers.sh

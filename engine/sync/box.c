@@ -224,7 +224,9 @@ needs_sync(struct brain *b)
 	struct box *x = &b->box;
 	const struct item_mailbox *own = &x->own, *peer = &x->peer;
 
-	x->trust_uids = own->uidvalidity == peer->uidvalidity;
+	/* dsync tells expunges with GUIDs, whatever the UIDVALIDITYs are. */
+	x->trust_uids =
+	    !b->peer_dsyncfs || own->uidvalidity == peer->uidvalidity;
 	if (b->params.no_mail_sync)
 		return (false);
 	if (!b->peer_dsyncfs) {

@@ -83,7 +83,7 @@ struct box {
 	uint32_t common_uid; /* 0: compared in full */
 	/* own changes after this modseq are exported, and are hints */
 	uint64_t since;
-	/* UIDVALIDITY is the same: an old UID means the same message */
+	/* an old UID means the same message, or its GUID says so */
 	bool trust_uids;
 	enum rx rx;
 	enum tx tx;

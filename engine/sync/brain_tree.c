@@ -406,8 +406,8 @@ rename_one(struct brain *b, const struct tree_box *t)
 			rc = 0;
 		if (rc == 0)
 			rc = rename_to(b, t->id, from, t->name, t->renamed);
-		if (rc == -EEXIST)
-			rc = clear_below(b, t->name);
+		if (rc == -EEXIST && (rc = clear_below(b, t->name)) == 0)
+			rc = rename_to(b, t->id, from, t->name, t->renamed);
 	}
 	arena_fini(&a);
 	rc = tree_result(b, rc);

@@ -27,6 +27,7 @@ struct change {
 	struct hint hint;
 	bool expunged;
 	uint32_t moved_to; /* expunged: it goes on under this UID */
+	uint32_t moved_from; /* and where it came from */
 	const char *guid; /* of the expunge */
 	UT_hash_handle hh;
 };
@@ -49,6 +50,9 @@ struct ranges {
 
 struct exporter {
 	struct brain *b;
+	/* events up to here are known */
+	uint64_t seen_modseq;
+	size_t cap_sorted;
 	struct arena arena; /* owns the changes */
 	struct change *changes;
 	struct change **sorted;
@@ -144,7 +148,10 @@ carry_over(struct exporter *e, const struct change *c)
 		.kw_add = c->hint.kw_add,
 		.kw_remove = c->hint.kw_remove };
 
-	return (to == NULL ? -ENOMEM : hint_add(&e->arena, &to->hint, &ev));
+	if (to == NULL)
+		return (-ENOMEM);
+	to->moved_from = c->uid;
+	return (hint_add(&e->arena, &to->hint, &ev));
 }
 
 static bool
@@ -172,7 +179,15 @@ exporter_saved_here(const struct exporter *e, uint32_t uid)
 bool
 exporter_fetched(const struct exporter *e, uint32_t uid)
 {
-	return (ranges_have(&e->fetched, uid));
+	struct change *c;
+
+	while (!ranges_have(&e->fetched, uid)) {
+		HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
+		if (c == NULL || c->moved_from == 0 || c->moved_from >= uid)
+			return (false);
+		uid = c->moved_from;
+	}
+	return (true);
 }
 
 static int
@@ -210,6 +225,48 @@ on_event(void *arg, const struct event *ev)
 	return (by_peer ? 0 : hint_add(&e->arena, &c->hint, ev));
 }
 
+/*
+ * While the mailbox is listed batch by batch its users go on.  What they
+ * expunge before its turn is told as that: a message that is in no row would be
+ * given a new UID over there.
+ */
+static int
+on_late_event(void *arg, const struct event *ev)
+{
+	struct exporter *e = arg;
+	struct change *c, **p;
+	size_t at = e->next_change;
+	bool known;
+
+	if (ev->modseq > e->seen_modseq)
+		e->seen_modseq = ev->modseq;
+	if (ev->type != EVENT_EXPUNGE || ev->moved_to != 0 ||
+	    ev->uid < e->next_uid || ev->uid >= e->b->box.own.uidnext)
+		return (0);
+	HASH_FIND(hh, e->changes, &ev->uid, sizeof(ev->uid), c);
+	known = c != NULL;
+	c = change_of(e, ev->uid);
+	if (c == NULL)
+		return (-ENOMEM);
+	c->expunged = true;
+	c->guid = arena_strdup(&e->arena, ev->guid == NULL ? "" : ev->guid);
+	if (c->guid == NULL || known)
+		return (c->guid == NULL ? -ENOMEM : 0);
+	if (e->n > e->cap_sorted) {
+		p = reallocarray(e->sorted, e->n * 2, sizeof(*p));
+		if (p == NULL)
+			return (-ENOMEM);
+		e->sorted = p;
+		e->cap_sorted = e->n * 2;
+	}
+	while (at < e->n - 1 && e->sorted[at]->uid < c->uid)
+		at++;
+	memmove(&e->sorted[at + 1], &e->sorted[at],
+	    (e->n - 1 - at) * sizeof(*e->sorted));
+	e->sorted[at] = c;
+	return (0);
+}
+
 static int
 change_cmp(const void *a, const void *b)
 {
@@ -235,7 +292,9 @@ exporter_new(struct brain *b, struct exporter **out)
 		    b->r->store, b->box.id, b->box.since, on_event, e);
 	if (rc != 0)
 		goto fail;
-	e->sorted = calloc(e->n + 1, sizeof(*e->sorted));
+	e->seen_modseq = b->box.own.highestmodseq;
+	e->cap_sorted = e->n + 1;
+	e->sorted = calloc(e->cap_sorted, sizeof(*e->sorted));
 	rc = -ENOMEM;
 	if (e->sorted == NULL)
 		goto fail;
@@ -460,6 +519,13 @@ exporter_changes(struct exporter *e)
 
 	if (b->c->ops->full(b->c))
 		return (1);
+	if (b->box.id != 0 && !e->messages_done)
+		rc = store_events(
+		    b->r->store, b->box.id, e->seen_modseq, on_late_event, e);
+	if (rc == -ESTALE) /* compacted meanwhile: told by the next run */
+		rc = 0;
+	if (rc != 0)
+		return (rc);
 	/*
 	 * While batches were sent, messages may have come that were changed
 	 * before their turn: they are listed below.

@@ -521,15 +521,14 @@ same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
 	if (same && c->kind == CHANGE_EXPUNGE && saved_apart(im, c))
 		return (0);
 	if (uids_have(&im->doomed, l->uid)) {
-		/* The other side has it too: what it expunged was another. */
-		if (same && c->kind != CHANGE_EXPUNGE)
-			spare(&im->expunges, l->uid);
-		else
+		if (!same || c->kind == CHANGE_EXPUNGE) {
 			im->next_local++;
-		if (!same)
 			return (c->kind == CHANGE_EXPUNGE
 				? 0
 				: importer_queue_remote(im, i));
+		}
+		/* The other side has it too: what it expunged was another. */
+		spare(&im->expunges, l->uid);
 	}
 	if (same) {
 		im->next_local++;
@@ -705,8 +704,14 @@ plan_local(struct importer *im, const struct merge_entry *e)
 		.from = e->uid,
 		.guid = e->guid,
 		.row = row == NULL ? NULL : &row->u.change };
-	int rc = row == NULL ? 0 : plan_flags_of(im, e->uid, row);
+	int rc = 0;
 
+	if (row != NULL) {
+		/* Paired with another instance, which says what it is. */
+		if (uids_have(&im->elsewhere, e->uid))
+			spare(&im->flags, e->uid);
+		rc = plan_flags_of(im, e->uid, row);
+	}
 	return (rc != 0 || e->final == e->uid ? rc : create_add(im, &c));
 }
 
