@@ -140,12 +140,19 @@ send_box(struct brain *b, bool lost)
 static const struct item_state *
 sent_state(const struct brain *b)
 {
-	const struct box *x = &b->box;
+	const struct guid *g = &b->box.own.mailbox;
+	size_t lo = 0, hi = b->n_states, mid;
 
-	for (size_t i = 0; i < b->n_states; i++)
-		if (guid_eq(&b->states[i].mailbox, &x->own.mailbox) &&
-		    b->states[i].last_common_uid != 0)
-			return (&b->states[i]);
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (guid_cmp(&b->states[mid].mailbox, g) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < b->n_states && guid_eq(&b->states[lo].mailbox, g); lo++)
+		if (b->states[lo].last_common_uid != 0)
+			return (&b->states[lo]);
 	return (NULL);
 }
 

@@ -381,11 +381,22 @@ send_states(struct brain *b)
 }
 
 static int
+by_mailbox(const void *a, const void *b)
+{
+	const struct item_state *x = a, *y = b;
+
+	return (guid_cmp(&x->mailbox, &y->mailbox));
+}
+
+static int
 recv_state(struct brain *b, struct item *i)
 {
 	struct item_state *p;
 
 	if (i->type == ITEM_END) {
+		if (b->n_states > 1)
+			qsort(b->states, b->n_states, sizeof(*b->states),
+			    by_mailbox);
 		b->got_states = true;
 		item_free(i);
 		return (0);

@@ -120,7 +120,7 @@ struct brain {
 	bool imports, exports, reverts, source;
 	struct tree local, remote;
 	bool got_nodes, got_deletes, got_hello, got_states;
-	/* what a foreign master sent */
+	/* what a foreign master sent; sorted by mailbox when all have come */
 	struct item_state *states;
 	size_t n_states;
 	struct tree_plan plan;
