@@ -55,27 +55,26 @@ find_last(void *arg, const struct os_dirent *e)
 
 /*
  * Every body of a pack of a newer version would be refused one by one: better
- * said once.
+ * said once.  Whoever writes such packs gives them the highest numbers.
  */
 static int
-check_version(void *arg, const struct os_dirent *e)
+check_version(struct packs *p)
 {
-	struct packs *p = arg;
 	struct os *os = p->os;
 	uint8_t h[PACK_HEADER];
 	struct os_file *f;
-	char path[256];
-	uint32_t id;
+	char path[PACK_PATH];
 	ssize_t n;
 
-	if (e->type != OS_FILE || !pack_name(e->name, &id))
+	if (p->last == 0)
 		return (0);
-	(void)snprintf(path, sizeof(path), "%s/%s", p->dir, e->name);
+	pack_path(p, p->last, path);
 	if (os->ops->open(os, path, OS_READ, &f) != 0)
 		return (0);
 	n = os->ops->pread(f, h, sizeof(h), 0);
 	os->ops->close(f);
-	if (n < 0 || pack_header_check(h, (size_t)n, id) != -EPROTONOSUPPORT)
+	if (n < 0 ||
+	    pack_header_check(h, (size_t)n, p->last) != -EPROTONOSUPPORT)
 		return (0);
 	log_error("%s/%s: pack of version %u, this program knows %u: a newer "
 		  "dsyncfs made it",
@@ -106,8 +105,7 @@ packs_open(struct os *os, const char *dir, int zstd_level, bool rdonly,
 	if ((error = os->ops->list(os, dir, find_last, p)) != 0 &&
 	    error != -ENOENT)
 		goto report;
-	if ((error = os->ops->list(os, dir, check_version, p)) ==
-	    -EPROTONOSUPPORT)
+	if ((error = check_version(p)) != 0)
 		goto fail;
 	*out = p;
 	return (0);
