@@ -42,6 +42,45 @@ pack_name(const char *name, uint32_t *id)
 	return (v != 0);
 }
 
+/* ---- what appending works with ---- */
+
+struct pack_tools {
+	ZSTD_CCtx *z; /* owned; NULL: store */
+	/* one block, raw and compressed */
+	uint8_t raw[PACK_BLOCK];
+	uint8_t packed[ZSTD_COMPRESSBOUND(PACK_BLOCK)];
+};
+
+static void
+tools_free(struct pack_tools *t)
+{
+	if (t == NULL)
+		return;
+	ZSTD_freeCCtx(t->z);
+	free(t);
+}
+
+static int
+tools_get(struct packs *p, struct pack_tools **out)
+{
+	struct pack_tools *t = p->tools;
+
+	if (t == NULL) {
+		if ((t = malloc(sizeof(*t))) == NULL)
+			return (-ENOMEM);
+		t->z = NULL;
+		if (p->level > 0 && (t->z = ZSTD_createCCtx()) == NULL) {
+			free(t);
+			return (-ENOMEM);
+		}
+		p->tools = t;
+	}
+	*out = t;
+	return (0);
+}
+
+/* ---- the set ---- */
+
 static int
 find_last(void *arg, const struct os_dirent *e)
 {
@@ -145,6 +184,8 @@ packs_close(struct packs *p)
 		p->os->ops->close(p->retired);
 	if (p->renew_file != NULL)
 		p->os->ops->close(p->renew_file);
+	tools_free(p->tools);
+	ZSTD_freeDCtx(atomic_load(&p->spare));
 	free(p->dir);
 	free(p);
 }
@@ -368,34 +409,15 @@ entry_blocks(uint64_t size)
 
 struct append {
 	struct packs *p;
-	ZSTD_CCtx *z; /* owned; NULL: store */
-	uint8_t *raw, *packed; /* owned: one block */
-	size_t packed_cap;
+	struct pack_tools *t; /* borrowed */
 	/* one: a body of one block is written at once */
 	struct buf table, one;
 	uint64_t at, stored;
 };
 
-static int
-append_init(struct append *a, struct packs *p)
-{
-	memset(a, 0, sizeof(*a));
-	a->p = p;
-	a->packed_cap = ZSTD_compressBound(PACK_BLOCK);
-	if ((a->raw = malloc(PACK_BLOCK)) == NULL ||
-	    (a->packed = malloc(a->packed_cap)) == NULL)
-		return (-ENOMEM);
-	if (p->level > 0 && (a->z = ZSTD_createCCtx()) == NULL)
-		return (-ENOMEM);
-	return (0);
-}
-
 static void
 append_fini(struct append *a)
 {
-	ZSTD_freeCCtx(a->z);
-	free(a->raw);
-	free(a->packed);
 	buf_fini(&a->table);
 	buf_fini(&a->one);
 }
@@ -404,17 +426,17 @@ static int
 append_block(struct append *a, size_t n, bool alone)
 {
 	size_t packed = n;
-	const uint8_t *from = a->raw;
+	const uint8_t *from = a->t->raw;
 	uint32_t bits = 0;
 	int error;
 
-	if (a->z != NULL && n >= 64) {
-		size_t got = ZSTD_compressCCtx(
-		    a->z, a->packed, a->packed_cap, a->raw, n, a->p->level);
+	if (a->t->z != NULL && n >= 64) {
+		size_t got = ZSTD_compressCCtx(a->t->z, a->t->packed,
+		    sizeof(a->t->packed), a->t->raw, n, a->p->level);
 
 		if (!ZSTD_isError(got) && got < n - n / 16) {
 			packed = got;
-			from = a->packed;
+			from = a->t->packed;
 			bits = BLOCK_ZSTD;
 		}
 	}
@@ -469,7 +491,7 @@ append_entry(struct append *a, uint64_t size, const uint8_t hash[16],
 		size_t n =
 		    size - off < PACK_BLOCK ? (size_t)(size - off) : PACK_BLOCK;
 
-		if ((error = raw(arg, a->raw, n, off)) != 0 ||
+		if ((error = raw(arg, a->t->raw, n, off)) != 0 ||
 		    (error = append_block(a, n, blocks == 1)) != 0)
 			return (error);
 	}
@@ -495,14 +517,14 @@ int
 packs_append(struct packs *p, uint64_t size, const uint8_t hash[16],
     pack_raw_fn *raw, void *arg, struct body_ref *ref)
 {
-	struct append a;
+	struct append a = { .p = p };
 	int error;
 
 	if (size > (uint64_t)PACK_BLOCK * (UINT32_MAX / 2))
 		return (-EFBIG);
 	if ((error = ready_pack(p)) != 0)
 		return (error);
-	if ((error = append_init(&a, p)) == 0)
+	if ((error = tools_get(p, &a.t)) == 0)
 		error = append_entry(&a, size, hash, raw, arg);
 	if (error != 0) {
 		if (error != -ENOMEM)
@@ -575,7 +597,7 @@ packs_sync_done(struct packs *p, const struct packs_sync *s, int error)
 	p->new_file = false;
 }
 
-/* ---- the set ---- */
+/* ---- all of them ---- */
 
 struct id_list {
 	uint32_t *v;
