@@ -137,9 +137,7 @@ packs_open(struct os *os, const char *dir, int zstd_level, bool rdonly,
 		error = p->dir == NULL ? -ENOMEM : -ENAMETOOLONG;
 		goto fail;
 	}
-	if (!rdonly &&
-	    ((error = os_mkdirs(os, dir)) != 0 ||
-		(error = os->ops->sync_dir(os, "")) != 0))
+	if (!rdonly && (error = os_mkdirs(os, dir)) != 0)
 		goto report;
 	if ((error = os->ops->list(os, dir, find_last, p)) != 0 &&
 	    error != -ENOENT)
@@ -193,6 +191,18 @@ packs_close(struct packs *p)
 /* ---- the pack being written ---- */
 
 /*
+ * The name of a new pack, and of the directory, which may have been made right
+ * before.
+ */
+static int
+sync_names(struct packs *p)
+{
+	int error = p->os->ops->sync_dir(p->os, p->dir);
+
+	return (error != 0 ? error : p->os->ops->sync_dir(p->os, ""));
+}
+
+/*
  * What is in the present pack becomes durable, then the next append begins a
  * new one.
  */
@@ -206,7 +216,7 @@ retire_pack(struct packs *p)
 	if (p->durable < p->end) {
 		error = p->os->ops->sync(p->file);
 		if (error == 0 && p->new_file)
-			error = p->os->ops->sync_dir(p->os, p->dir);
+			error = sync_names(p);
 		if (error != 0) {
 			p->poisoned = true;
 			complain(p, p->pack, "cannot be made durable", error);
@@ -295,7 +305,7 @@ abandon_pack(struct packs *p)
 			p->os->ops->close(f);
 		}
 		if (error == 0 && p->new_file)
-			error = p->os->ops->sync_dir(p->os, p->dir);
+			error = sync_names(p);
 		if (error != 0) {
 			p->poisoned = true;
 			complain(p, p->pack, "cannot be made durable", error);
@@ -574,7 +584,7 @@ packs_sync_run(struct packs *p, struct packs_sync *s)
 		return (0);
 	if ((error = p->os->ops->sync(s->file)) != 0)
 		return (error);
-	return (s->new_file ? p->os->ops->sync_dir(p->os, p->dir) : 0);
+	return (s->new_file ? sync_names(p) : 0);
 }
 
 void
