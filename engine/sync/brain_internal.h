@@ -109,6 +109,10 @@ struct brain {
 	bool sent_hello, sent_end;
 	/* before the next step, without the lock */
 	bool want_commit;
+	/*
+	 * The log up to here is durable, but for states, which need not be (P1)
+	 */
+	uint64_t committed;
 	/* the master's; strings in params_item */
 	struct item_handshake params;
 	struct item *params_item;
