@@ -747,8 +747,8 @@ commit_step(struct brain *b)
 	 * states of other mailboxes were written since the last commit there is
 	 * nothing that the peer relies on.
 	 */
-	b->want_commit = !b->params.dry_run &&
-	    store_log_end(b->r->store) != b->committed;
+	b->want_commit =
+	    !b->params.dry_run && store_log_end(b->r->store) != b->committed;
 	x->tx = TX_STATE;
 	return (BRAIN_PROGRESS);
 }
