@@ -390,8 +390,7 @@ box_wants_item(const struct brain *b)
 	const struct box *x = &b->box;
 
 	if (x->rx == RX_MAIL &&
-	    (importer_busy(x->im) || x->tx <= TX_APPLY ||
-		importer_can_save(x->im)))
+	    (importer_busy(x->im) || x->tx <= TX_APPLY || importer_full(x->im)))
 		return (false);
 	return (x->rx != RX_DONE && !(x->rx == RX_STATE && x->tx != TX_DONE));
 }
@@ -791,7 +790,7 @@ box_work(struct brain *b)
 	struct box *x = &b->box;
 	int rc;
 
-	/* Mails are saved as they come, so that none wait in memory. */
+	/* What has come is saved when no more is there, or enough waits. */
 	if (x->im != NULL && x->rx == RX_MAIL && x->tx > TX_APPLY &&
 	    !importer_busy(x->im)) {
 		bool can = importer_can_save(x->im);

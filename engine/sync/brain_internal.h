@@ -214,6 +214,8 @@ int importer_mails_done(struct importer *im);
 bool importer_busy(const struct importer *im);
 /* a body is being read: importer_read_body, without the lock */
 bool importer_can_save(const struct importer *im);
+/* ... and enough of them wait: they are saved before more are taken */
+bool importer_full(const struct importer *im);
 /* BRAIN_PROGRESS or BRAIN_WAIT */
 int importer_read_body(struct importer *im);
 /* numbers of the mailbox; the plan is done */
@@ -233,6 +235,8 @@ int spool_new(struct os *os, unsigned number, struct spool **out);
 void spool_free(struct spool *s);
 /* Takes what there is: 1 at the end, 0 more to come, -EAGAIN nothing now. */
 int spool_fill(struct spool *s, struct stream *in);
+/* bytes of it that are held in memory */
+size_t spool_memory(const struct spool *s);
 /* lent by the spool, until spool_free */
 int spool_stream(struct spool *s, struct stream **out);
 

@@ -377,8 +377,7 @@ do_save(struct importer *im, const struct create *c)
 	m.pop3_order = mail->pop3_order;
 	rc = b->r->ops->save(b->r, b->box.id, &m, body, &b->peer, &uid);
 	stream_close(body);
-	importer_parked_free(f->parked);
-	f->parked = NULL;
+	importer_unpark(im, f);
 	f->state = rc == 0 ? FETCH_SAVED : FETCH_FAILED;
 	if (rc != 0)
 		return (brain_bad_item(b, rc));

@@ -11,6 +11,13 @@
 
 #include "base/log.h"
 
+/*
+ * So many mails are saved together, where they come fast enough: a location
+ * that locks a mailbox for it does so once.
+ */
+#define WAITING_MAX 32u
+#define WAITING_BYTES (1u << 20)
+
 static const char *
 fetch_key(const void *arg, uint32_t i)
 {
@@ -76,20 +83,25 @@ importer_fetch_of(struct importer *im, const struct create *c)
 }
 
 void
-importer_parked_free(struct parked *p)
+importer_unpark(struct importer *im, struct fetch *f)
 {
+	struct parked *p = f->parked;
+
 	if (p == NULL)
 		return;
+	im->waiting--;
+	im->waiting_bytes -= spool_memory(p->spool);
 	item_free(p->mail);
 	spool_free(p->spool);
 	free(p);
+	f->parked = NULL;
 }
 
 void
 importer_fetches_free(struct importer *im)
 {
 	for (size_t i = 0; i < im->n_fetch; i++)
-		importer_parked_free(im->fetch[i].parked);
+		importer_unpark(im, &im->fetch[i]);
 	strindex_fini(&im->fetch_of);
 	free(im->fetch);
 }
@@ -170,7 +182,7 @@ importer_mail(struct importer *im, struct item *i)
 	return (0);
 }
 
-/* A mail that has come is the next to be saved: before another one is taken. */
+/* A mail that has come is the next to be saved. */
 bool
 importer_can_save(const struct importer *im)
 {
@@ -180,6 +192,13 @@ importer_can_save(const struct importer *im)
 		return (false);
 	c = &im->create[im->next_create];
 	return (c->from == 0 && im->fetch[c->fetch].state == FETCH_PARKED);
+}
+
+bool
+importer_full(const struct importer *im)
+{
+	return (importer_can_save(im) &&
+	    (im->waiting >= WAITING_MAX || im->waiting_bytes >= WAITING_BYTES));
 }
 
 bool
@@ -203,6 +222,8 @@ park(struct importer *im, struct fetch *f)
 	p->spool = im->reading_spool;
 	im->reading_mail = NULL;
 	im->reading_spool = NULL;
+	im->waiting++;
+	im->waiting_bytes += spool_memory(p->spool);
 	f->parked = p;
 	f->state = FETCH_PARKED;
 	return (0);

@@ -162,6 +162,9 @@ struct importer {
 	struct strindex fetch_of; /* by key */
 	/* number plus 1; 0: none */
 	uint32_t reading;
+	/* mails that wait, and the bytes of them in memory */
+	unsigned waiting;
+	size_t waiting_bytes;
 	struct item *reading_mail;
 	struct spool *reading_spool;
 	unsigned spools;
@@ -208,7 +211,8 @@ int importer_merge(struct importer *im, struct arena *a, const struct msg *m,
 int importer_fetch(
     struct importer *im, const char *guid, uint32_t uid, uint32_t *fetch);
 struct fetch *importer_fetch_of(struct importer *im, const struct create *c);
-void importer_parked_free(struct parked *p); /* NULL is fine */
+/* What has come for it, if anything, is let go. */
+void importer_unpark(struct importer *im, struct fetch *f);
 void importer_fetches_init(struct importer *im);
 void importer_fetches_free(struct importer *im);
 

@@ -117,6 +117,12 @@ spool_fill(struct spool *s, struct stream *in)
 	return (0);
 }
 
+size_t
+spool_memory(const struct spool *s)
+{
+	return (s->mem.len);
+}
+
 static ssize_t
 spool_read(struct stream *st, void *p, size_t n)
 {
