@@ -134,7 +134,8 @@ change(struct side *d, unsigned each)
 /* ---- a sync that is counted ---- */
 
 struct cost {
-	uint64_t reads, writes, changes; /* of both stores */
+	/* of both stores; logged: bytes of their logs */
+	uint64_t reads, writes, changes, logged;
 	/* items by type, both ways */
 	unsigned item[128];
 	size_t memory; /* at most, above what there was at the beginning */
@@ -205,7 +206,8 @@ run(void)
 static struct cost
 sync_cost(void)
 {
-	uint64_t reads, writes, changes;
+	uint64_t reads, writes, changes,
+	    logged = store_log_end(A.s) + store_log_end(B.s);
 
 	side_close(&A);
 	side_close(&B);
@@ -216,6 +218,7 @@ sync_cost(void)
 	open_side(&A);
 	open_side(&B);
 	run();
+	cost.logged = store_log_end(A.s) + store_log_end(B.s) - logged;
 	side_close(&A);
 	side_close(&B);
 	cost.reads = calls(OS_MEM_PREAD) - reads;
@@ -262,7 +265,9 @@ START_TEST(a_sync_without_changes_reads_no_mailbox_and_writes_nothing)
 	teardown();
 	two_equal_sides(large());
 	big = sync_cost();
-	ck_assert_uint_eq(big.writes, 0);
+	ck_assert_uint_eq(big.logged, 0);
+	/* An opened log writes again what nobody has proven durable. */
+	ck_assert_uint_le(big.writes, 2);
 	ck_assert_uint_eq(big.changes, small.changes);
 	ck_assert_uint_eq(big.item[ITEM_CHANGE], 0);
 	ck_assert_uint_eq(big.item[ITEM_MAILBOX], 2 * BOXES);
@@ -310,7 +315,8 @@ START_TEST(what_a_sync_did_itself_is_no_work_for_the_next)
 	c = sync_cost();
 	ck_assert_uint_eq(c.r.counts.mailboxes_unchanged, BOXES);
 	ck_assert_uint_eq(c.item[ITEM_CHANGE], 0);
-	ck_assert_uint_eq(c.writes, 0);
+	ck_assert_uint_eq(c.logged, 0);
+	ck_assert_uint_le(c.writes, 2);
 }
 END_TEST
 
