@@ -229,7 +229,7 @@ fuzz: fuzz-build
 # ---- speed: ratios measured side by side in one run ----
 
 .PHONY: bench
-bench: all $(B)/tests/bench/bench_store
+bench: all $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 	tests/bench/run.sh $(B)
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB_test) $(LINK_backends)
 	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)

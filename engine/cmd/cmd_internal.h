@@ -273,8 +273,6 @@ int memory_peer(struct store *s, const struct guid *peer, struct arena *a,
 int memory_peer_by_label(struct store *s, const char *label, struct arena *a,
     struct peer_memory *out);
 int memory_peer_set(struct store *s, const struct peer_memory *m);
-/* Where the log ends now, walking it from `from`. */
-int memory_log_end(struct store *s, uint64_t from, uint64_t *lsn);
 /*
  * Changes since m->lsn that did not come from the peer; *oldest the time of the
  * first.

@@ -140,12 +140,19 @@ send_box(struct brain *b, bool lost)
 static const struct item_state *
 sent_state(const struct brain *b)
 {
-	const struct box *x = &b->box;
+	const struct guid *g = &b->box.own.mailbox;
+	size_t lo = 0, hi = b->n_states, mid;
 
-	for (size_t i = 0; i < b->n_states; i++)
-		if (guid_eq(&b->states[i].mailbox, &x->own.mailbox) &&
-		    b->states[i].last_common_uid != 0)
-			return (&b->states[i]);
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (guid_cmp(&b->states[mid].mailbox, g) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	for (; lo < b->n_states && guid_eq(&b->states[lo].mailbox, g); lo++)
+		if (b->states[lo].last_common_uid != 0)
+			return (&b->states[lo]);
 	return (NULL);
 }
 
@@ -385,8 +392,7 @@ box_wants_item(const struct brain *b)
 	const struct box *x = &b->box;
 
 	if (x->rx == RX_MAIL &&
-	    (importer_busy(x->im) || x->tx <= TX_APPLY ||
-		importer_can_save(x->im)))
+	    (importer_busy(x->im) || x->tx <= TX_APPLY || importer_full(x->im)))
 		return (false);
 	return (x->rx != RX_DONE && !(x->rx == RX_STATE && x->tx != TX_DONE));
 }
@@ -419,6 +425,8 @@ recv_state(struct brain *b, struct item *i)
 	if (!guid_eq(&i->u.state.mailbox, &x->own.mailbox))
 		return (brain_protocol(b, i, "the end of this mailbox"));
 	x->got = i->u.state;
+	if (x->got.end_modseq > INT64_MAX)
+		return (brain_protocol(b, i, "an end below 2^63"));
 	if (x->got.changes_during_sync)
 		b->result.changes_during_sync = true;
 	x->rx = RX_DONE;
@@ -552,19 +560,38 @@ send_state(struct brain *b)
 }
 
 /*
- * Expunges that one side only repeated have cost it modseqs of its own: the
- * side that is behind catches up, so that both say the same number.  No event
- * goes with it, so own_since stays.
+ * Expunges that one side only repeated have cost it modseqs of its own, so the
+ * two may have told different ends.  Both go on from the larger one and know
+ * that of each other: whoever is behind raises its HIGHESTMODSEQ, for which
+ * there is no event.  What users did here meanwhile may lie below that end
+ * without having been told: then the number goes above it, so that the next run
+ * looks.
  */
 static int
-catch_up(struct brain *b)
+settle_end(struct brain *b)
 {
 	struct box *x = &b->box;
+	struct peer_state *st = &x->state;
+	struct late l = { .peer = &b->peer };
 	struct mailbox_update u = { .min_highestmodseq = x->got.end_modseq };
+	struct mailbox m;
+	int rc = store_mailbox(b->r->store, x->id, &m);
 
-	if (!b->peer_dsyncfs || x->got.end_modseq <= x->state.own_end)
+	if (rc == 0)
+		rc = store_events(b->r->store, x->id, st->own_end, on_late, &l);
+	if (rc != 0)
+		return (rc);
+	if (x->sent.end_modseq > x->got.end_modseq)
+		u.min_highestmodseq = x->sent.end_modseq;
+	st->peer_end = u.min_highestmodseq;
+	if (l.first == 0 && st->own_since == st->own_end)
+		st->own_since = u.min_highestmodseq;
+	else
+		u.min_highestmodseq++;
+	st->own_end = m.highestmodseq;
+	if (u.min_highestmodseq <= m.highestmodseq)
 		return (0);
-	x->state.own_end = x->got.end_modseq;
+	st->own_end = u.min_highestmodseq;
 	return (b->r->ops->mailbox_update(b->r, x->id, &u, &b->peer));
 }
 
@@ -592,10 +619,13 @@ save_state(struct brain *b)
 	    b->peer_dsyncfs ? x->got.end_modseq : x->peer.highestmodseq;
 	if (b->peer_dsyncfs && x->state.peer_end == 0)
 		return (0);
-	rc = catch_up(b);
-	if (rc == 0)
-		rc = peer_session(
-		    replica_id(b->r), &b->peer, &x->own.mailbox, &x->state);
+	if (b->peer_dsyncfs && b->exports) {
+		rc = settle_end(b);
+		if (rc != 0)
+			return (rc);
+	}
+	rc = peer_session(
+	    replica_id(b->r), &b->peer, &x->own.mailbox, &x->state);
 	return (rc != 0 ? rc
 			: peer_state_save(b->r->store, &b->peer,
 			      &x->own.mailbox, &x->state));
@@ -623,10 +653,13 @@ static int
 finish(struct brain *b)
 {
 	struct box *x = &b->box;
+	uint64_t end = store_log_end(b->r->store);
 	int rc = save_state(b);
 
 	if (rc != 0)
 		return (rc);
+	if (end == b->committed)
+		b->committed = store_log_end(b->r->store);
 	add_counts(&b->result.counts, &x->counts);
 	b->result.counts.mailboxes_synced++;
 	b->result.changes_during_sync |= x->changes;
@@ -711,9 +744,12 @@ commit_step(struct brain *b)
 		return (rc < 0 ? rc : BRAIN_PROGRESS);
 	/*
 	 * A backup's source too: what it told must not be taken back by a power
-	 * cut, and its UIDs and modseqs be given to something else.
+	 * cut, and its UIDs and modseqs be given to something else.  Where only
+	 * states of other mailboxes were written since the last commit there is
+	 * nothing that the peer relies on.
 	 */
-	b->want_commit = !b->params.dry_run;
+	b->want_commit =
+	    !b->params.dry_run && store_log_end(b->r->store) != b->committed;
 	x->tx = TX_STATE;
 	return (BRAIN_PROGRESS);
 }
@@ -756,7 +792,7 @@ box_work(struct brain *b)
 	struct box *x = &b->box;
 	int rc;
 
-	/* Mails are saved as they come, so that none wait in memory. */
+	/* What has come is saved when no more is there, or enough waits. */
 	if (x->im != NULL && x->rx == RX_MAIL && x->tx > TX_APPLY &&
 	    !importer_busy(x->im)) {
 		bool can = importer_can_save(x->im);

@@ -381,11 +381,22 @@ send_states(struct brain *b)
 }
 
 static int
+by_mailbox(const void *a, const void *b)
+{
+	const struct item_state *x = a, *y = b;
+
+	return (guid_cmp(&x->mailbox, &y->mailbox));
+}
+
+static int
 recv_state(struct brain *b, struct item *i)
 {
 	struct item_state *p;
 
 	if (i->type == ITEM_END) {
+		if (b->n_states > 1)
+			qsort(b->states, b->n_states, sizeof(*b->states),
+			    by_mailbox);
 		b->got_states = true;
 		item_free(i);
 		return (0);
@@ -680,6 +691,22 @@ fail(struct brain *b, int rc)
 	return (rc);
 }
 
+static int
+commit(struct brain *b)
+{
+	uint64_t end;
+	int rc;
+
+	b->want_commit = false;
+	b->r->ops->lock(b->r);
+	end = store_log_end(b->r->store);
+	b->r->ops->unlock(b->r);
+	rc = b->r->ops->commit(b->r);
+	if (rc == 0)
+		b->committed = end;
+	return (rc);
+}
+
 int
 brain_step(struct brain *b)
 {
@@ -688,8 +715,7 @@ brain_step(struct brain *b)
 	if (b->failed != 0)
 		return (b->failed);
 	if (b->want_commit) {
-		b->want_commit = false;
-		rc = b->r->ops->commit(b->r);
+		rc = commit(b);
 		return (rc != 0 ? fail(b, rc) : BRAIN_PROGRESS);
 	}
 	if (b->phase == PHASE_BOX && box_working_unlocked(b)) {

@@ -109,6 +109,10 @@ struct brain {
 	bool sent_hello, sent_end;
 	/* before the next step, without the lock */
 	bool want_commit;
+	/*
+	 * The log up to here is durable, but for states, which need not be (P1)
+	 */
+	uint64_t committed;
 	/* the master's; strings in params_item */
 	struct item_handshake params;
 	struct item *params_item;
@@ -120,7 +124,7 @@ struct brain {
 	bool imports, exports, reverts, source;
 	struct tree local, remote;
 	bool got_nodes, got_deletes, got_hello, got_states;
-	/* what a foreign master sent */
+	/* what a foreign master sent; sorted by mailbox when all have come */
 	struct item_state *states;
 	size_t n_states;
 	struct tree_plan plan;
@@ -210,6 +214,8 @@ int importer_mails_done(struct importer *im);
 bool importer_busy(const struct importer *im);
 /* a body is being read: importer_read_body, without the lock */
 bool importer_can_save(const struct importer *im);
+/* ... and enough of them wait: they are saved before more are taken */
+bool importer_full(const struct importer *im);
 /* BRAIN_PROGRESS or BRAIN_WAIT */
 int importer_read_body(struct importer *im);
 /* numbers of the mailbox; the plan is done */
@@ -229,6 +235,8 @@ int spool_new(struct os *os, unsigned number, struct spool **out);
 void spool_free(struct spool *s);
 /* Takes what there is: 1 at the end, 0 more to come, -EAGAIN nothing now. */
 int spool_fill(struct spool *s, struct stream *in);
+/* bytes of it that are held in memory */
+size_t spool_memory(const struct spool *s);
 /* lent by the spool, until spool_free */
 int spool_stream(struct spool *s, struct stream **out);
 

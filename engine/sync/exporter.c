@@ -35,7 +35,6 @@ struct change {
 struct request {
 	const char *guid; /* NULL: by uid */
 	uint32_t uid;
-	struct request *next;
 };
 
 struct range {
@@ -64,8 +63,9 @@ struct exporter {
 	/* somebody here changed something */
 	bool here;
 	bool messages_done;
-	struct arena request_arena;
-	struct request *requests, **tail;
+	struct arena request_arena; /* their GUIDs */
+	struct request *request; /* owned */
+	size_t n_request, cap_request, next_request;
 };
 
 static struct change *
@@ -286,7 +286,6 @@ exporter_new(struct brain *b, struct exporter **out)
 		return (-ENOMEM);
 	e->b = b;
 	e->next_uid = b->box.common_uid + 1;
-	e->tail = &e->requests;
 	if (b->box.id != 0)
 		rc = store_events(
 		    b->r->store, b->box.id, b->box.since, on_event, e);
@@ -320,6 +319,7 @@ exporter_free(struct exporter *e)
 	free(e->sorted);
 	free(e->saved.v);
 	free(e->fetched.v);
+	free(e->request);
 	arena_fini(&e->arena);
 	arena_fini(&e->request_arena);
 	free(e);
@@ -551,18 +551,22 @@ exporter_changes(struct exporter *e)
 int
 exporter_request(struct exporter *e, const struct item_request *r)
 {
-	struct request *q = arena_zalloc(&e->request_arena, sizeof(*q));
+	struct request q = { .uid = r->uid };
 
-	if (q == NULL)
-		return (-ENOMEM);
-	q->uid = r->uid;
-	q->guid = r->guid == NULL || r->guid[0] == '\0'
-	    ? NULL
-	    : arena_strdup(&e->request_arena, r->guid);
+	if (r->guid != NULL && r->guid[0] != '\0')
+		q.guid = arena_strdup(&e->request_arena, r->guid);
 	if (e->request_arena.error != 0)
 		return (-ENOMEM);
-	*e->tail = q;
-	e->tail = &q->next;
+	if (e->n_request == e->cap_request) {
+		size_t cap = e->cap_request == 0 ? 16 : e->cap_request * 2;
+		struct request *p = reallocarray(e->request, cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		e->request = p;
+		e->cap_request = cap;
+	}
+	e->request[e->n_request++] = q;
 	return (0);
 }
 
@@ -628,8 +632,7 @@ fill_mail(struct exporter *e, const struct request *q, struct item *i)
 int
 exporter_mails(struct exporter *e)
 {
-	for (unsigned n = 0; e->requests != NULL; n++) {
-		struct request *q = e->requests;
+	for (unsigned n = 0; e->next_request < e->n_request; n++) {
 		struct item *i;
 		int rc;
 
@@ -638,14 +641,12 @@ exporter_mails(struct exporter *e)
 		rc = item_new(ITEM_MAIL, &i);
 		if (rc != 0)
 			return (rc);
-		rc = fill_mail(e, q, i);
+		rc = fill_mail(e, &e->request[e->next_request], i);
 		if (rc != 0) {
 			item_free(i);
 			return (rc);
 		}
-		e->requests = q->next;
-		if (e->requests == NULL)
-			e->tail = &e->requests;
+		e->next_request++;
 		rc = brain_send(e->b, i);
 		if (rc != 0)
 			return (rc);

@@ -20,6 +20,14 @@
 
 #include "base/log.h"
 
+static const char *
+told_guid(const void *arg, uint32_t i)
+{
+	const struct importer *im = arg;
+
+	return (im->told[i]);
+}
+
 int
 importer_new(struct brain *b, struct importer **out)
 {
@@ -34,6 +42,9 @@ importer_new(struct brain *b, struct importer **out)
 	im->found = b->box.common_uid != 0;
 	im->match = b->box.common_uid;
 	merge_queue_init(&im->queue);
+	importer_plan_init(im);
+	strindex_init(&im->told_gone, told_guid, im);
+	importer_fetches_init(im);
 	*out = im;
 	return (0);
 }
@@ -44,9 +55,6 @@ importer_free(struct importer *im)
 	if (im == NULL)
 		return;
 	importer_fetches_free(im);
-	for (size_t i = 0; i < im->n_rows; i++)
-		item_free(im->rows[i]);
-	free(im->rows);
 	free(im->maybe);
 	free(im->doubt);
 	item_free(im->reading_mail);
@@ -54,10 +62,13 @@ importer_free(struct importer *im)
 	merge_queue_fini(&im->queue);
 	free(im->flags.op);
 	free(im->expunges.op);
-	free(im->doomed.uid);
-	free(im->buried.uid);
-	free(im->elsewhere.uid);
-	free(im->told_gone);
+	strindex_fini(&im->expunged);
+	free(im->movers);
+	free(im->doomed.slot);
+	free(im->buried.slot);
+	free(im->elsewhere.slot);
+	strindex_fini(&im->told_gone);
+	free(im->told);
 	free(im->create);
 	arena_fini(&im->batch_arena);
 	arena_fini(&im->arena);
@@ -73,26 +84,39 @@ importer_common_uid(const struct importer *im)
 /* ---- small growing things ---- */
 
 int
-importer_keep_row(struct importer *im, struct item *i)
+importer_keep_row(
+    struct importer *im, const struct row *r, const struct row **kept)
 {
-	if (i->kept)
-		return (0);
-	if (im->n_rows == im->cap_rows) {
-		size_t cap = im->cap_rows == 0 ? 32 : im->cap_rows * 2;
-		struct item **p = reallocarray(im->rows, cap, sizeof(*p));
+	struct row_keywords *kw = NULL;
+	struct row *copy;
+	int rc = 0;
 
-		if (p == NULL)
+	*kept = r;
+	if (r->kept)
+		return (0);
+	copy = arena_memdup(&im->arena, r, sizeof(*r));
+	if (copy == NULL)
+		return (-ENOMEM);
+	copy->kept = true;
+	copy->guid = arena_strdup(&im->arena, r->guid);
+	if (r->kw != NULL) {
+		kw = arena_alloc(&im->arena, sizeof(*kw));
+		if (kw == NULL)
 			return (-ENOMEM);
-		im->rows = p;
-		im->cap_rows = cap;
+		rc = keywords_copy(&im->arena, &r->kw->final, &kw->final);
+		if (rc == 0)
+			rc = keywords_copy(&im->arena, &r->kw->add, &kw->add);
+		if (rc == 0)
+			rc = keywords_copy(
+			    &im->arena, &r->kw->remove, &kw->remove);
+		copy->kw = kw;
 	}
-	im->rows[im->n_rows++] = i;
-	i->kept = true;
-	return (0);
+	*kept = copy;
+	return (rc != 0 ? rc : im->arena.error);
 }
 
-static int
-ops_add(struct ops *l, const struct op *o)
+int
+importer_ops_add(struct ops *l, const struct op *o)
 {
 	if (l->n == l->cap) {
 		size_t cap = l->cap == 0 ? 32 : l->cap * 2;
@@ -107,45 +131,42 @@ ops_add(struct ops *l, const struct op *o)
 	return (0);
 }
 
-static int
-create_add(struct importer *im, const struct create *c)
+static size_t
+uids_slot(const struct uid_set *s, uint32_t uid)
 {
-	if (im->n_create == im->cap_create) {
-		size_t cap = im->cap_create == 0 ? 32 : im->cap_create * 2;
-		struct create *p = reallocarray(im->create, cap, sizeof(*p));
+	size_t at = (uid * 2654435761u) & (s->cap - 1);
 
-		if (p == NULL)
-			return (-ENOMEM);
-		im->create = p;
-		im->cap_create = cap;
-	}
-	im->create[im->n_create++] = *c;
-	return (0);
+	while (s->slot[at] != 0 && s->slot[at] != uid)
+		at = (at + 1) & (s->cap - 1);
+	return (at);
 }
 
 static int
 uids_add(struct uid_set *s, uint32_t uid)
 {
-	if (s->n == s->cap) {
-		size_t cap = s->cap == 0 ? 16 : s->cap * 2;
-		uint32_t *p = reallocarray(s->uid, cap, sizeof(*p));
+	struct uid_set big = { .cap = s->cap == 0 ? 16 : s->cap * 2 };
 
-		if (p == NULL)
+	if (s->n >= s->cap / 4 * 3) {
+		big.slot = calloc(big.cap, sizeof(*big.slot));
+		if (big.slot == NULL)
 			return (-ENOMEM);
-		s->uid = p;
-		s->cap = cap;
+		for (size_t i = 0; i < s->cap; i++)
+			if (s->slot[i] != 0)
+				big.slot[uids_slot(&big, s->slot[i])] =
+				    s->slot[i];
+		big.n = s->n;
+		free(s->slot);
+		*s = big;
 	}
-	s->uid[s->n++] = uid;
+	s->slot[uids_slot(s, uid)] = uid;
+	s->n++;
 	return (0);
 }
 
-static bool
-uids_have(const struct uid_set *s, uint32_t uid)
+bool
+importer_uids_have(const struct uid_set *s, uint32_t uid)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (s->uid[i] == uid)
-			return (true);
-	return (false);
+	return (s->n > 0 && uid != 0 && s->slot[uids_slot(s, uid)] == uid);
 }
 
 /* ---- single messages ---- */
@@ -168,25 +189,24 @@ importer_same_guid(const char *a, const char *b)
 }
 
 int
-importer_plan_flags(struct importer *im, const struct msg *m, struct item *i,
-    uint32_t hint_uid, bool kept)
+importer_plan_flags(struct importer *im, const struct msg *m,
+    const struct row *r, uint32_t hint_uid)
 {
 	struct arena a = ARENA_INIT;
 	struct msg_update u;
 	bool differs, conflict;
-	int rc = importer_merge(
-	    im, &a, m, &i->u.change, hint_uid, &u, &differs, &conflict);
-	struct op o = { .uid = m->uid,
-		.hint_uid = hint_uid,
-		.modseq = m->modseq,
-		.row = &i->u.change };
+	int rc =
+	    importer_merge(im, &a, m, r, hint_uid, &u, &differs, &conflict);
+	struct op o = {
+		.uid = m->uid, .hint_uid = hint_uid, .modseq = m->modseq
+	};
 
 	arena_fini(&a);
 	if (rc != 0 || !differs)
 		return (rc);
 	o.guid = arena_strdup(&im->arena, m->guid);
-	rc = o.guid == NULL ? -ENOMEM : kept ? 0 : importer_keep_row(im, i);
-	return (rc != 0 ? rc : ops_add(&im->flags, &o));
+	rc = o.guid == NULL ? -ENOMEM : importer_keep_row(im, r, &o.row);
+	return (rc != 0 ? rc : importer_ops_add(&im->flags, &o));
 }
 
 int
@@ -210,7 +230,7 @@ importer_plan_expunge(
 		brain_conflict(im->b, im->b->box.name, m->uid,
 		    "expunged there, flags changed here", "an expunge wins",
 		    "expunged");
-	return (ops_add(&im->expunges, &o));
+	return (importer_expunge_add(im, &o));
 }
 
 /* What became of a message that is not here under a UID of the other side. */
@@ -221,7 +241,7 @@ enum fate {
 };
 
 static int
-fate_of(struct importer *im, const struct item_change *c, struct arena *a,
+fate_of(struct importer *im, const struct row *c, struct arena *a,
     struct msg *m, enum fate *out)
 {
 	struct store *s = im->b->r->store;
@@ -252,9 +272,9 @@ fate_of(struct importer *im, const struct item_change *c, struct arena *a,
  * what the row says is planned.
  */
 static int
-absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
+absent_row(
+    struct importer *im, const struct row *c, struct arena *a, bool *known)
 {
-	struct item_change *c = &i->u.change;
 	enum fate fate;
 	struct msg m;
 	int rc = fate_of(im, c, a, &m, &fate);
@@ -262,10 +282,10 @@ absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
 	*known = rc == 0 && fate != FATE_UNKNOWN;
 	if (!*known)
 		return (rc);
-	if (c->kind != CHANGE_EXPUNGE) {
+	if (!c->expunge) {
 		if (fate == FATE_GONE)
 			return (0);
-		rc = importer_plan_flags(im, &m, i, m.uid, false);
+		rc = importer_plan_flags(im, &m, c, m.uid);
 		return (rc != 0 ? rc : uids_add(&im->elsewhere, m.uid));
 	}
 	/*
@@ -283,31 +303,29 @@ absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
 
 /* An old message that both have, or had. */
 static int
-old_row(struct importer *im, struct item *i, struct arena *a)
+old_row(struct importer *im, const struct row *c, struct arena *a)
 {
 	struct brain *b = im->b;
-	struct item_change *c = &i->u.change;
 	bool known;
 	struct msg m;
 	int rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
 
 	if (rc == 0) {
 		if (!importer_same_guid(m.guid, c->guid) &&
-		    !(c->kind == CHANGE_EXPUNGE && c->guid == NULL)) {
+		    !(c->expunge && c->guid == NULL)) {
 			log_warning("%s: %s: UID %u is another message at %s; "
 				    "the mailbox is compared in full next time",
 			    b->r->label, b->box.name, c->uid, b->peer_name);
 			b->box.distrust = b->box.changes = true;
 			return (0);
 		}
-		return (c->kind == CHANGE_EXPUNGE
-			? importer_plan_expunge(im, &m, c->moved_to)
-			: importer_plan_flags(im, &m, i, c->uid, false));
+		return (c->expunge ? importer_plan_expunge(im, &m, c->moved_to)
+				   : importer_plan_flags(im, &m, c, c->uid));
 	}
 	if (rc != -ENOENT)
 		return (rc);
-	rc = absent_row(im, i, a, &known);
-	if (rc == 0 && !known && c->kind != CHANGE_EXPUNGE)
+	rc = absent_row(im, c, a, &known);
+	if (rc == 0 && !known && !c->expunge)
 		b->box.distrust = b->box.changes = true;
 	return (rc);
 }
@@ -379,7 +397,7 @@ importer_queue_local(struct importer *im, const struct local *l)
 
 	if (e.guid == NULL)
 		return (-ENOMEM);
-	if (uids_have(&im->doomed, l->uid))
+	if (importer_uids_have(&im->doomed, l->uid))
 		return (0);
 	/* One-way: the source never learns of new UIDs here, so none are given.
 	 */
@@ -391,31 +409,40 @@ importer_queue_local(struct importer *im, const struct local *l)
 static int
 note_told_gone(struct importer *im, const char *guid)
 {
-	if (guid == NULL)
-		return (0);
-	if (im->n_told_gone == im->cap_told_gone) {
-		size_t cap = im->cap_told_gone * 2 + 16;
-		struct guid *p = reallocarray(im->told_gone, cap, sizeof(*p));
+	char hex[GUID_HEX_LEN + 1];
+	struct guid g;
+	uint32_t i;
+	int rc = guid == NULL ? 0 : guid128_of_string(guid, &g);
+
+	if (guid == NULL || rc != 0 ||
+	    strindex_find(&im->told_gone, guid_hex(&g, hex), &i))
+		return (rc);
+	if (im->n_told == im->cap_told) {
+		size_t cap = im->cap_told * 2 + 16;
+		const char **p = reallocarray(im->told, cap, sizeof(*p));
 
 		if (p == NULL)
 			return (-ENOMEM);
-		im->told_gone = p;
-		im->cap_told_gone = cap;
+		im->told = p;
+		im->cap_told = cap;
 	}
-	return (guid128_of_string(guid, &im->told_gone[im->n_told_gone++]));
+	if (im->n_told >= UINT32_MAX - 1)
+		return (-EOVERFLOW);
+	im->told[im->n_told] = arena_strdup(&im->arena, hex);
+	if (im->told[im->n_told] == NULL)
+		return (-ENOMEM);
+	return (strindex_add(&im->told_gone, (uint32_t)im->n_told++));
 }
 
 static bool
 told_gone(const struct importer *im, const char *guid)
 {
+	char hex[GUID_HEX_LEN + 1];
 	struct guid g;
+	uint32_t i;
 
-	if (guid128_of_string(guid, &g) != 0)
-		return (true);
-	for (size_t i = 0; i < im->n_told_gone; i++)
-		if (guid_eq(&im->told_gone[i], &g))
-			return (true);
-	return (false);
+	return (guid128_of_string(guid, &g) != 0 ||
+	    strindex_find(&im->told_gone, guid_hex(&g, hex), &i));
 }
 
 /*
@@ -425,7 +452,7 @@ told_gone(const struct importer *im, const char *guid)
  * other side expunged and saved it again.
  */
 static int
-expunged_since(struct importer *im, const struct item_change *c, uint32_t *uid)
+expunged_since(struct importer *im, const struct row *c, uint32_t *uid)
 {
 	struct brain *b = im->b;
 	struct arena a = ARENA_INIT;
@@ -447,20 +474,22 @@ expunged_since(struct importer *im, const struct item_change *c, uint32_t *uid)
 }
 
 int
-importer_queue_remote(struct importer *im, struct item *i)
+importer_queue_remote(struct importer *im, const struct row *r)
 {
-	struct brain *b = im->b;
-	struct item_change *c = &i->u.change;
-	struct merge_entry e = {
-		.uid = c->uid, .guid = c->guid, .remote = true, .row = i
-	};
-	int rc = importer_keep_row(im, i);
+	const struct row *kept;
+	struct merge_entry e = { .uid = r->uid,
+		.remote = true,
+		.keep = r->filtered,
+		.usable = r->uid >= im->b->box.own.uidnext };
+	int rc = importer_keep_row(im, r, &kept);
 
 	if (rc == 0)
-		rc = expunged_since(im, c, &e.gone);
-	e.usable = c->uid >= b->box.own.uidnext;
-	e.keep = filter_active(&b->params) && !filter_takes(&b->params, c);
-	return (rc != 0 ? rc : merge_queue_add(&im->queue, &e));
+		rc = expunged_since(im, kept, &e.gone);
+	if (rc != 0)
+		return (rc);
+	e.guid = kept->guid;
+	e.row = kept;
+	return (merge_queue_add(&im->queue, &e));
 }
 
 /*
@@ -468,21 +497,20 @@ importer_queue_remote(struct importer *im, struct item *i)
  * the expunge of the one says nothing about the other.
  */
 static bool
-saved_apart(const struct importer *im, const struct item_change *c)
+saved_apart(const struct importer *im, const struct row *c)
 {
 	return (c->saved_here && exporter_saved_here(im->b->box.ex, c->uid));
 }
 
 /* A row above the common UID that nobody here has under that UID. */
 static int
-new_row(struct importer *im, struct item *i, struct arena *a)
+new_row(struct importer *im, const struct row *c, struct arena *a)
 {
 	struct brain *b = im->b;
-	struct item_change *c = &i->u.change;
 	bool known = false;
 	int rc = 0;
 
-	if (c->kind != CHANGE_EXPUNGE && uids_have(&im->buried, c->uid))
+	if (!c->expunge && importer_uids_have(&im->buried, c->uid))
 		return (0);
 	/*
 	 * It was here and is not any more: it was expunged, or got another UID
@@ -490,15 +518,14 @@ new_row(struct importer *im, struct item *i, struct arena *a)
 	 */
 	if (b->box.trust_uids && !b->reverts && b->box.id != 0 &&
 	    c->uid < b->box.own.uidnext && !saved_apart(im, c))
-		rc = absent_row(im, i, a, &known);
-	if (rc != 0 || known || c->kind == CHANGE_EXPUNGE)
+		rc = absent_row(im, c, a, &known);
+	if (rc != 0 || known || c->expunge)
 		return (rc);
-	return (importer_queue_remote(im, i));
+	return (importer_queue_remote(im, c));
 }
 
-/* Takes back what was planned for a message. */
-static void
-spare(struct ops *o, uint32_t uid)
+void
+importer_spare(struct ops *o, uint32_t uid)
 {
 	size_t kept = 0;
 
@@ -509,32 +536,30 @@ spare(struct ops *o, uint32_t uid)
 }
 
 static int
-same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
+same_uid(
+    struct importer *im, struct local *l, const struct row *c, struct arena *a)
 {
 	struct brain *b = im->b;
-	struct item_change *c = &i->u.change;
 	bool same = importer_same_guid(l->guid, c->guid) ||
 	    (l->guid[0] == '\0' && (c->guid == NULL || c->guid[0] == '\0'));
 	struct msg m;
 	int rc;
 
-	if (same && c->kind == CHANGE_EXPUNGE && saved_apart(im, c))
+	if (same && c->expunge && saved_apart(im, c))
 		return (0);
-	if (uids_have(&im->doomed, l->uid)) {
-		if (!same || c->kind == CHANGE_EXPUNGE) {
+	if (importer_uids_have(&im->doomed, l->uid)) {
+		if (!same || c->expunge) {
 			im->next_local++;
-			return (c->kind == CHANGE_EXPUNGE
-				? 0
-				: importer_queue_remote(im, i));
+			return (c->expunge ? 0 : importer_queue_remote(im, c));
 		}
 		/* The other side has it too: what it expunged was another. */
-		spare(&im->expunges, l->uid);
+		importer_spare(&im->expunges, l->uid);
 	}
 	if (same) {
 		im->next_local++;
 		/* What is over there under this very UID says what it is. */
-		if (uids_have(&im->elsewhere, c->uid))
-			spare(&im->flags, c->uid);
+		if (importer_uids_have(&im->elsewhere, c->uid))
+			importer_spare(&im->flags, c->uid);
 		rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
 		if (rc == -ENOENT) {
 			b->box.changes = true;
@@ -542,29 +567,28 @@ same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
 		}
 		if (rc != 0)
 			return (rc);
-		if (c->kind != CHANGE_EXPUNGE)
-			return (importer_plan_flags(im, &m, i, c->uid, false));
+		if (!c->expunge)
+			return (importer_plan_flags(im, &m, c, c->uid));
 		return (c->guid == NULL
 			? 0
 			: importer_plan_expunge(im, &m, c->moved_to));
 	}
-	if (c->kind == CHANGE_EXPUNGE || uids_have(&im->buried, c->uid))
+	if (c->expunge || importer_uids_have(&im->buried, c->uid))
 		return (0);
 	/* The order of the queue must be the same on both sides. */
 	if (strcmp(l->guid, c->guid) < 0) {
 		im->next_local++;
 		rc = importer_queue_local(im, l);
-		return (rc != 0 ? rc : importer_queue_remote(im, i));
+		return (rc != 0 ? rc : importer_queue_remote(im, c));
 	}
-	rc = importer_queue_remote(im, i);
+	rc = importer_queue_remote(im, c);
 	im->next_local++;
 	return (rc != 0 ? rc : importer_queue_local(im, l));
 }
 
 static int
-fresh_row(struct importer *im, struct item *i, struct arena *a)
+fresh_row(struct importer *im, const struct row *c, struct arena *a)
 {
-	struct item_change *c = &i->u.change;
 	struct local *l;
 	int rc;
 
@@ -573,9 +597,9 @@ fresh_row(struct importer *im, struct item *i, struct arena *a)
 		if (rc != 0)
 			return (rc);
 		if (l == NULL || l->uid > c->uid)
-			return (new_row(im, i, a));
+			return (new_row(im, c, a));
 		if (l->uid == c->uid)
-			return (same_uid(im, l, i, a));
+			return (same_uid(im, l, c, a));
 		im->next_local++;
 		rc = importer_queue_local(im, l);
 		if (rc != 0)
@@ -599,239 +623,58 @@ check_row(struct importer *im, const struct item_change *c)
 	return (bad ? -EBADMSG : 0);
 }
 
-int
-importer_change(struct importer *im, struct item *i)
+/* kw: what the row points to. */
+static struct row
+row_of(const struct importer *im, const struct item_change *c,
+    struct row_keywords *kw)
 {
-	struct item_change *c = &i->u.change;
-	struct arena a = ARENA_INIT;
-	int rc = check_row(im, c);
+	const struct item_handshake *p = &im->b->params;
+	struct row r = { .guid = c->guid,
+		.modseq = c->modseq,
+		.uid = c->uid,
+		.moved_to = c->moved_to,
+		.add = c->add,
+		.remove = c->remove,
+		.final = c->final,
+		.expunge = c->kind == CHANGE_EXPUNGE,
+		.saved_here = c->saved_here,
+		.fetched = c->fetched };
 
-	if (rc == 0 && (c->kind == CHANGE_EXPUNGE && !im->b->box.trust_uids))
-		goto out;
-	if (rc == 0 && c->kind == CHANGE_EXPUNGE && c->moved_to == 0)
-		rc = note_told_gone(im, c->guid);
-	if (rc == 0) {
-		im->last_uid = c->uid;
-		if (c->uid <= im->b->box.common_uid)
-			rc = old_row(im, i, &a);
-		else if (im->b->peer_dsyncfs || im->b->reverts)
-			rc = fresh_row(im, i, &a);
-		else
-			rc = importer_foreign_row(im, i);
-	}
-out:
+	r.filtered = !r.expunge && filter_active(p) && !filter_takes(p, c);
+	*kw = (struct row_keywords){ c->kw_final, c->kw_add, c->kw_remove };
+	if (kw->final.n + kw->add.n + kw->remove.n != 0)
+		r.kw = kw;
+	return (r);
+}
+
+static int
+take_row(struct importer *im, const struct row *r)
+{
+	struct arena a = ARENA_INIT;
+	int rc = 0;
+
+	if (r->expunge && r->moved_to == 0)
+		rc = note_told_gone(im, r->guid);
+	im->last_uid = r->uid;
+	if (rc == 0 && r->uid <= im->b->box.common_uid)
+		rc = old_row(im, r, &a);
+	else if (rc == 0 && (im->b->peer_dsyncfs || im->b->reverts))
+		rc = fresh_row(im, r, &a);
+	else if (rc == 0)
+		rc = importer_foreign_row(im, r);
 	arena_fini(&a);
-	if (!i->kept)
-		item_free(i);
 	return (rc);
 }
 
-/* ---- the plan ---- */
-
-/*
- * The message that the other side says it moved to this UID, or an instance of
- * this GUID that it expunged: the new message is that one, moved.
- */
-static struct op *
-find_expunge(struct importer *im, const struct merge_entry *e)
-{
-	struct op *alike = NULL;
-
-	if (e->guid[0] == '\0')
-		return (NULL);
-	for (size_t i = im->expunges.n; i > 0; i--) {
-		struct op *o = &im->expunges.op[i - 1];
-
-		if (o->moved || strcmp(o->guid, e->guid) != 0)
-			continue;
-		if (o->moved_to == e->uid)
-			return (o);
-		if (alike == NULL && o->moved_to == 0)
-			alike = o;
-	}
-	return (alike);
-}
-
-/*
- * The flags of a message that gets another UID are merged before it does, so
- * that the log tells of them, for third replicas.
- */
-static int
-plan_flags_of(struct importer *im, uint32_t uid, struct item *row)
-{
-	struct arena a = ARENA_INIT;
-	struct msg m;
-	int rc = store_msg(im->b->r->store, im->b->box.id, uid, &a, &m);
-
-	if (rc == 0)
-		rc = importer_plan_flags(im, &m, row, uid, true);
-	arena_fini(&a);
-	return (rc == -ENOENT ? 0 : rc);
-}
-
-static int
-plan_new(struct importer *im, const struct merge_entry *e)
-{
-	int rc = 0;
-	struct item *row = e->row;
-	struct create c = {
-		.final = e->final, .guid = e->guid, .row = &row->u.change
-	};
-	struct op *gone = e->gone != 0 ? NULL : find_expunge(im, e);
-
-	if (e->gone != 0) {
-		c.from = e->gone;
-		c.gone = true;
-	} else if (gone != NULL) {
-		gone->moved = true;
-		c.from = gone->uid;
-		c.expunged = gone->moved_to == 0;
-		if (!c.expunged)
-			rc = plan_flags_of(im, gone->uid, row);
-	} else {
-		c.fetch = importer_fetch(im, e->guid, e->uid);
-		if (c.fetch == NULL)
-			return (-ENOMEM);
-	}
-	return (rc != 0 ? rc : create_add(im, &c));
-}
-
-static int
-plan_local(struct importer *im, const struct merge_entry *e)
-{
-	struct item *row = e->linked ? im->queue.entry[e->link].row : NULL;
-	struct create c = { .final = e->final,
-		.from = e->uid,
-		.guid = e->guid,
-		.row = row == NULL ? NULL : &row->u.change };
-	int rc = 0;
-
-	if (row != NULL) {
-		/* Paired with another instance, which says what it is. */
-		if (uids_have(&im->elsewhere, e->uid))
-			spare(&im->flags, e->uid);
-		rc = plan_flags_of(im, e->uid, row);
-	}
-	return (rc != 0 || e->final == e->uid ? rc : create_add(im, &c));
-}
-
-static int
-plan_extra(struct importer *im, const struct merge_entry *e)
-{
-	struct arena a = ARENA_INIT;
-	struct msg m;
-	int rc = store_msg(im->b->r->store, im->b->box.id, e->uid, &a, &m);
-
-	if (rc == 0)
-		rc = importer_plan_expunge(im, &m, 0);
-	arena_fini(&a);
-	return (rc == -ENOENT ? 0 : rc);
-}
-
-/* Backup: final UIDs are the source's wherever that can be. */
-static void
-assign_reverting(struct importer *im)
-{
-	struct brain *b = im->b;
-	uint32_t next = b->box.own.uidnext > b->box.peer.uidnext
-	    ? b->box.own.uidnext
-	    : b->box.peer.uidnext;
-
-	for (size_t i = 0; i < im->queue.n; i++) {
-		struct merge_entry *e = &im->queue.entry[i];
-		struct merge_entry *o =
-		    e->linked ? &im->queue.entry[e->link] : NULL;
-
-		if (!e->remote) {
-			if (o == NULL)
-				e->final = e->uid;
-			continue;
-		}
-		if (e->uid >= b->box.own.uidnext)
-			e->final = e->uid;
-		else
-			e->final = o != NULL ? o->uid : next++;
-		if (o != NULL)
-			o->final = e->final;
-		if (e->final != e->uid && !e->keep)
-			im->exact = false;
-	}
-	im->common_uid = im->exact ? b->box.peer.uidnext - 1 : 0;
-}
-
-static int
-create_cmp(const void *a, const void *b)
-{
-	const struct create *x = a, *y = b;
-
-	return (x->final < y->final ? -1 : x->final > y->final);
-}
-
-/* Expunges that come from the peer, counted before any is done. */
-static int
-guard(struct importer *im)
-{
-	struct brain *b = im->b;
-	uint64_t n = 0, all = b->box.own.messages;
-
-	for (size_t i = 0; i < im->expunges.n; i++)
-		n += !im->expunges.op[i].moved;
-	if (b->o.max_delete_percent == 0 || n == 0 ||
-	    all < b->o.max_delete_min ||
-	    n * 100 <= all * b->o.max_delete_percent)
-		return (0);
-	log_error("%s: mailbox %s would lose %llu of its %llu messages, more "
-		  "than max_delete_percent = %u; nothing was deleted in it. "
-		  "If that is right, run again with -o max_delete_percent=0",
-	    b->r->label, b->box.name, (unsigned long long)n,
-	    (unsigned long long)all, b->o.max_delete_percent);
-	return (-ECANCELED);
-}
-
 int
-importer_changes_done(struct importer *im)
+importer_change(struct importer *im, struct item *i)
 {
-	struct brain *b = im->b;
-	struct local *l;
-	uint32_t next = b->box.own.uidnext > b->box.peer.uidnext
-	    ? b->box.own.uidnext
-	    : b->box.peer.uidnext;
-	int rc;
+	struct row_keywords kw;
+	struct row r = row_of(im, &i->u.change, &kw);
+	int rc = check_row(im, &i->u.change);
 
-	rc = im->found || b->peer_dsyncfs || b->reverts
-	    ? 0
-	    : importer_foreign_done(im);
-	if (rc != 0)
-		return (rc);
-	while ((rc = importer_local_head(im, &l)) == 0 && l != NULL) {
-		im->next_local++;
-		rc = importer_queue_local(im, l);
-		if (rc != 0)
-			return (rc);
-	}
-	if (rc != 0)
-		return (rc);
-	if (b->reverts)
-		assign_reverting(im);
-	else
-		im->common_uid = merge_assign(&im->queue, next) - 1;
-	for (size_t i = 0; i < im->queue.n && rc == 0; i++) {
-		const struct merge_entry *e = &im->queue.entry[i];
-
-		if (e->remote && !e->linked && !e->keep)
-			rc = plan_new(im, e);
-		else if (!e->remote && b->reverts && !e->linked && !e->keep)
-			rc = plan_extra(im, e);
-		else if (!e->remote)
-			rc = plan_local(im, e);
-		if (rc == 0 && !e->remote && e->final != e->uid)
-			brain_conflict(b, b->box.name, e->uid,
-			    "one UID for different messages, or different UIDs "
-			    "for one",
-			    "both get the next free UIDs", "renumbered");
-	}
-	if (rc == 0 && im->n_create > 1)
-		qsort(
-		    im->create, im->n_create, sizeof(*im->create), create_cmp);
-	return (rc != 0 ? rc : guard(im));
+	if (rc == 0 && (!r.expunge || im->b->box.trust_uids))
+		rc = take_row(im, &r);
+	item_free(i);
+	return (rc);
 }

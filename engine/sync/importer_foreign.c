@@ -32,31 +32,36 @@ note_doubt(struct importer *im, uint32_t uid)
 }
 
 static int
-note_maybe(struct importer *im, struct item *i)
+note_maybe(struct importer *im, const struct row *r)
 {
+	const struct row *kept;
+	int rc = importer_keep_row(im, r, &kept);
+
+	if (rc != 0)
+		return (rc);
 	if (im->n_maybe == im->cap_maybe) {
 		size_t cap = im->cap_maybe == 0 ? 32 : im->cap_maybe * 2;
-		struct item **p = reallocarray(im->maybe, cap, sizeof(*p));
+		const struct row **p = reallocarray(im->maybe, cap, sizeof(*p));
 
 		if (p == NULL)
 			return (-ENOMEM);
 		im->maybe = p;
 		im->cap_maybe = cap;
 	}
-	im->maybe[im->n_maybe++] = i;
-	return (importer_keep_row(im, i));
+	im->maybe[im->n_maybe++] = kept;
+	return (0);
 }
 
 /* Changes to the local message of this UID, if it is (still) there. */
 static int
-plan_local(struct importer *im, uint32_t uid, struct item *i)
+plan_local(struct importer *im, uint32_t uid, const struct row *r)
 {
 	struct arena a = ARENA_INIT;
 	struct msg m;
 	int rc = store_msg(im->b->r->store, im->b->box.id, uid, &a, &m);
 
 	if (rc == 0)
-		rc = i != NULL ? importer_plan_flags(im, &m, i, uid, false)
+		rc = r != NULL ? importer_plan_flags(im, &m, r, uid)
 			       : importer_plan_expunge(im, &m, 0);
 	arena_fini(&a);
 	return (rc == -ENOENT ? 0 : rc);
@@ -65,9 +70,8 @@ plan_local(struct importer *im, uint32_t uid, struct item *i)
 /* ---- 6.6 ---- */
 
 static int
-queue_row(struct importer *im, struct item *i)
+queue_row(struct importer *im, const struct row *c)
 {
-	const struct item_change *c = &i->u.change;
 	struct local *l;
 	int rc, order;
 
@@ -76,15 +80,15 @@ queue_row(struct importer *im, struct item *i)
 		if (rc != 0)
 			return (rc);
 		if (l == NULL)
-			return (importer_queue_remote(im, i));
+			return (importer_queue_remote(im, c));
 		order = strcmp(l->guid, c->guid);
 		if (order == 0)
 			order = l->uid < c->uid ? -1 : l->uid > c->uid;
 		if (order > 0)
-			return (importer_queue_remote(im, i));
+			return (importer_queue_remote(im, c));
 		im->next_local++;
 		if (order == 0)
-			return (plan_local(im, l->uid, i));
+			return (plan_local(im, l->uid, c));
 		rc = importer_queue_local(im, l);
 		if (rc != 0)
 			return (rc);
@@ -109,7 +113,7 @@ found(struct importer *im)
 	im->next_uid = im->match + 1;
 	im->locals_done = im->b->box.id == 0;
 	for (size_t k = 0; k < im->n_maybe && rc == 0; k++)
-		if (im->maybe[k]->u.change.uid > im->match)
+		if (im->maybe[k]->uid > im->match)
 			rc = queue_row(im, im->maybe[k]);
 	return (rc);
 }
@@ -118,8 +122,7 @@ found(struct importer *im)
 
 /* What the own expunge log says of this row. */
 static int
-expunge_log(
-    struct importer *im, const struct item_change *c, bool *known, bool *same)
+expunge_log(struct importer *im, const struct row *c, bool *known, bool *same)
 {
 	struct arena a = ARENA_INIT;
 	const char *was;
@@ -152,7 +155,7 @@ pass_below(struct importer *im, uint32_t uid, struct local **l)
 }
 
 static int
-judge(struct importer *im, const struct item_change *c, const struct local *l,
+judge(struct importer *im, const struct row *c, const struct local *l,
     enum verdict *v)
 {
 	bool known, same;
@@ -172,36 +175,31 @@ judge(struct importer *im, const struct item_change *c, const struct local *l,
 	rc = expunge_log(im, c, &known, &same);
 	if (same)
 		*v = MATCH;
-	else if (l == NULL || (known && c->kind != CHANGE_EXPUNGE))
+	else if (l == NULL || (known && !c->expunge))
 		*v = MISMATCH;
 	return (rc);
 }
 
 int
-importer_foreign_row(struct importer *im, struct item *i)
+importer_foreign_row(struct importer *im, const struct row *c)
 {
-	const struct item_change *c = &i->u.change;
-	bool filtered = filter_active(&im->b->params) &&
-	    c->kind != CHANGE_EXPUNGE && !filter_takes(&im->b->params, c),
-	     here;
+	bool here;
 	struct local *l;
 	enum verdict v;
 	int rc;
 
 	if (im->found)
-		return (c->kind == CHANGE_EXPUNGE ? 0 : queue_row(im, i));
+		return (c->expunge ? 0 : queue_row(im, c));
 	rc = pass_below(im, c->uid, &l);
 	if (rc != 0)
 		return (rc);
 	here = l != NULL && l->uid == c->uid;
-	if ((l == NULL && c->kind == CHANGE_EXPUNGE) || (!here && filtered))
+	if ((l == NULL && c->expunge) || (!here && c->filtered))
 		return (0);
 	rc = judge(im, c, l, &v);
 	if (rc == 0 && v == MISMATCH) {
 		rc = found(im);
-		return (rc != 0 || c->kind == CHANGE_EXPUNGE
-			? rc
-			: queue_row(im, i));
+		return (rc != 0 || c->expunge ? rc : queue_row(im, c));
 	}
 	if (rc != 0)
 		return (rc);
@@ -209,12 +207,11 @@ importer_foreign_row(struct importer *im, struct item *i)
 		im->next_local++;
 	if (v == MATCH) {
 		im->match = c->uid;
-		return (here ? plan_local(im, c->uid,
-				   c->kind == CHANGE_EXPUNGE ? NULL : i)
-			     : 0);
+		return (
+		    here ? plan_local(im, c->uid, c->expunge ? NULL : c) : 0);
 	}
-	if (c->kind != CHANGE_EXPUNGE)
-		return (note_maybe(im, i));
+	if (!c->expunge)
+		return (note_maybe(im, c));
 	return (here ? note_doubt(im, c->uid) : 0);
 }
 

@@ -165,8 +165,6 @@ struct item_finish {
 
 struct item {
 	enum item_type type;
-	/* by its receiver, which frees it later */
-	bool kept;
 	struct arena arena; /* owns all strings below */
 	union {
 		struct item_handshake handshake;

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/mail.h"
+#include "sync/strindex.h"
 
 /*
  * One side's view of a message: its complete state, and what its users did
@@ -39,12 +40,21 @@ int merge_flags(struct arena *a, const struct merge_side *local,
 
 /*
  * One message above the last common UID that the other side does not have under
- * the same UID.
+ * the same UID.  Those of one side are added in ascending order of UIDs.
  */
 struct merge_entry {
 	const char *guid;
+	const void *row; /* the caller's */
 	uint32_t uid;
 	uint32_t final; /* assigned UID */
+	/* the same message on the other side */
+	uint32_t link;
+	/* of the same GUID on the same side; MERGE_NONE: the last */
+	uint32_t next;
+	/* of a GUID's first entry, when it has several: number plus 1 */
+	uint32_t chain;
+	/* it was expunged here, as this UID, and only gets its number */
+	uint32_t gone;
 	bool remote;
 	/* its UID is free on both sides */
 	bool usable;
@@ -53,23 +63,22 @@ struct merge_entry {
 	 * number
 	 */
 	bool keep;
-	/* it was expunged here, as this UID, and only gets its number */
-	uint32_t gone;
 	bool linked;
-	/* the same message on the other side */
-	size_t link;
-	void *row; /* the caller's */
 };
+
+#define MERGE_NONE UINT32_MAX
 
 struct merge_queue {
 	struct merge_entry *entry; /* owned */
 	size_t n, cap;
-	struct merge_guid *by_guid; /* owned (uthash) */
+	struct strindex first; /* of each GUID, to its first entry */
+	struct merge_chain *chain; /* owned */
+	size_t chains, cap_chains;
 };
 
 void merge_queue_init(struct merge_queue *q);
 void merge_queue_fini(struct merge_queue *q);
-/* Appends and links (6.6); e's strings are borrowed.  -ENOMEM. */
+/* Appends and links (6.6); e's strings are borrowed.  -ENOMEM, -EOVERFLOW. */
 int merge_queue_add(struct merge_queue *q, const struct merge_entry *e);
 /* Gives every entry its final UID; the result is the next free one. */
 uint32_t merge_assign(struct merge_queue *q, uint32_t next);

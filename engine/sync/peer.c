@@ -166,8 +166,7 @@ peer_session(const struct guid *own, const struct guid *peer,
 	buf_put(&b, mailbox->b, sizeof(mailbox->b));
 	buf_put_le32(&b, st->uidvalidity);
 	buf_put_le32(&b, st->common_uid);
-	buf_put_le64(&b, first ? st->own_since : st->peer_end);
-	buf_put_le64(&b, first ? st->peer_end : st->own_since);
+	buf_put_le64(&b, st->peer_end);
 	rc = b.error;
 	if (rc == 0)
 		rc = digest_new(DIGEST_SHA256, &d);

@@ -116,6 +116,32 @@ forget_present(struct tree *t, const struct tree_node **sorted, size_t n)
 	t->n_gone[GONE_MAILBOX] = kept;
 }
 
+static int
+by_id(const void *a, const void *b)
+{
+	const struct item_delete *x = a, *y = b;
+	int c = guid_cmp(&x->id, &y->id);
+
+	return (c != 0 ? c : (x->time < y->time) - (x->time > y->time));
+}
+
+const struct item_delete *
+tree_find_gone(const struct tree *t, int kind, const struct guid *id)
+{
+	size_t lo = 0, hi = t->n_gone[kind], mid;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (guid_cmp(&t->gone[kind][mid].id, id) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return (lo < t->n_gone[kind] && guid_eq(&t->gone[kind][lo].id, id)
+		? &t->gone[kind][lo]
+		: NULL);
+}
+
 static void
 drop_doubles(struct tree *t, const char *who)
 {
@@ -160,6 +186,10 @@ tree_done(struct tree *t, const char *who)
 			rc = -EBADMSG;
 		}
 	forget_present(t, sorted, n);
+	for (int kind = 0; kind < 3; kind++)
+		if (t->n_gone[kind] > 1)
+			qsort(t->gone[kind], t->n_gone[kind],
+			    sizeof(*t->gone[kind]), by_id);
 	free(sorted);
 	return (rc);
 }

@@ -28,7 +28,10 @@ struct tree {
 	/* owned; sorted by name after tree_done */
 	struct tree_node *node;
 	size_t n, cap;
-	/* owned; mailboxes, directories, subscriptions that are no more */
+	/*
+	 * owned; mailboxes, directories, subscriptions that are no more; sorted
+	 * by id after tree_done
+	 */
 	struct item_delete *gone[3];
 	size_t n_gone[3], cap_gone[3];
 	/* nodes that tree_done left out since their name was taken */
@@ -50,6 +53,9 @@ int tree_add_gone(struct tree *t, int kind, const struct item_delete *d);
  */
 int tree_done(struct tree *t, const char *who);
 const struct tree_node *tree_by_name(const struct tree *t, const char *name);
+/* The newest deletion of that kind and id, or NULL. */
+const struct item_delete *tree_find_gone(
+    const struct tree *t, int kind, const struct guid *id);
 bool tree_is_mailbox(const struct tree_node *n);
 
 enum tree_mode {
@@ -81,6 +87,9 @@ struct tree_plan {
 	/* sorted by name; directories have a zero GUID */
 	struct tree_box *box;
 	size_t n;
+	/* the mailboxes among them, sorted by GUID */
+	const struct tree_box **by_guid;
+	size_t mailboxes;
 	/* local nodes to delete, mailboxes and directories */
 	const struct tree_node **drop;
 	int64_t *drop_time;
