@@ -174,7 +174,9 @@ void box_fini(struct brain *b);
 /* exporter.c: what this side says of a mailbox. */
 struct hint {
 	uint8_t add, remove;
-	struct keywords kw_add, kw_remove;
+	/* those of them that answer a change of the peer (merge.h) */
+	uint8_t informed;
+	struct keywords kw_add, kw_remove, kw_informed;
 };
 int exporter_new(struct brain *b, struct exporter **out);
 void exporter_free(struct exporter *e);

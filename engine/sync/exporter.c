@@ -25,6 +25,8 @@
 struct change {
 	uint32_t uid;
 	struct hint hint;
+	/* what the peer's syncs changed, as hints */
+	struct hint heard;
 	bool expunged;
 	uint32_t moved_to; /* expunged: it goes on under this UID */
 	uint32_t moved_from; /* and where it came from */
@@ -107,6 +109,52 @@ hint_add(struct arena *a, struct hint *h, const struct event *e)
 	return (rc);
 }
 
+/* In either set of both pairs. */
+static int
+kw_answers(struct arena *a, const struct event *e, const struct hint *heard,
+    struct keywords *out)
+{
+	static const struct keywords none = { NULL, 0 };
+	struct keywords rest, x, y;
+	int rc = keywords_apply(a, &e->kw_add, &none, &heard->kw_remove, &rest);
+
+	if (rc == 0)
+		rc = keywords_apply(a, &e->kw_add, &none, &rest, &x);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &e->kw_remove, &none, &heard->kw_add, &rest);
+	if (rc == 0)
+		rc = keywords_apply(a, &e->kw_remove, &none, &rest, &y);
+	return (rc != 0 ? rc : keywords_apply(a, &x, &y, &none, out));
+}
+
+/*
+ * Which of this change answer one that a sync with the peer had brought: they
+ * are the later ones, whatever the modseqs say.
+ */
+static int
+note_answers(struct arena *a, struct change *c, const struct event *e)
+{
+	static const struct keywords none = { NULL, 0 };
+	struct hint *h = &c->hint;
+	struct keywords answers, left, less;
+	int rc;
+
+	h->informed &= (uint8_t) ~(e->add | e->remove);
+	h->informed |= (e->add & c->heard.remove) | (e->remove & c->heard.add);
+	if (e->kw_add.n == 0 && e->kw_remove.n == 0)
+		return (0);
+	rc = kw_answers(a, e, &c->heard, &answers);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &h->kw_informed, &none, &e->kw_add, &less);
+	if (rc == 0)
+		rc = keywords_apply(a, &less, &none, &e->kw_remove, &left);
+	return (rc != 0
+		? rc
+		: keywords_apply(a, &left, &answers, &none, &h->kw_informed));
+}
+
 static int
 ranges_add(struct ranges *l, uint32_t uid)
 {
@@ -151,6 +199,9 @@ carry_over(struct exporter *e, const struct change *c)
 	if (to == NULL)
 		return (-ENOMEM);
 	to->moved_from = c->uid;
+	to->heard = c->heard;
+	to->hint.informed = c->hint.informed;
+	to->hint.kw_informed = c->hint.kw_informed;
 	return (hint_add(&e->arena, &to->hint, &ev));
 }
 
@@ -197,6 +248,7 @@ on_event(void *arg, const struct event *ev)
 	struct brain *b = e->b;
 	bool by_peer = guid_eq(&ev->origin, &b->peer);
 	struct change *c;
+	int rc;
 
 	if (!by_peer)
 		e->here = true;
@@ -204,11 +256,9 @@ on_event(void *arg, const struct event *ev)
 		return (ranges_add(&e->saved, ev->uid));
 	if (ev->type == EVENT_SAVE)
 		return (by_peer ? ranges_add(&e->fetched, ev->uid) : 0);
-	/*
-	 * Messages above the common UID are all listed anyway; of them only
-	 * hints and expunges matter.
-	 */
-	if (ev->type == EVENT_FLAGS && by_peer && ev->uid > b->box.common_uid)
+	/* Another kind of peer knows of no answers. */
+	if (ev->type == EVENT_FLAGS && by_peer && !b->peer_dsyncfs &&
+	    ev->uid > b->box.common_uid)
 		return (0);
 	c = change_of(e, ev->uid);
 	if (c == NULL)
@@ -222,7 +272,10 @@ on_event(void *arg, const struct event *ev)
 			: c->moved_to == 0 ? 0
 					   : carry_over(e, c));
 	}
-	return (by_peer ? 0 : hint_add(&e->arena, &c->hint, ev));
+	if (by_peer)
+		return (hint_add(&e->arena, &c->heard, ev));
+	rc = b->peer_dsyncfs ? note_answers(&e->arena, c, ev) : 0;
+	return (rc != 0 ? rc : hint_add(&e->arena, &c->hint, ev));
 }
 
 /*
@@ -399,6 +452,8 @@ put_keywords(struct arena *a, struct item_change *c, const struct msg *m,
 		    a, &h->kw_remove, &none, &m->keywords, &gone);
 	if (rc == 0)
 		rc = keywords_copy(a, &gone, &c->kw_remove);
+	if (rc == 0)
+		rc = keywords_copy(a, &h->kw_informed, &c->kw_informed);
 	return (rc);
 }
 
@@ -430,6 +485,7 @@ send_message(struct exporter *e, const struct msg *m)
 	    (is_recent(e->b, m) ? MAIL_RECENT : 0));
 	c->add = h.add & m->flags;
 	c->remove = h.remove & (uint8_t)~m->flags;
+	c->informed = h.informed & (c->add | c->remove);
 	c->virtual_size = UINT64_MAX;
 	if (filter_active(&e->b->params)) {
 		c->received = m->received > 0 ? m->received : 1;

@@ -109,6 +109,9 @@ importer_keep_row(
 		if (rc == 0)
 			rc = keywords_copy(
 			    &im->arena, &r->kw->remove, &kw->remove);
+		if (rc == 0)
+			rc = keywords_copy(
+			    &im->arena, &r->kw->informed, &kw->informed);
 		copy->kw = kw;
 	}
 	*kept = copy;
@@ -635,13 +638,15 @@ row_of(const struct importer *im, const struct item_change *c,
 		.moved_to = c->moved_to,
 		.add = c->add,
 		.remove = c->remove,
+		.informed = c->informed,
 		.final = c->final,
 		.expunge = c->kind == CHANGE_EXPUNGE,
 		.saved_here = c->saved_here,
 		.fetched = c->fetched };
 
 	r.filtered = !r.expunge && filter_active(p) && !filter_takes(p, c);
-	*kw = (struct row_keywords){ c->kw_final, c->kw_add, c->kw_remove };
+	*kw = (struct row_keywords){ c->kw_final, c->kw_add, c->kw_remove,
+		c->kw_informed };
 	if (kw->final.n + kw->add.n + kw->remove.n != 0)
 		r.kw = kw;
 	return (r);

@@ -15,7 +15,7 @@
 #include "sync/strindex.h"
 
 struct row_keywords {
-	struct keywords final, add, remove;
+	struct keywords final, add, remove, informed;
 };
 
 /*
@@ -30,7 +30,7 @@ struct row {
 	const struct row_keywords *kw; /* NULL: none of any kind */
 	uint32_t uid;
 	uint32_t moved_to;
-	uint8_t add, remove, final;
+	uint8_t add, remove, final, informed;
 	bool expunge : 1;
 	bool saved_here : 1;
 	bool fetched : 1;

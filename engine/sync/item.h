@@ -126,6 +126,12 @@ struct item_change {
 	const char *hdr_hash;
 	uint64_t modseq, pvt_modseq;
 	uint8_t add, remove, final; /* with MAIL_RECENT */
+	/*
+	 * dsyncfs: of add and remove, and of their keywords: made in answer to
+	 * a change that the receiver had told before
+	 */
+	uint8_t informed;
+	struct keywords kw_informed;
 	bool keywords_reset;
 	/* kw_final is the complete present set */
 	struct keywords kw_add, kw_remove, kw_final;

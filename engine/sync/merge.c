@@ -10,7 +10,7 @@
 
 /* A set of up to 8 bits at once: final, added, removed. */
 struct bits {
-	uint8_t final, add, remove;
+	uint8_t final, add, remove, informed;
 };
 
 /* Steps 1 to 3 of 6.9: what the local side ends with. */
@@ -19,17 +19,19 @@ merge_bits(struct bits l, struct bits r, bool prefer_remote, bool *conflict)
 {
 	uint8_t fight_add = l.add & r.remove, fight_remove = l.remove & r.add,
 		differ = l.final ^ r.final;
-	uint8_t add, rem, lw, rw;
+	uint8_t add, rem, lw, rw, local_wins;
 
-	if (((fight_add | fight_remove) & differ) != 0)
+	/* A change that was made in answer to the other one is the later. */
+	local_wins =
+	    (uint8_t)((prefer_remote ? 0 : 0xff) | (l.informed & ~r.informed)) &
+	    (uint8_t) ~(r.informed & ~l.informed);
+	if (((fight_add | fight_remove) & differ &
+		(uint8_t) ~(l.informed ^ r.informed)) != 0)
 		*conflict = true;
-	if (prefer_remote) {
-		l.add &= (uint8_t)~fight_add;
-		l.remove &= (uint8_t)~fight_remove;
-	} else {
-		r.remove &= (uint8_t)~fight_add;
-		r.add &= (uint8_t)~fight_remove;
-	}
+	r.remove &= (uint8_t) ~(fight_add & local_wins);
+	r.add &= (uint8_t) ~(fight_remove & local_wins);
+	l.add &= (uint8_t) ~(fight_add & ~local_wins);
+	l.remove &= (uint8_t) ~(fight_remove & ~local_wins);
 	add = (l.add | r.add) & differ;
 	rem = (l.remove | r.remove) & differ;
 	lw = (uint8_t)((l.final | add) & ~rem);
@@ -62,8 +64,8 @@ static struct bits
 keyword_bits(const struct merge_side *s, const char *name)
 {
 	return ((struct bits){ keywords_has(&s->kw_final, name),
-	    keywords_has(&s->kw_add, name),
-	    keywords_has(&s->kw_remove, name) });
+	    keywords_has(&s->kw_add, name), keywords_has(&s->kw_remove, name),
+	    keywords_has(&s->kw_informed, name) });
 }
 
 static int
@@ -113,9 +115,9 @@ merge_flags(struct arena *a, const struct merge_side *local,
 	int rc;
 
 	want = merge_bits((struct bits){ lf, local->add & MAIL_FLAGS,
-			      local->remove & MAIL_FLAGS },
-	    (struct bits){
-		rf, remote->add & MAIL_FLAGS, remote->remove & MAIL_FLAGS },
+			      local->remove & MAIL_FLAGS, local->informed },
+	    (struct bits){ rf, remote->add & MAIL_FLAGS,
+		remote->remove & MAIL_FLAGS, remote->informed },
 	    prefer_remote, &m.conflict);
 	m.add = (uint8_t)(want & ~lf);
 	m.remove = (uint8_t)(lf & ~want);

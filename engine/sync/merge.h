@@ -18,7 +18,9 @@
  */
 struct merge_side {
 	uint8_t final, add, remove;
-	struct keywords kw_final, kw_add, kw_remove;
+	/* of add and remove: who did it knew of the other side's change */
+	uint8_t informed;
+	struct keywords kw_final, kw_add, kw_remove, kw_informed;
 	uint64_t modseq;
 };
 

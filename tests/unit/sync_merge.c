@@ -60,6 +60,39 @@ START_TEST(higher_modseq_wins_the_same_bit)
 END_TEST
 
 /*
+ * Who knew of the other side's change and undid it did so later, whatever the
+ * modseqs are: something else may have raised them.
+ */
+START_TEST(a_change_that_answers_another_wins)
+{
+	const char *k[] = { "k" };
+	struct merge_side l = { .final = MAIL_SEEN,
+		.add = MAIL_SEEN,
+		.kw_final = { k, 1 },
+		.kw_add = { k, 1 },
+		.modseq = 9 };
+	struct merge_side r = { .remove = MAIL_SEEN,
+		.informed = MAIL_SEEN,
+		.kw_remove = { k, 1 },
+		.kw_informed = { k, 1 },
+		.modseq = 5 };
+	struct arena a = ARENA_INIT;
+	struct merge_result m;
+
+	ck_assert_uint_eq(merged(&l, &r, false), 0);
+	ck_assert_uint_eq(merged(&r, &l, true), 0);
+	ck_assert_int_eq(merge_flags(&a, &l, &r, false, &m), 0);
+	ck_assert_uint_eq(m.kw_remove.n, 1);
+	ck_assert(!m.conflict);
+	/* Both answered: then it is the modseq again. */
+	l.informed = MAIL_SEEN;
+	ck_assert_uint_eq(merged(&l, &r, false), MAIL_SEEN);
+	ck_assert_uint_eq(merged(&r, &l, true), MAIL_SEEN);
+	arena_fini(&a);
+}
+END_TEST
+
+/*
  * All states of one bit on both sides: both sides come to the same, and an
  * undisputed change is never lost.
  */
@@ -461,6 +494,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, hints_win_over_modseqs);
 	tcase_add_test(t, higher_modseq_wins_the_same_bit);
+	tcase_add_test(t, a_change_that_answers_another_wins);
 	tcase_add_test(t, both_sides_come_to_the_same_flags);
 	tcase_add_test(t, keywords_merge_name_by_name);
 	tcase_add_test(t, uid_conflict_gives_both_new_uids);
