@@ -121,15 +121,20 @@ two_sizes() {
 }
 two_sizes
 
-# One mailbox: what of it a first sync holds in memory.
-must "$TOOL" fill "dsyncfs:$TMP/a" $((large / 5)) 1
-measure "first@$((large / 5))" "$SYNC" -o "mail_location=dsyncfs:$TMP/a" mirror "dsyncfs:$TMP/b"
-measure "no-op@$((large / 5))" "$SYNC" -o "mail_location=dsyncfs:$TMP/a" mirror "dsyncfs:$TMP/b"
-awk -v n=$((large / 5)) '{ peak[$1 ~ /^first/] = $5 * 1024 } END {
-	printf "store - store, %d messages in one mailbox: first sync peak %.1f MB, %.0f bytes a message above a no-op\n",
-	    n, peak[1] / 1e6, (peak[1] - peak[0]) / n }' "$COSTS"
-: >"$COSTS"
-rm -rf "$TMP/a" "$TMP/b"
+# One mailbox of two sizes: what a first sync holds of each message.
+one_mailbox() {
+	local n
+	for n in $((large / 10)) $((large / 5)); do
+		must "$TOOL" fill "dsyncfs:$TMP/a" $n 1
+		measure first "$SYNC" -o "mail_location=dsyncfs:$TMP/a" mirror "dsyncfs:$TMP/b"
+		rm -rf "$TMP/a" "$TMP/b"
+	done
+	awk -v n=$((large / 10)) '{ peak[NR] = $5 * 1024 } END {
+		printf "store - store, one mailbox, first sync: peak %.1f MB at %d messages, %.1f MB at %d, %.0f bytes a message between\n",
+		    peak[1] / 1e6, n, peak[2] / 1e6, 2 * n, (peak[2] - peak[1]) / n }' "$COSTS"
+	: >"$COSTS"
+}
+one_mailbox
 
 # ---- beside doveadm ----
 
@@ -193,13 +198,24 @@ again() {
 	done
 }
 
-beside() {
-	local n=$1 r=0 k
+# MESSAGES MAILBOXES: the same mail in a store and an sdbox.
+fill_both() {
 	rm -rf "$TMP/o" "$TMP/d"
 	mkdir -p "$TMP/o" "$TMP/d"
-	must "$TOOL" fill "dsyncfs:$TMP/o/a" $n $boxes
-	must "$TOOL" fill "maildir:$TMP/d/mail" $n $boxes
+	must "$TOOL" fill "dsyncfs:$TMP/o/a" $1 $2
+	must "$TOOL" fill "maildir:$TMP/d/mail" $1 $2
 	must da box -o "mail_location=maildir:$TMP/d/mail" backup "sdbox:$TMP/d/a"
+}
+
+beside_one() {
+	fill_both $1 1
+	first_syncs
+	table "beside doveadm, one mailbox, $1 messages:" ours theirs first:store-store first:store-Maildir
+}
+
+beside() {
+	local n=$1 r=0 k
+	fill_both $n $boxes
 	first_syncs
 	for k in b m; do
 		must "${DOVEADM[@]}" sync -s '' "$([ $k = b ] && echo sdbox || echo maildir):$TMP/d/$k"
@@ -232,4 +248,5 @@ same_count() {
 	must "$SYNC" -o "mail_location=dsyncfs:$TMP/o/a" verify "maildir:$TMP/o/m"
 }
 
+beside_one "${sizes%% *}"
 for n in $sizes; do beside "$n"; done
