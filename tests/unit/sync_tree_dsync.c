@@ -974,7 +974,9 @@ one_round(void)
 			if (p[s].action[i].act == TREE_MERGE_BOX)
 				merged(&M[s], &p[s].action[i]);
 			else
-				model_do(&M[s], &p[s].action[i]);
+				ck_assert_msg(model_do(&M[s], &p[s].action[i]),
+				    "%s cannot do what it has to with %s",
+				    M[s].label, p[s].action[i].name);
 		tree_plan_fini(&p[s]);
 	}
 	for (int s = 0; s < 2; s++)

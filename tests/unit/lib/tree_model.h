@@ -1,7 +1,6 @@
 /*
  * tree_model -- mailboxes of one side as a short list, that users and the
- * actions of tree_dsync change; the test ends where an action names what is not
- * there, or makes what is.
+ * actions of tree_dsync change.
  */
 #ifndef DSYNCFS_TESTS_TREE_MODEL_H
 #define DSYNCFS_TESTS_TREE_MODEL_H
@@ -36,8 +35,6 @@ struct model {
 	size_t subs;
 	struct model_gone *gone;
 	size_t n_gone;
-	/* as dsync does, a node keeps its temporary name on disk */
-	bool keeps_temps;
 };
 
 void model_init(struct model *m, const char *label);
@@ -56,8 +53,11 @@ bool model_subscribed(const struct model *m, const char *name);
 
 /* As the brain sees it: names hashed with sep and escape. */
 void model_tree(const struct model *m, char sep, char escape, struct tree *out);
-/* Does it, but for TREE_MERGE_BOX. */
-void model_do(struct model *m, const struct tree_action *a);
+/*
+ * Does it, but for TREE_MERGE_BOX.  False: it names what is not there, or makes
+ * what is.
+ */
+bool model_do(struct model *m, const struct tree_action *a);
 /* Both made it: the larger GUID stays. */
 void model_merge(struct model *m, const char *name, const struct guid *guid);
 
