@@ -332,16 +332,18 @@ create(struct dsync *w, int side, struct dnode *n)
 	if (o == NULL)
 		return;
 	if (dnode_is_dir(o)) {
-		n->made = o;
-		o->made = n;
 		o->existence = EXISTS;
 		o->uidvalidity = n->uidvalidity;
 		o->guid = n->guid;
 		if (side == REMOTE)
 			make_box(w, TREE_CREATE_BOX, o, n);
-	} else if (side == REMOTE && !guid_eq(&o->guid, &n->guid)) {
+	} else if (side == LOCAL || guid_eq(&o->guid, &n->guid)) {
+		return;
+	} else if (n->made != o) {
 		make_box(w, TREE_MERGE_BOX, o, n);
 	}
+	n->made = o;
+	o->made = n;
 }
 
 static void

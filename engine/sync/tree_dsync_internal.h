@@ -29,7 +29,7 @@ struct dnode {
 	bool temp; /* its name is a temporary one */
 	/* NULL: not there before the sync */
 	const struct tree_node *was;
-	/* the node that was made from this one, or the other way round */
+	/* what was made from, or merged with, it in the other tree */
 	struct dnode *made;
 	/* time of the record that deleted it */
 	int64_t gone;

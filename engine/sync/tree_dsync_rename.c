@@ -130,45 +130,23 @@ newest(const struct dnode *a, const struct dnode *b)
 	return (t);
 }
 
+/*
+ * CMP, with the siblings that follow.  dsync compares names where all that is
+ * alike; then both hold the same, and nothing is to be renamed.
+ */
 static int
-cmp_guids(struct dsync *w, const struct dnode *a, const struct dnode *b)
+cmp(struct dsync *w, const struct dnode *a, const struct dnode *b)
 {
 	for (; a != NULL && b != NULL; a = a->next, b = b->next) {
 		bool x = a->existence == EXISTS, y = b->existence == EXISTS;
 		int c = x != y ? (x ? -1 : 1) : guid_cmp(&a->guid, &b->guid);
 
 		if (c == 0 && dsync_step(w))
-			c = cmp_guids(w, a->child, b->child);
+			c = cmp(w, a->child, b->child);
 		if (c != 0 || w->error != 0)
 			return (c);
 	}
 	return (a == NULL && b == NULL ? 0 : a != NULL ? -1 : 1);
-}
-
-static int
-cmp_names(struct dsync *w, const struct dnode *a, const struct dnode *b)
-{
-	for (; a != NULL && b != NULL; a = a->next, b = b->next) {
-		int c = strcmp(a->name, b->name);
-
-		if (c == 0 && dsync_step(w))
-			c = cmp_names(w, a->child, b->child);
-		if (c != 0 || w->error != 0)
-			return (c);
-	}
-	return (a == NULL && b == NULL ? 0 : a != NULL ? -1 : 1);
-}
-
-/*
- * CMP, with the siblings that follow.  0: alike in all; dsync never gets there
- * with two different places, so nothing is renamed then.
- */
-static int
-tie(struct dsync *w, const struct dnode *l, const struct dnode *r)
-{
-	int c = cmp_guids(w, l, r);
-
-	return (c != 0 ? c : cmp_names(w, l, r));
 }
 
 /* < 0: the own side names them, > 0: the peer, 0: nobody. */
@@ -183,7 +161,7 @@ winner(
 		return (1);
 	if (l != r)
 		return (l > r ? -1 : 1);
-	return (tie(w, here[LOCAL], here[REMOTE]));
+	return (cmp(w, here[LOCAL], here[REMOTE]));
 }
 
 /* ---- the walk ---- */
@@ -191,6 +169,9 @@ winner(
 /*
  * RESOLVE: here are the two nodes at the current place, there[s] what
  * corresponds in tree s to the other tree's here; it may be NULL.
+ *
+ * Case c cannot be: with there[s] above here[s] its place was visited before,
+ * and here[o], which lies below that place, was moved from there.
  */
 static bool
 resolve(
@@ -215,9 +196,6 @@ resolve(
 		move(w, to, here[o], there[o], here[s]);
 	else if (there[s] == NULL)
 		return (false);
-	else if (w->mode != TREE_REMOTE_IS_SOURCE &&
-	    dnode_inside(here[s], there[s]))
-		to_temp(w, ts, here[s], there[s]->parent);
 	else if (w->mode != TREE_REMOTE_IS_SOURCE &&
 	    dnode_inside(there[s], here[s]))
 		to_temp(w, ts, there[s], here[s]->parent);

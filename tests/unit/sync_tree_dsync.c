@@ -250,12 +250,14 @@ START_TEST(a_newer_unsubscription_wins)
 	sub(node(L, "B", "b", 0), true, 5);
 	lone_sub(L, "Gone", 4);
 	node(R, "B", "b", 0);
+	lone_sub(L, "Kept", 5);
 	gone_name(R, GONE_SUBSCRIPTION, "A", 5);
 	gone_name(R, GONE_SUBSCRIPTION, "B", 5);
+	gone_name(R, GONE_SUBSCRIPTION, "Kept", 5);
 	gone_name(R, GONE_SUBSCRIPTION, "Gone", 5);
 	compute(TREE_TWO_WAY);
 	ck_assert_str_eq(did(L), "unsubscribe A @5; unsubscribe Gone @5");
-	ck_assert_str_eq(did(R), "create A; subscribe B @5");
+	ck_assert_str_eq(did(R), "create A; subscribe B @5; subscribe Kept @5");
 }
 END_TEST
 
@@ -464,6 +466,33 @@ START_TEST(nothing_is_moved_into_itself)
 }
 END_TEST
 
+/* RESOLVE 3d, and then the temporary name, which is older than all others. */
+START_TEST(nothing_is_moved_below_the_place_where_it_was)
+{
+	node(L, "A", "a", 0);
+	node(R, "A/x", "a", 7);
+	compute(TREE_TWO_WAY);
+	ck_assert_str_eq(did(L), "");
+	ck_assert_str_eq(did(R), "rename A/x x-temp-1; rename x-temp-1 A");
+}
+END_TEST
+
+/* A place that is only made to mirror a temporary name is temporary as well. */
+START_TEST(places_for_temporary_names_are_temporary)
+{
+	node(L, "b", "z", 0);
+	node(R, "b", "b", 0);
+	node(R, "b/a", "z", 0);
+	compute(TREE_TWO_WAY);
+	ck_assert_str_eq(did(L),
+	    "rename b b-temp-1; rename b-temp-1 a-temp-1; rename a-temp-1 "
+	    "a-temp-7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a; create b");
+	ck_assert_str_eq(did(R),
+	    "rename b/a a-temp-1; rename a-temp-1 "
+	    "a-temp-7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a7a");
+}
+END_TEST
+
 START_TEST(inbox_is_never_renamed)
 {
 	node(L, "INBOX", "a", 0);
@@ -648,6 +677,44 @@ START_TEST(a_mailbox_that_both_made_goes_by_both_guids)
 		ck_assert(guid_eq(&P[s].box[0].guid, &z));
 		ck_assert(guid_eq(&P[s].box[0].other, &a));
 	}
+}
+END_TEST
+
+/* Step G: what is in the way here has everything done twice. */
+START_TEST(what_both_made_is_merged_once_however_often_all_begins_again)
+{
+	struct guid a = guid("a"), z = guid("z");
+
+	node(L, "D/m", "m", 0);
+	node(L, "D/a/n", "n", 0);
+	node(R, "D/a/n", "m", 0);
+	node(L, "Both", "a", 0);
+	node(R, "Both", "z", 0);
+	compute(TREE_TWO_WAY);
+	for (int s = 0; s < 2; s++) {
+		const char *at = strstr(did(s), "merge Both");
+
+		ck_assert_ptr_nonnull(strstr(did(s), "-temp-6e6e"));
+		ck_assert_ptr_nonnull(at);
+		ck_assert_ptr_null(strstr(at + 1, "merge Both"));
+		ck_assert(guid_eq(&P[s].box[0].guid, &z));
+		ck_assert(guid_eq(&P[s].box[0].other, &a));
+	}
+}
+END_TEST
+
+/* The names that step D gives are places of their own when it begins again. */
+START_TEST(directories_follow_a_final_name)
+{
+	node(L, "A", "z", 0);
+	node(R, "A/c/a", "z", 0);
+	node(R, "A/a/b", "d", 0);
+	node(R, "A/b/c", "", 0);
+	compute(TREE_TWO_WAY);
+	ck_assert_uint_eq(P[L].n, 3);
+	ck_assert_uint_eq(P[R].n, 3);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_str_eq(P[L].box[i].name, P[R].box[i].name);
 }
 END_TEST
 
@@ -1227,6 +1294,8 @@ rules(TCase *t)
 	tcase_add_test(
 	    t, each_moved_below_the_other_ends_the_same_on_both_sides);
 	tcase_add_test(t, nothing_is_moved_into_itself);
+	tcase_add_test(t, nothing_is_moved_below_the_place_where_it_was);
+	tcase_add_test(t, places_for_temporary_names_are_temporary);
 	tcase_add_test(t, inbox_is_never_renamed);
 	tcase_add_test(t, a_long_name_is_cut_for_its_temporary_name);
 	tcase_add_test(t, a_cut_name_stays_valid);
@@ -1244,6 +1313,9 @@ more_rules(TCase *t)
 	tcase_add_test(t, what_one_side_lacks_is_made_with_its_guid_and_time);
 	tcase_add_test(t, a_directory_becomes_the_mailbox_of_its_name);
 	tcase_add_test(t, a_mailbox_that_both_made_goes_by_both_guids);
+	tcase_add_test(
+	    t, what_both_made_is_merged_once_however_often_all_begins_again);
+	tcase_add_test(t, directories_follow_a_final_name);
 	tcase_add_test(t, a_backup_drops_only_what_the_source_has_not);
 	tcase_add_test(t, a_backup_takes_over_the_guid_of_a_name);
 	tcase_add_test(t, a_backup_takes_the_sources_names_however_old);
