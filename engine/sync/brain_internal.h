@@ -159,6 +159,7 @@ int brain_tree_apply(struct brain *b);
 int brain_tree_guard(struct brain *b);
 /* What an action gave: 0 where it is a reason to run again only. */
 int brain_tree_result(struct brain *b, int rc);
+/* m->time 0: unknown */
 int brain_tree_create(
     struct brain *b, const struct mailbox_new *m, uint32_t *id);
 /* time 0: unknown */

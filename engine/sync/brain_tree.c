@@ -575,9 +575,12 @@ apply_guid(struct brain *b, const struct tree_box *t)
 int
 brain_tree_create(struct brain *b, const struct mailbox_new *m, uint32_t *id)
 {
+	struct mailbox_new as = *m;
 	struct mailbox there;
 	int rc = 0;
 
+	if (as.time == 0)
+		as.time = TIME_UNKNOWN;
 	/* It may be here under a name that this sync was told to leave out. */
 	if (!m->directory &&
 	    store_mailbox_by_guid(b->r->store, &m->guid, &there) == 0)
@@ -587,7 +590,7 @@ brain_tree_create(struct brain *b, const struct mailbox_new *m, uint32_t *id)
 	    there.exists)
 		return (0);
 	if (!b->params.dry_run)
-		rc = b->r->ops->mailbox_create(b->r, m, &b->peer, id);
+		rc = b->r->ops->mailbox_create(b->r, &as, &b->peer, id);
 	if (rc == 0) {
 		b->result.counts.mailboxes_created++;
 		brain_change(b, m->name, 0,

@@ -107,7 +107,7 @@ make(struct brain *b, const struct tree_action *a)
 		.guid = a->guid,
 		.uidvalidity = a->uidvalidity,
 		.directory = a->act == TREE_CREATE_DIR,
-		.time = a->time == 0 ? TIME_UNKNOWN : a->time };
+		.time = a->time };
 	uint32_t id = 0;
 	int rc = brain_tree_create(b, &m, &id);
 
@@ -215,25 +215,6 @@ prefer_own(struct brain *b)
 	}
 }
 
-/* Where something could not be renamed, messages name it as it is called. */
-static int
-real_names(struct brain *b)
-{
-	struct mailbox m;
-
-	for (size_t i = 0; i < b->plan.n; i++) {
-		struct tree_box *t = &b->plan.box[i];
-
-		if (t->id == 0 || store_mailbox(b->r->store, t->id, &m) != 0 ||
-		    strcmp(m.name, t->name) == 0)
-			continue;
-		t->name = arena_strdup(&b->plan.arena, m.name);
-		if (t->name == NULL)
-			return (-ENOMEM);
-	}
-	return (0);
-}
-
 int
 brain_tree_apply_dsync(struct brain *b)
 {
@@ -255,5 +236,5 @@ brain_tree_apply_dsync(struct brain *b)
 	rc = brain_tree_guard(b);
 	for (size_t i = 0; i < b->plan.actions && rc == 0; i++)
 		rc = act(b, &b->plan.action[i]);
-	return (rc != 0 || b->params.dry_run ? rc : real_names(b));
+	return (rc);
 }

@@ -383,7 +383,6 @@ drops_dir(struct dsync *w, const struct dnode *l, const struct dnode *r)
 	return (l->existence == EXISTS && dnode_is_dir(l) &&
 	    (r->existence == DELETED ||
 		(w->mode == TREE_REMOTE_IS_SOURCE && r->existence != EXISTS)) &&
-	    !dnode_has_existing(w, r, false) &&
 	    !dnode_has_existing(w, l, false));
 }
 

@@ -12,7 +12,7 @@
 
 #include "sync/tree_dsync.h"
 
-#define DEPTH_MAX 4096
+#define DEPTH_MAX 3000 /* names have 2048 levels at most */
 #define NODES_MAX 2000000 /* of one tree */
 
 enum { LOCAL, REMOTE };

@@ -275,8 +275,10 @@ START_TEST(what_nobody_knows_the_time_of_stays_unknown)
 	sync_foreign = _i == 1;
 	new_box(&A, "X", "m", 0);
 	new_box(&B, "Y", "m", 0);
+	new_box(&A, "D", NULL, TIME_UNKNOWN);
 	box_subscribe(&A, "S", true, TIME_UNKNOWN);
 	settle();
+	ck_assert_int_eq(box(&B, "D").renamed, 0);
 	ck_assert_int_eq(box(&B, "X").renamed, 0);
 	ck_assert_int_eq(box(&B, "S").subscription_changed, 0);
 }
@@ -391,8 +393,12 @@ START_TEST(a_dry_run_tells_every_action_and_does_none)
 	new_box(&A, "Gone", "g", 0);
 	new_box(&A, "Old", "o", 0);
 	new_box(&A, "D", NULL, NOW);
+	new_box(&A, "Moved", "v", 0);
 	new_box(&B, "INBOX", "i", 0);
 	settle();
+	new_box(&B, "Place", NULL, NOW);
+	new_box(&B, "Place/d", NULL, NOW);
+	ck_assert(change(&A, "Moved", "Place", NOW + 1));
 	ck_assert(change(&A, "Gone", NULL, NOW + 1));
 	ck_assert(change(&A, "Old", "New", NOW + 1));
 	ck_assert(change(&A, "D", NULL, NOW + 1));
@@ -456,6 +462,8 @@ START_TEST(a_backup_makes_the_destination_like_the_source)
 	new_box(&A, "D", NULL, NOW);
 	new_box(&A, "Same", "a", 0);
 	mail_new(&A, "Same", "s", "s");
+	new_box(&A, "Lost", "l", 0);
+	mail_new(&A, "Lost", "l", "l");
 	box_subscribe(&A, "M", true, NOW);
 	ck_assert_int_eq(sync_with(&A, &B, &o, &r), 0);
 	ck_assert(trees_equal());
@@ -464,13 +472,16 @@ START_TEST(a_backup_makes_the_destination_like_the_source)
 	new_box(&B, "M", "n", 0);
 	ck_assert(change(&B, "Same", NULL, NOW + 9));
 	new_box(&B, "Same", "z", 0);
+	ck_assert(change(&B, "Lost", NULL, NOW + 9));
 	ck_assert(change(&B, "D", NULL, NOW + 9));
 	new_box(&B, "Extra", "e", 0);
 	new_box(&B, "ExtraDir", NULL, NOW);
 	box_subscribe(&B, "Extra", true, NOW);
 	before = tree_text(&A);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(sync_with(&A, &B, &o, &r), 0);
+		ck_assert_uint_eq(mail_count(&B, "Lost"), 1);
+	}
 	after = tree_text(&A);
 	ck_assert_str_eq(before, after);
 	free(before);
@@ -478,6 +489,19 @@ START_TEST(a_backup_makes_the_destination_like_the_source)
 	ck_assert(trees_equal());
 	ck_assert_uint_eq(mail_count(&B, "M"), 1);
 	ck_assert_uint_eq(mail_count(&B, "Same"), 1);
+}
+END_TEST
+
+START_TEST(a_backup_empties_an_inbox_that_the_source_has_not)
+{
+	struct sync_options o = { .type = SYNC_FULL, .mode = SYNC_BACKUP };
+
+	sync_foreign = _i == 1;
+	mail_new(&A, "INBOX", "x", "x");
+	new_box(&B, "M", "m", 0);
+	ck_assert_int_eq(sync_with(&B, &A, &o, NULL), 0);
+	ck_assert(has(&A, "INBOX") && has(&A, "M"));
+	ck_assert_uint_eq(mail_count(&A, "INBOX"), 0);
 }
 END_TEST
 
@@ -706,6 +730,8 @@ static struct {
 	struct arena arena;
 } play;
 
+static bool play_one_way;
+
 static void
 put(struct item *i)
 {
@@ -754,7 +780,8 @@ put_hello(void)
 static void
 play_begin(struct side *d, bool as_master)
 {
-	struct sync_options o = { .type = SYNC_CHANGED };
+	struct sync_options o = { .type = SYNC_CHANGED,
+		.one_way = play_one_way };
 
 	memset(&play, 0, sizeof(play));
 	ck_assert_int_eq(
@@ -854,30 +881,56 @@ START_TEST(a_mailbox_that_is_lost_under_both_guids_is_a_reason_to_run_again)
 }
 END_TEST
 
+START_TEST(the_source_of_a_one_way_merge_goes_by_its_own_guid_first)
+{
+	play_one_way = true;
+	new_box(&B, "M", "a", 0);
+	play_begin(&B, true);
+	play_one_way = false;
+	put_tree("z", '/', 0);
+	answer('a', true);
+	answer('z', true);
+	item_free(await(ITEM_END));
+	play_end();
+	ck_assert(is_called(&B, "M", 'a'));
+}
+END_TEST
+
+static struct item *
+box_item(char guid)
+{
+	struct item *i = item(ITEM_MAILBOX);
+
+	memset(&i->u.mailbox.mailbox, guid, sizeof(struct guid));
+	i->u.mailbox.uidvalidity = 7;
+	i->u.mailbox.uidnext = i->u.mailbox.first_recent = 1;
+	i->u.mailbox.highestmodseq = 1;
+	return (i);
+}
+
 /* _i: the master names the slave's own GUID, the larger one, or neither. */
 START_TEST(a_slave_takes_the_guid_that_the_master_names)
 {
 	static const char named[] = { 'a', 'z', 'q' };
-	struct item *i, *in;
+	struct item *in;
 
 	new_box(&B, "M", "a", 0);
 	play_begin(&B, false);
 	put_tree("z", '/', 0);
 	item_free(await(ITEM_DELETES));
-	i = item(ITEM_MAILBOX);
-	memset(&i->u.mailbox.mailbox, named[_i], sizeof(struct guid));
-	i->u.mailbox.uidvalidity = box(&B, "M").uidvalidity;
-	i->u.mailbox.uidnext = i->u.mailbox.first_recent = 1;
-	i->u.mailbox.highestmodseq = 1;
-	put(i);
+	put(box_item(named[_i]));
 	in = await(ITEM_MAILBOX);
 	ck_assert(in->u.mailbox.lost == (_i == 2));
+	item_free(in);
+	/* Then it is settled: the other one is not known any more. */
+	put(box_item(_i == 1 ? 'a' : _i == 0 ? 'z' : 'q'));
+	in = await(ITEM_MAILBOX);
+	ck_assert(in->u.mailbox.lost);
 	item_free(in);
 	put(item(ITEM_END));
 	item_free(await(ITEM_FINISH));
 	play_end();
 	ck_assert(is_called(&B, "M", _i == 1 ? 'z' : 'a'));
-	ck_assert(play.result.changes_during_sync == (_i == 2));
 }
 END_TEST
 
@@ -901,6 +954,52 @@ START_TEST(deleted_names_are_sent_in_the_peers_spelling)
 	ck_assert(guid_eq(&i->u.deletes.dir[0].id, &want));
 	item_free(i);
 	play_end();
+}
+END_TEST
+
+/*
+ * Between the trees and the actions a user here was faster: nothing of his is
+ * undone, and the sync says that it has to run again.
+ */
+START_TEST(what_was_changed_meanwhile_is_left_alone)
+{
+	struct item_delete mailbox = { .time = NOW + 99 }, dir = mailbox;
+	struct item *i;
+
+	/* The peer: M was O, and D, whatever it was, is deleted. */
+	new_box(&B, _i == 0 ? "O" : "D", _i == 2 ? NULL : "m", 0);
+	play_begin(&B, false);
+	item_free(await(ITEM_END));
+	if (_i == 0)
+		ck_assert(change(&B, "O", "Other", NOW));
+	else if (_i == 1)
+		ck_assert(change(&B, "D", NULL, NOW));
+	else
+		new_box(&B, "D", "d", 0);
+	if (_i == 0) {
+		i = item(ITEM_NODE);
+		i->u.node.name = arena_strdup(&i->arena, "M");
+		i->u.node.existence = EXISTS;
+		memset(&i->u.node.mailbox, 'm', sizeof(struct guid));
+		i->u.node.renamed = NOW + 99;
+		put(i);
+	}
+	put(item(ITEM_END));
+	i = item(ITEM_DELETES);
+	i->u.deletes.sep = '/';
+	memset(&mailbox.id, 'm', sizeof(struct guid));
+	ck_assert_int_eq(guid128_of_name("D", &dir.id), 0);
+	i->u.deletes.mailbox = arena_memdup(&i->arena, &mailbox, sizeof(dir));
+	i->u.deletes.dir = arena_memdup(&i->arena, &dir, sizeof(dir));
+	i->u.deletes.mailboxes = i->u.deletes.dirs = 1;
+	put(i);
+	put(item(ITEM_END));
+	item_free(await(ITEM_FINISH));
+	play_end();
+	ck_assert(play.result.changes_during_sync && !play.result.incomplete);
+	ck_assert_uint_eq(result_changes(&play.result), 0);
+	ck_assert(has(&B, "Other") == (_i == 0));
+	ck_assert(has(&B, "D") == (_i == 2));
 }
 END_TEST
 
@@ -930,6 +1029,8 @@ both_kinds(TCase *t)
 	    t, the_guard_stops_before_a_mailbox_is_deleted, 0, 2);
 	tcase_add_loop_test(
 	    t, a_backup_makes_the_destination_like_the_source, 0, 2);
+	tcase_add_loop_test(
+	    t, a_backup_empties_an_inbox_that_the_source_has_not, 0, 2);
 	tcase_add_loop_test(t, a_one_way_merge_deletes_nothing, 0, 2);
 	tcase_add_loop_test(t, a_name_that_cannot_be_used_is_replaced_for_good,
 	    0, 2 * BAD_NAMES);
@@ -956,6 +1057,9 @@ main(void)
 	tcase_add_test(p, a_master_tries_the_other_guid_when_the_first_is_lost);
 	tcase_add_test(p,
 	    a_mailbox_that_is_lost_under_both_guids_is_a_reason_to_run_again);
+	tcase_add_test(
+	    p, the_source_of_a_one_way_merge_goes_by_its_own_guid_first);
+	tcase_add_loop_test(p, what_was_changed_meanwhile_is_left_alone, 0, 3);
 	tcase_add_loop_test(
 	    p, a_slave_takes_the_guid_that_the_master_names, 0, 3);
 	tcase_add_loop_test(

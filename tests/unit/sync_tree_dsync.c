@@ -271,6 +271,17 @@ START_TEST(inbox_is_never_deleted)
 }
 END_TEST
 
+/* Neither side can rename INBOX, so both names stay with one mailbox. */
+START_TEST(a_mailbox_is_no_directory_that_can_be_dropped)
+{
+	node(L, "M", "a", 0);
+	node(R, "INBOX", "a", 0);
+	gone_name(R, GONE_DIR, "M", 5);
+	compute(TREE_TWO_WAY);
+	ck_assert_ptr_null(strstr(did(L), "rmdir"));
+}
+END_TEST
+
 /* ---- 4.4 renames ---- */
 
 START_TEST(the_newer_rename_wins_with_its_time)
@@ -638,6 +649,25 @@ START_TEST(the_deepest_names_are_walked)
 }
 END_TEST
 
+START_TEST(a_tree_that_becomes_too_deep_is_refused)
+{
+	char name[4096];
+
+	for (size_t i = 0; i < sizeof(name); i++)
+		name[i] = i % 2 == 0 ? 'a' : '/';
+	name[sizeof(name) - 1] = '\0';
+	node(L, "a", "a", 0);
+	node(L, name, "b", 0);
+	name[0] = 'b';
+	node(R, name, "a", 9);
+	for (int s = 0; s < 2; s++)
+		ck_assert_int_eq(tree_done(&T[s], "x"), 0);
+	for (int s = 0; s < 2; s++)
+		ck_assert_int_eq(
+		    tree_dsync(&T[s], &T[!s], TREE_TWO_WAY, 0, &P[s]), -ELOOP);
+}
+END_TEST
+
 /* ---- 4.5 creation ---- */
 
 START_TEST(what_one_side_lacks_is_made_with_its_guid_and_time)
@@ -731,6 +761,16 @@ START_TEST(a_backup_drops_only_what_the_source_has_not)
 	compute(TREE_REMOTE_IS_SOURCE);
 	ck_assert_str_eq(did(L), "delete Extra/below; delete Extra; rmdir Dir");
 	ck_assert_str_eq(did(R), "");
+}
+END_TEST
+
+START_TEST(a_backup_keeps_what_the_source_has_under_another_name)
+{
+	node(L, "INBOX", "a", 0);
+	node(R, "Foo", "a", 0);
+	compute(TREE_REMOTE_IS_SOURCE);
+	ck_assert_str_eq(did(L), "mkdir Foo");
+	ck_assert_uint_eq(P[L].drops, 0);
 }
 END_TEST
 
@@ -1280,6 +1320,7 @@ rules(TCase *t)
 	tcase_add_test(t, without_an_escape_character_the_substitute_is_hashed);
 	tcase_add_test(t, a_newer_unsubscription_wins);
 	tcase_add_test(t, inbox_is_never_deleted);
+	tcase_add_test(t, a_mailbox_is_no_directory_that_can_be_dropped);
 	tcase_add_test(t, the_newer_rename_wins_with_its_time);
 	tcase_add_test(t, equal_times_take_the_first_in_depth_first_order);
 	tcase_add_test(t, a_rename_carries_all_that_lies_below);
@@ -1305,6 +1346,7 @@ rules(TCase *t)
 	tcase_add_test(t, an_empty_directory_in_the_way_is_dropped);
 	tcase_add_test(t, renames_that_do_not_settle_fail_on_both_sides);
 	tcase_add_test(t, the_deepest_names_are_walked);
+	tcase_add_test(t, a_tree_that_becomes_too_deep_is_refused);
 }
 
 static void
@@ -1317,6 +1359,8 @@ more_rules(TCase *t)
 	    t, what_both_made_is_merged_once_however_often_all_begins_again);
 	tcase_add_test(t, directories_follow_a_final_name);
 	tcase_add_test(t, a_backup_drops_only_what_the_source_has_not);
+	tcase_add_test(
+	    t, a_backup_keeps_what_the_source_has_under_another_name);
 	tcase_add_test(t, a_backup_takes_over_the_guid_of_a_name);
 	tcase_add_test(t, a_backup_takes_the_sources_names_however_old);
 	tcase_add_test(t, a_backup_brings_back_what_was_deleted_here);
