@@ -11,7 +11,8 @@
 #include "base/buf.h"
 #include "base/name.h"
 
-/* A second or two on the machines that this is for. */
+/* Some ten seconds; ten thousand mailboxes, each renamed, need a third of it.
+ */
 #define STEPS 400000000
 
 int
@@ -249,24 +250,32 @@ delete_box(struct dsync *w, int side, struct dnode *n, int64_t time)
 		a->time = time;
 		w->todo[w->n - 1].was = n->was;
 	}
-	dnode_set_deleted(&w->t[side], n);
+	dnode_set_deleted(n);
 }
 
 static void
 delete_and_sort(struct dsync *w, int side, struct dnode *parent)
 {
-	struct dnode *other;
-
 	dnode_sort_children(w, parent);
 	for (struct dnode *n = parent->child; n != NULL && w->error == 0;
 	     n = n->next) {
 		delete_and_sort(w, side, n);
 		if (n->existence != DELETED || dnode_is_dir(n))
 			continue;
-		other = dnode_of_guid(&w->t[!side], &n->guid);
-		if (w->mode != TREE_REMOTE_IS_SOURCE && other != NULL)
-			delete_box(w, !side, other, n->gone);
-		dnode_set_deleted(&w->t[side], n);
+		if (w->mode != TREE_REMOTE_IS_SOURCE && n->twin != NULL)
+			delete_box(w, !side, n->twin, n->gone);
+		dnode_set_deleted(n);
+	}
+}
+
+static void
+find_twins(struct dsync *w, struct dnode *parent)
+{
+	for (struct dnode *n = parent->child; n != NULL; n = n->next) {
+		n->twin = dnode_of_guid(&w->t[REMOTE], &n->guid);
+		if (n->twin != NULL)
+			n->twin->twin = n;
+		find_twins(w, n);
 	}
 }
 
@@ -294,7 +303,7 @@ delete_unwanted(
 		    : dnode_find(&w->t[REMOTE], wanted, n->name);
 		delete_unwanted(w, n, there);
 		if (n->existence != EXISTS || dnode_is_dir(n) ||
-		    dnode_of_guid(&w->t[REMOTE], &n->guid) != NULL ||
+		    n->twin != NULL ||
 		    (there != NULL && there->existence == EXISTS &&
 			!dnode_is_dir(there)))
 			continue;
@@ -325,7 +334,7 @@ make_box(struct dsync *w, enum tree_act act, struct dnode *n,
 static void
 create(struct dsync *w, int side, struct dnode *n)
 {
-	struct dnode *o = dnode_of_guid(&w->t[!side], &n->guid);
+	struct dnode *o = n->twin;
 
 	if (o == NULL)
 		o = n->made != NULL ? n->made : dnode_like(w, &w->t[!side], n);
@@ -335,6 +344,7 @@ create(struct dsync *w, int side, struct dnode *n)
 		o->existence = EXISTS;
 		o->uidvalidity = n->uidvalidity;
 		o->guid = n->guid;
+		o->twin = n;
 		if (side == REMOTE)
 			make_box(w, TREE_CREATE_BOX, o, n);
 	} else if (side == LOCAL || guid_eq(&o->guid, &n->guid)) {
@@ -449,11 +459,9 @@ static void
 add_box(struct dsync *w, struct tree_plan *p, struct dnode *n,
     const struct dnode *there)
 {
-	const struct dnode *r = dnode_of_guid(&w->t[REMOTE], &n->guid);
+	const struct dnode *r = n->twin != NULL ? n->twin : there;
 	struct tree_box *b = &p->box[p->n];
 
-	if (r == NULL)
-		r = there;
 	b->name = dnode_name(w, n);
 	if (b->name == NULL) {
 		w->error = -ENOMEM;
@@ -534,6 +542,7 @@ settle(struct dsync *w)
 	size_t again = 0, nodes;
 	bool temps;
 
+	find_twins(w, &w->t[LOCAL].root);
 	do {
 		temps = false;
 		nodes = w->t[LOCAL].n + w->t[REMOTE].n;

@@ -4,8 +4,10 @@
  * D1  Siblings have different names, and are sorted by them once the deletions
  *     are known.
  * D2  by_place holds every node but the root, by_guid those mailboxes that a
- *     side had before the sync and still has (or is said to have deleted).
- * D3  No node lies deeper than DEPTH_MAX, so recursion is safe.
+ *     side had before the sync, or is said to have deleted.
+ * D3  A node's twin is the mailbox of its GUID that was in the other tree
+ * before the sync and was not deleted by it. D4  No node lies deeper than
+ * DEPTH_MAX, so recursion is safe.
  */
 #ifndef DSYNCFS_SYNC_TREE_DSYNC_INTERNAL_H
 #define DSYNCFS_SYNC_TREE_DSYNC_INTERNAL_H
@@ -18,11 +20,13 @@
 enum { LOCAL, REMOTE };
 
 struct dnode {
-	struct dnode *parent, *next, *child;
+	struct dnode *parent, *prev, *next, *child;
 	const char *name; /* of its level; in the plan's arena */
 	enum existence existence;
 	/* zero: a directory, or a place that only leads to others */
 	struct guid guid;
+	/* D3; NULL: none */
+	struct dnode *twin;
 	uint32_t uidvalidity;
 	int64_t renamed, subscription_changed;
 	bool subscribed;
@@ -80,15 +84,18 @@ struct dnode *dnode_of_guid(const struct dtree *t, const struct guid *g);
  */
 struct dnode *dnode_new(
     struct dsync *w, struct dtree *t, struct dnode *parent, const char *name);
-/* before *pos, its right place among the siblings */
+/* behind prev (NULL: as the first), its right place among the siblings */
 struct dnode *dnode_insert(struct dsync *w, struct dtree *t,
-    struct dnode *parent, struct dnode **pos, const char *name);
+    struct dnode *parent, struct dnode *prev, const char *name);
 /* The node at other's path, made where there is none. */
 struct dnode *dnode_like(
     struct dsync *w, struct dtree *t, const struct dnode *other);
-/* To another parent, or name, or both. */
+/*
+ * To another parent, or name, or both.  near: a node that may stand right
+ * before the new place, or NULL.
+ */
 void dnode_place(struct dsync *w, struct dtree *t, struct dnode *n,
-    struct dnode *parent, const char *name);
+    struct dnode *parent, const char *name, struct dnode *near);
 /*
  * True: the name is free below parent, or has become so, since nothing exists
  * there.
@@ -97,7 +104,7 @@ bool dnode_give_up(
     struct dsync *w, struct dtree *t, struct dnode *parent, const char *name);
 void dnode_sort_children(struct dsync *w, struct dnode *n);
 int dnode_add_guid(struct dtree *t, struct dnode *n);
-void dnode_set_deleted(struct dtree *t, struct dnode *n);
+void dnode_set_deleted(struct dnode *n);
 void dtree_fini(struct dtree *t);
 const char *dnode_path(struct arena *a, const struct dnode *n);
 /* As the store can have it: the walk may have made the name too long. */

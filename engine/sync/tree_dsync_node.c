@@ -176,12 +176,25 @@ enter(struct dtree *t, struct dnode *n)
 static void
 leave(struct dtree *t, struct dnode *n)
 {
-	struct dnode **p = &n->parent->child;
-
-	while (*p != n)
-		p = &(*p)->next;
-	*p = n->next;
 	(void)tdelete(n, &t->by_place, place_cmp);
+	if (n->prev == NULL)
+		n->parent->child = n->next;
+	else
+		n->prev->next = n->next;
+	if (n->next != NULL)
+		n->next->prev = n->prev;
+}
+
+static void
+link_behind(struct dnode *n, struct dnode *prev)
+{
+	struct dnode **at = prev == NULL ? &n->parent->child : &prev->next;
+
+	n->prev = prev;
+	n->next = *at;
+	if (n->next != NULL)
+		n->next->prev = n;
+	*at = n;
 }
 
 static struct dnode *
@@ -215,14 +228,12 @@ make(struct dsync *w, struct dtree *t, struct dnode *parent, const char *name)
 
 struct dnode *
 dnode_insert(struct dsync *w, struct dtree *t, struct dnode *parent,
-    struct dnode **pos, const char *name)
+    struct dnode *prev, const char *name)
 {
 	struct dnode *n = make(w, t, parent, name);
 
-	if (n != NULL) {
-		n->next = *pos;
-		*pos = n;
-	}
+	if (n != NULL)
+		link_behind(n, prev);
 	return (n);
 }
 
@@ -230,17 +241,22 @@ struct dnode *
 dnode_new(
     struct dsync *w, struct dtree *t, struct dnode *parent, const char *name)
 {
-	return (dnode_insert(w, t, parent, &parent->child, name));
+	return (dnode_insert(w, t, parent, NULL, name));
 }
 
-static struct dnode **
-place_among(struct dnode *parent, const char *name)
+/* Behind whom a name belongs; NULL: it is the first. */
+static struct dnode *
+predecessor(struct dnode *parent, const char *name, struct dnode *near)
 {
-	struct dnode **p = &parent->child;
+	struct dnode *next;
 
-	while (*p != NULL && strcmp((*p)->name, name) < 0)
-		p = &(*p)->next;
-	return (p);
+	if (near != NULL &&
+	    (near->parent != parent || strcmp(near->name, name) >= 0))
+		near = NULL;
+	next = near == NULL ? parent->child : near->next;
+	for (; next != NULL && strcmp(next->name, name) < 0; next = next->next)
+		near = next;
+	return (near);
 }
 
 struct dnode *
@@ -256,8 +272,7 @@ dnode_like(struct dsync *w, struct dtree *t, const struct dnode *other)
 	n = dnode_find(t, parent, other->name);
 	if (n == NULL)
 		n = dnode_insert(w, t, parent,
-		    w->sorted ? place_among(parent, other->name)
-			      : &parent->child,
+		    w->sorted ? predecessor(parent, other->name, NULL) : NULL,
 		    other->name);
 	return (n);
 }
@@ -277,25 +292,24 @@ height(struct dsync *w, const struct dnode *n)
 
 void
 dnode_place(struct dsync *w, struct dtree *t, struct dnode *n,
-    struct dnode *parent, const char *name)
+    struct dnode *parent, const char *name, struct dnode *near)
 {
-	struct dnode **p;
 	unsigned depth = height(w, n);
 
 	for (const struct dnode *up = parent; up != NULL; up = up->parent)
 		depth++;
 	if (depth > DEPTH_MAX && w->error == 0) {
-		w->steps = 0; /* D3 */
+		w->steps = 0; /* D4 */
 		(void)dsync_step(w);
 	}
 	if (w->error != 0)
 		return;
+	if (near == n)
+		near = n->prev;
 	leave(t, n);
 	n->parent = parent;
 	n->name = name;
-	p = place_among(parent, name);
-	n->next = *p;
-	*p = n;
+	link_behind(n, predecessor(parent, name, near));
 	if (enter(t, n) != 0)
 		w->error = -ENOMEM;
 }
@@ -340,8 +354,10 @@ dnode_sort_children(struct dsync *w, struct dnode *n)
 		v[i++] = c;
 	qsort(v, count, sizeof(struct dnode *), sibling_cmp);
 	n->child = v[0];
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
+		v[i]->prev = i > 0 ? v[i - 1] : NULL;
 		v[i]->next = i + 1 < count ? v[i + 1] : NULL;
+	}
 	free(v);
 }
 
@@ -353,11 +369,13 @@ dnode_add_guid(struct dtree *t, struct dnode *n)
 
 /* For the rest of this sync it is as if it were done. */
 void
-dnode_set_deleted(struct dtree *t, struct dnode *n)
+dnode_set_deleted(struct dnode *n)
 {
 	static const struct guid none;
 
-	(void)tdelete(n, &t->by_guid, guid_order);
+	if (n->twin != NULL)
+		n->twin->twin = NULL;
+	n->twin = NULL;
 	n->existence = DELETED;
 	n->guid = none;
 	n->uidvalidity = 0;

@@ -78,7 +78,7 @@ to_temp(struct dsync *w, struct dtree *t, struct dnode *n, struct dnode *parent)
 		w->error = -ENOMEM;
 	if (w->error != 0)
 		return;
-	dnode_place(w, t, n, parent, dash);
+	dnode_place(w, t, n, parent, dash, n);
 	renamed(w, t, n, from, 0);
 }
 
@@ -90,7 +90,8 @@ static void
 move(struct dsync *w, struct dtree *t, struct dnode *victim, struct dnode *n,
     const struct dnode *like)
 {
-	struct dnode *parent = dnode_like(w, t, like->parent);
+	struct dnode *parent = dnode_like(w, t, like->parent),
+		     *near = victim->prev;
 	const char *from;
 
 	if (parent == NULL)
@@ -105,7 +106,7 @@ move(struct dsync *w, struct dtree *t, struct dnode *victim, struct dnode *n,
 		return;
 	n->temp = like->temp;
 	n->renamed = like->renamed;
-	dnode_place(w, t, n, parent, like->name);
+	dnode_place(w, t, n, parent, like->name, near);
 	renamed(w, t, n, from, n->renamed);
 }
 
@@ -209,9 +210,7 @@ resolve(
 static bool
 conflict(struct dsync *w, struct dnode *l, struct dnode *r)
 {
-	struct dnode *here[2] = { l, r },
-		     *there[2] = { dnode_of_guid(&w->t[LOCAL], &r->guid),
-			     dnode_of_guid(&w->t[REMOTE], &l->guid) };
+	struct dnode *here[2] = { l, r }, *there[2] = { r->twin, l->twin };
 
 	for (int s = 0; s < 2; s++)
 		if (there[s] != NULL && there[s]->existence == EXISTS)
@@ -224,14 +223,13 @@ conflict(struct dsync *w, struct dnode *l, struct dnode *r)
  * mailbox that is known there counts.
  */
 static struct dnode *
-branch(struct dsync *w, const struct dtree *other, const struct dnode *dir)
+branch(struct dsync *w, const struct dnode *dir)
 {
 	struct dnode *found;
 
 	for (const struct dnode *n = dir->child; n != NULL && dsync_step(w);
 	     n = n->next) {
-		found = dnode_is_dir(n) ? branch(w, other, n)
-					: dnode_of_guid(other, &n->guid);
+		found = dnode_is_dir(n) ? branch(w, n) : n->twin;
 		if (found != NULL && found->parent != NULL)
 			return (found->parent);
 	}
@@ -252,8 +250,7 @@ static bool
 directory(struct dsync *w, struct dnode *l, struct dnode *r)
 {
 	struct dnode *here[2] = { l, r },
-		     *there[2] = { branch(w, &w->t[LOCAL], r),
-			     branch(w, &w->t[REMOTE], l) };
+		     *there[2] = { branch(w, r), branch(w, l) };
 
 	if (there[LOCAL] == NULL || there[REMOTE] == NULL ||
 	    same_path(there[REMOTE], there[LOCAL]))
@@ -261,24 +258,34 @@ directory(struct dsync *w, struct dnode *l, struct dnode *r)
 	return (resolve(w, here, there));
 }
 
-/* The pair at the cursors; where one side has no such name, it gets a place. */
+/*
+ * The next pair, behind n; where one side has no such name, it gets a place.
+ * False: there is none.
+ */
 static bool
-pair(struct dsync *w, struct dnode *const parent[2], struct dnode **pos[2],
-    struct dnode *n[2])
+next_pair(struct dsync *w, struct dnode *const parent[2], struct dnode *n[2])
 {
-	for (int s = 0; s < 2; s++) {
-		const struct dnode *mine = *pos[s], *o = *pos[!s];
+	struct dnode *next[2];
+	int c, s;
 
-		if (mine != NULL &&
-		    (o == NULL || strcmp(mine->name, o->name) <= 0))
-			continue;
-		n[s] = dnode_insert(w, &w->t[s], parent[s], pos[s], o->name);
-		if (n[s] == NULL)
+	for (s = 0; s < 2; s++)
+		next[s] = n[s] == NULL ? parent[s]->child : n[s]->next;
+	if ((next[LOCAL] == NULL && next[REMOTE] == NULL) || !dsync_step(w))
+		return (false);
+	c = next[LOCAL] == NULL ? 1
+	    : next[REMOTE] == NULL
+	    ? -1
+	    : strcmp(next[LOCAL]->name, next[REMOTE]->name);
+	if (c != 0) {
+		s = c > 0 ? LOCAL : REMOTE;
+		next[s] =
+		    dnode_insert(w, &w->t[s], parent[s], n[s], next[!s]->name);
+		if (next[s] == NULL)
 			return (false);
-		n[s]->temp = o->temp;
+		next[s]->temp = next[!s]->temp;
 	}
-	n[LOCAL] = *pos[LOCAL];
-	n[REMOTE] = *pos[REMOTE];
+	n[LOCAL] = next[LOCAL];
+	n[REMOTE] = next[REMOTE];
 	return (true);
 }
 
@@ -287,24 +294,21 @@ static bool
 walk(struct dsync *w, struct dnode *lparent, struct dnode *rparent)
 {
 	struct dnode *const parent[2] = { lparent, rparent };
-	struct dnode **pos[2] = { &lparent->child, &rparent->child }, *n[2];
+	struct dnode *n[2] = { NULL, NULL };
 	bool changed;
 
-	while ((*pos[LOCAL] != NULL || *pos[REMOTE] != NULL) && dsync_step(w)) {
-		if (!pair(w, parent, pos, n))
-			return (false);
+	while (next_pair(w, parent, n)) {
 		if (dnode_is_dir(n[LOCAL]) && dnode_is_dir(n[REMOTE]))
 			changed = directory(w, n[LOCAL], n[REMOTE]);
 		else if (guid_eq(&n[LOCAL]->guid, &n[REMOTE]->guid))
 			changed = false;
 		else
 			changed = conflict(w, n[LOCAL], n[REMOTE]);
-		if (!changed)
+		if (!changed &&
+		    (n[LOCAL]->child != NULL || n[REMOTE]->child != NULL))
 			changed = walk(w, n[LOCAL], n[REMOTE]);
 		if (changed)
 			return (true);
-		pos[LOCAL] = &n[LOCAL]->next;
-		pos[REMOTE] = &n[REMOTE]->next;
 	}
 	return (false);
 }
@@ -386,7 +390,7 @@ final_name(struct dsync *w, struct dtree *t, struct dnode *n)
 	if (w->error != 0)
 		return;
 	n->temp = false;
-	dnode_place(w, t, n, n->parent, copy);
+	dnode_place(w, t, n, n->parent, copy, n);
 	renamed(w, t, n, from, 0);
 }
 
