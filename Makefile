@@ -137,6 +137,13 @@ $(foreach l,$(LAYERS) backends fs,$(eval $(call unit_rule,$(l))))
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
 
+# Programs of the tests against other software.
+INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(wildcard tests/interop/*.c))
+$(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_sync)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_check) $(LIBS_sys)
+.PHONY: interop-programs
+interop-programs: $(INTEROP)
+
 # ---- what must be installed ----
 
 APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \

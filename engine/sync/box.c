@@ -76,13 +76,16 @@ load_state(struct brain *b, const struct mailbox *m)
 }
 
 static int
-fill_own(struct brain *b)
+fill_own(struct brain *b, const struct guid *guid)
 {
 	struct box *x = &b->box;
 	struct mailbox m;
 	int rc;
 
-	x->own.mailbox = x->plan->guid;
+	memset(&x->own, 0, sizeof(x->own));
+	memset(&x->state, 0, sizeof(x->state));
+	x->have_state = false;
+	x->own.mailbox = *guid;
 	x->own.have_guids = x->own.have_save_guids = true;
 	/* a dry run plans as if the mailbox had been made */
 	if (x->id == 0) {
@@ -302,6 +305,17 @@ begin(struct brain *b)
 	return (rc);
 }
 
+/* The peer may know a mailbox that both sides made by the other GUID. */
+static bool
+try_other(const struct brain *b)
+{
+	const struct box *x = &b->box;
+
+	return (b->master && (x->peer.lost || x->peer.ignore) &&
+	    !guid_is_zero(&x->plan->other) &&
+	    !guid_eq(&x->plan->other, &x->own.mailbox));
+}
+
 /* Both records are known.  BRAIN_DONE: nothing to do. */
 static int
 both_known(struct brain *b)
@@ -309,10 +323,19 @@ both_known(struct brain *b)
 	struct box *x = &b->box;
 	int rc;
 
+	if (try_other(b)) {
+		rc = fill_own(b, &x->plan->other);
+		return (rc != 0 ? rc : send_box(b, false));
+	}
 	if (x->peer.lost || x->peer.ignore) {
 		if (x->peer.lost)
 			b->result.changes_during_sync = true;
 		return (BRAIN_DONE);
+	}
+	if (!guid_is_zero(&x->plan->other)) {
+		rc = brain_tree_take_guid(b, x->plan, &x->own.mailbox);
+		if (rc != 0)
+			return (rc);
 	}
 	if (!needs_sync(b)) {
 		b->result.counts.mailboxes_unchanged++;
@@ -339,15 +362,14 @@ box_start_master(struct brain *b, const struct tree_box *t)
 	int rc;
 
 	box_init(b, t);
-	rc = fill_own(b);
+	rc = fill_own(b, &t->guid);
 	return (rc != 0 ? rc : send_box(b, false));
 }
 
 int
 box_start_slave(struct brain *b, struct item *i)
 {
-	const struct tree_box *t =
-	    tree_plan_by_guid(&b->plan, &i->u.mailbox.mailbox);
+	const struct tree_box *t = brain_tree_box(b, &i->u.mailbox.mailbox);
 	int rc;
 
 	if (t != NULL && t->id == 0 && !b->params.dry_run)
@@ -361,7 +383,7 @@ box_start_slave(struct brain *b, struct item *i)
 		rc = send_box(b, true);
 		return (rc != 0 ? rc : BRAIN_DONE);
 	}
-	rc = fill_own(b);
+	rc = fill_own(b, &b->box.peer.mailbox);
 	if (rc == 0 && must_be_lost(b)) {
 		log_verbose("%s: %s: the peer's state does not fit; it has to "
 			    "compare in full",

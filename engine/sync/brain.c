@@ -168,21 +168,27 @@ handshake_from_options(struct item *i, const struct sync_options *o)
 	h->max_delete_min = o->max_delete_min;
 }
 
+/*
+ * '~' sorts high, so that a Dovecot on the other side takes its user's lock.
+ */
+static const char *
+own_hostname(const struct brain *b, struct arena *a)
+{
+	char hex[GUID_HEX_LEN + 1];
+
+	return (
+	    arena_printf(a, "~dsyncfs-%s", guid_hex(replica_id(b->r), hex)));
+}
+
 static int
 hello_new(struct brain *b, struct item **out)
 {
 	struct item *i;
-	char hex[GUID_HEX_LEN + 1];
 	int rc = item_new(ITEM_HANDSHAKE, &i);
 
 	if (rc != 0)
 		return (rc);
-	/*
-	 * '~' sorts high, so that a Dovecot on the other side takes its user's
-	 * lock.
-	 */
-	i->u.handshake.hostname = arena_printf(
-	    &i->arena, "~dsyncfs-%s", guid_hex(replica_id(b->r), hex));
+	i->u.handshake.hostname = own_hostname(b, &i->arena);
 	i->u.handshake.has_replica = true;
 	i->u.handshake.replica = *replica_id(b->r);
 	i->u.handshake.hashed_headers = hashed_headers;
@@ -293,6 +299,7 @@ static int
 recv_hello(struct brain *b, struct item *i)
 {
 	struct item_handshake *h = &i->u.handshake;
+	const char *own = own_hostname(b, &i->arena);
 	int rc;
 
 	if (i->type != ITEM_HANDSHAKE || h->hostname == NULL)
@@ -301,9 +308,11 @@ recv_hello(struct brain *b, struct item *i)
 	if (h->has_replica) {
 		b->peer = h->replica;
 	} else {
-		rc = guid128_of_string(h->hostname, &b->peer);
+		rc = own == NULL ? -ENOMEM
+				 : guid128_of_string(h->hostname, &b->peer);
 		if (rc != 0)
 			goto fail;
+		b->deletes_last = strcmp(own, h->hostname) > 0;
 	}
 	if (guid_eq(&b->peer, replica_id(b->r)) || guid_is_zero(&b->peer)) {
 		log_error(

@@ -123,7 +123,9 @@ struct brain {
 	/* source: never changed by this sync */
 	bool imports, exports, reverts, source;
 	struct tree local, remote;
-	bool got_nodes, got_deletes, got_hello, got_states;
+	bool got_nodes, got_deletes, got_hello, got_states, sent_deletes;
+	/* the own D is sent after the peer's (brain_tree.c) */
+	bool deletes_last;
 	/* what a foreign master sent; sorted by mailbox when all have come */
 	struct item_state *states;
 	size_t n_states;
@@ -157,6 +159,30 @@ int brain_tree_send(struct brain *b);
 /* takes i over */
 int brain_tree_recv(struct brain *b, struct item *i);
 int brain_tree_apply(struct brain *b);
+/* Stops (-ECANCELED) a plan that deletes too much. */
+int brain_tree_guard(struct brain *b);
+/* What an action gave: 0 where it is a reason to run again only. */
+int brain_tree_result(struct brain *b, int rc);
+/* m->time 0: unknown */
+int brain_tree_create(
+    struct brain *b, const struct mailbox_new *m, uint32_t *id);
+/* time 0: unknown */
+int brain_tree_rename(struct brain *b, uint32_t id, const char *from,
+    const char *name, int64_t time);
+int brain_tree_subscribe(
+    struct brain *b, const char *name, bool on, int64_t time);
+int brain_tree_empty_inbox(struct brain *b, uint32_t id);
+
+/* brain_tree_dsync.c: with another kind of peer. */
+int brain_tree_apply_dsync(struct brain *b);
+/*
+ * The mailbox that the peer calls by this GUID, or NULL.  One that both sides
+ * made goes by both GUIDs until one of them is taken.
+ */
+const struct tree_box *brain_tree_box(struct brain *b, const struct guid *g);
+/* The mailbox has this GUID from now on.  t is in b->plan. */
+int brain_tree_take_guid(
+    struct brain *b, const struct tree_box *t, const struct guid *g);
 
 /* box.c */
 int box_start_master(struct brain *b, const struct tree_box *t);

@@ -589,14 +589,15 @@ box_guid_cmp(const void *a, const void *b)
 	return (guid_cmp(&(*x)->guid, &(*y)->guid));
 }
 
-static int
-index_boxes(struct work *w)
+int
+tree_plan_index(struct tree_plan *p)
 {
-	struct tree_plan *p = w->plan;
-
-	p->by_guid = arena_alloc(w->a, (p->n + 1) * sizeof(*p->by_guid));
+	if (p->by_guid == NULL)
+		p->by_guid =
+		    arena_alloc(&p->arena, (p->n + 1) * sizeof(*p->by_guid));
 	if (p->by_guid == NULL)
 		return (-ENOMEM);
+	p->mailboxes = 0;
 	for (size_t i = 0; i < p->n; i++)
 		if (!guid_is_zero(&p->box[i].guid))
 			p->by_guid[p->mailboxes++] = &p->box[i];
@@ -649,7 +650,7 @@ tree_merge(const struct tree *local, const struct tree *remote,
 	if (rc == 0)
 		rc = add_dirs(&w, n);
 	if (rc == 0)
-		rc = index_boxes(&w);
+		rc = tree_plan_index(out);
 	if (rc == 0)
 		rc = add_drops(&w);
 	if (rc == 0)

@@ -298,14 +298,17 @@ static const struct sync_events events = { .change = on_change,
 /* ---- peers that do not know each other's kind ---- */
 
 bool sync_foreign;
+void (*sync_on_send)(struct item *i);
 static struct channel_ops foreign_ops;
 static int (*real_send)(struct channel *, struct item *);
 
 static int
 foreign_send(struct channel *c, struct item *i)
 {
-	if (i->type == ITEM_HANDSHAKE)
+	if (sync_foreign && i->type == ITEM_HANDSHAKE)
 		i->u.handshake.has_replica = false;
+	if (sync_on_send != NULL)
+		sync_on_send(i);
 	return (real_send(c, i));
 }
 
@@ -314,7 +317,7 @@ make_pair(
     struct side *a, struct side *b, struct channel **ca, struct channel **cb)
 {
 	ck_assert_int_eq(channel_memory_pair(a->label, b->label, ca, cb), 0);
-	if (!sync_foreign)
+	if (!sync_foreign && sync_on_send == NULL)
 		return;
 	foreign_ops = *(*ca)->ops;
 	real_send = foreign_ops.send;
@@ -357,8 +360,9 @@ sync_with(struct side *a, struct side *b, const struct sync_options *o,
 	int rc;
 
 	told_changes = told_conflicts = 0;
-	rc = sync_foreign ? run_foreign(a, b, o, &r)
-			  : sync_run_local(a->r, b->r, o, &events, &r);
+	rc = sync_foreign || sync_on_send != NULL
+	    ? run_foreign(a, b, o, &r)
+	    : sync_run_local(a->r, b->r, o, &events, &r);
 	if (res != NULL)
 		*res = r;
 	return (rc);

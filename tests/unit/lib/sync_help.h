@@ -64,6 +64,8 @@ extern unsigned told_changes, told_conflicts;
  * to the letter.
  */
 extern bool sync_foreign;
+/* Looks at, and may change, what the brains say; NULL: nobody does. */
+extern void (*sync_on_send)(struct item *i);
 
 /*
  * Steps the brains by hand and drops them after n steps; true when they were
