@@ -54,8 +54,7 @@ load_state(struct brain *b, const struct mailbox *m)
 	bool changed = false;
 	int rc;
 
-	if (b->params.type == SYNC_FULL || b->params.no_backup_overwrite ||
-	    b->source)
+	if (b->params.no_backup_overwrite || b->source)
 		return (0);
 	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &x->state);
 	if (rc != 0)
@@ -65,7 +64,10 @@ load_state(struct brain *b, const struct mailbox *m)
 	 * at the other end.
 	 */
 	if ((!b->peer_dsyncfs && x->state.uidvalidity != m->uidvalidity) ||
-	    m->uidnext <= x->state.common_uid ||
+	    m->uidnext <= x->state.common_uid)
+		return (0);
+	x->own.common_uid = x->state.common_uid;
+	if (b->params.type == SYNC_FULL ||
 	    m->highestmodseq < x->state.own_end ||
 	    m->history_floor > x->state.own_since)
 		return (0);
@@ -86,7 +88,7 @@ fill_own(struct brain *b, const struct guid *guid)
 	memset(&x->state, 0, sizeof(x->state));
 	x->have_state = false;
 	x->own.mailbox = *guid;
-	x->own.have_guids = x->own.have_save_guids = true;
+	identity_own(b, &x->own);
 	/* a dry run plans as if the mailbox had been made */
 	if (x->id == 0) {
 		x->own.uidvalidity =
@@ -109,7 +111,6 @@ fill_own(struct brain *b, const struct guid *guid)
 	if (b->source) {
 		x->own.common_modseq = m.history_floor;
 	} else if (x->have_state) {
-		x->own.common_uid = x->state.common_uid;
 		x->own.common_modseq = x->state.peer_end;
 		x->own.has_digest = b->imports &&
 		    (!b->reverts || m.highestmodseq == x->state.own_end);
@@ -274,6 +275,7 @@ begin(struct brain *b)
 		rc = store_mailbox(b->r->store, x->id, &m);
 	if (rc != 0)
 		return (rc);
+	identity_decide(b);
 	if (x->agreed && b->params.type != SYNC_FULL &&
 	    (b->params.type == SYNC_STATE || !b->peer_dsyncfs)) {
 		const struct item_mailbox *dest =
@@ -282,6 +284,7 @@ begin(struct brain *b)
 		x->common_uid =
 		    b->peer_dsyncfs ? dest->common_uid : x->state.common_uid;
 		x->since = b->source ? dest->common_modseq : x->state.own_since;
+		x->since_sync = true;
 	} else {
 		/*
 		 * Compared in full.  Hints still begin where this side last
@@ -294,8 +297,10 @@ begin(struct brain *b)
 			b->r->store, &b->peer, &x->own.mailbox, &st) == 0 &&
 		    st.own_since > x->since &&
 		    st.own_since <= m.highestmodseq &&
-		    st.uidvalidity == m.uidvalidity)
+		    st.uidvalidity == m.uidvalidity) {
 			x->since = st.own_since;
+			x->since_sync = true;
+		}
 	}
 	rc = exporter_new(b, &x->ex);
 	if (rc == 0 && b->imports)
@@ -402,6 +407,7 @@ box_fini(struct brain *b)
 {
 	importer_free(b->box.im);
 	exporter_free(b->box.ex);
+	identity_fini(&b->box);
 	b->box.im = NULL;
 	b->box.ex = NULL;
 }
@@ -633,6 +639,9 @@ save_state(struct brain *b)
 	if (x->distrust)
 		return (peer_state_save(
 		    b->r->store, &b->peer, &x->own.mailbox, NULL));
+	/* What filters left out is not in common: the older state stays. */
+	if (filter_active(&b->params))
+		return (0);
 	if (x->sent.changes_during_sync || x->got.changes_during_sync ||
 	    (b->reverts && min_uid == 0 && x->peer.uidnext > 1))
 		return (0);

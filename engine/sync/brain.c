@@ -22,6 +22,8 @@
 
 #define MAIL_ERROR_LIMIT 13 /* specs/dsync-protocol.md 2.11: the guard */
 #define MAX_STATES 100000
+#define MINOR 5 /* of the protocol */
+#define MAX_HASHED 64 /* header names */
 
 /* ---- saying ---- */
 
@@ -163,6 +165,7 @@ handshake_from_options(struct item *i, const struct sync_options *o)
 	h->max_size = o->max_size;
 	h->flag = arena_strdup(&i->arena, o->flag);
 	h->alt_char = o->alt_char;
+	h->empty_hdr_workaround = o->empty_hdr_workaround;
 	h->dry_run = o->dry_run;
 	h->max_delete_percent = o->max_delete_percent;
 	h->max_delete_min = o->max_delete_min;
@@ -189,6 +192,7 @@ hello_new(struct brain *b, struct item **out)
 	if (rc != 0)
 		return (rc);
 	i->u.handshake.hostname = own_hostname(b, &i->arena);
+	i->u.handshake.minor = MINOR;
 	i->u.handshake.has_replica = true;
 	i->u.handshake.replica = *replica_id(b->r);
 	i->u.handshake.hashed_headers = hashed_headers;
@@ -273,6 +277,29 @@ set_roles(struct brain *b)
 	b->o.max_delete_min = b->params.max_delete_min;
 }
 
+/* Each header line of each mail will be compared with each name. */
+static int
+check_hashed(struct brain *b)
+{
+	struct item_handshake *p = &b->params;
+	bool bad = p->n_hashed_headers > MAX_HASHED;
+
+	for (size_t i = 0; i < p->n_hashed_headers && !bad; i++)
+		bad = strlen(p->hashed_headers[i]) > HDR_HASH_NAME_MAX;
+	if (bad) {
+		log_error("%s: breaks the protocol: wants too many or too long "
+			  "headers hashed",
+		    b->peer_name);
+		return (-EBADMSG);
+	}
+	if (p->n_hashed_headers == 0) {
+		p->hashed_headers = hashed_headers;
+		p->n_hashed_headers =
+		    sizeof(hashed_headers) / sizeof(hashed_headers[0]);
+	}
+	return (0);
+}
+
 static int
 check_params(struct brain *b)
 {
@@ -292,7 +319,7 @@ check_params(struct brain *b)
 	}
 	if (p->type != SYNC_FULL && p->type != SYNC_STATE)
 		b->params.type = SYNC_CHANGED;
-	return (0);
+	return (check_hashed(b));
 }
 
 static int
@@ -305,6 +332,8 @@ recv_hello(struct brain *b, struct item *i)
 	if (i->type != ITEM_HANDSHAKE || h->hostname == NULL)
 		return (brain_protocol(b, i, "the handshake"));
 	b->peer_dsyncfs = h->has_replica;
+	b->peer_minor = h->minor;
+	b->hash_version = h->minor < 4 ? 1 : 3;
 	if (h->has_replica) {
 		b->peer = h->replica;
 	} else {

@@ -29,6 +29,7 @@
 #ifndef DSYNCFS_SYNC_BRAIN_INTERNAL_H
 #define DSYNCFS_SYNC_BRAIN_INTERNAL_H
 
+#include "base/hdr_hash.h"
 #include "sync/brain.h"
 #include "sync/merge.h"
 #include "sync/peer.h"
@@ -68,6 +69,7 @@ enum tx {
 };
 
 struct exporter;
+struct hash_slot;
 struct importer;
 
 /* The mailbox that is being synced. */
@@ -83,8 +85,17 @@ struct box {
 	uint32_t common_uid; /* 0: compared in full */
 	/* own changes after this modseq are exported, and are hints */
 	uint64_t since;
+	/* since then the two have not been synced, but before */
+	bool since_sync;
 	/* an old UID means the same message, or its GUID says so */
 	bool trust_uids;
+	/* messages are told apart by their headers (identity.c) */
+	bool by_hash;
+	/* GUIDs are compared in their 128-bit form */
+	bool guid128;
+	/* up to here a UID is known to mean the same message on both sides */
+	uint32_t known_uid;
+	struct hash_slot *hashes; /* owned; NULL: none read yet */
 	enum rx rx;
 	enum tx tx;
 	struct exporter *ex;
@@ -117,6 +128,7 @@ struct brain {
 	struct item_handshake params;
 	struct item *params_item;
 	bool peer_dsyncfs;
+	unsigned peer_minor, hash_version;
 	/* replica id, or one made from the host name */
 	struct guid peer;
 	char *peer_name; /* owned; for messages */
@@ -197,6 +209,38 @@ bool box_working_unlocked(const struct brain *b);
 int box_work_unlocked(struct brain *b);
 void box_fini(struct brain *b);
 
+/*
+ * identity.c: by what two messages are the same, their GUIDs or the hashes of
+ * their headers.
+ */
+/* what this replica can do, for its B record */
+void identity_own(const struct brain *b, struct item_mailbox *own);
+/* From both B records and trust_uids: by_hash, guid128, known_uid. */
+void identity_decide(struct brain *b);
+void identity_fini(struct box *x);
+/* A GUID of the store as a peer hears it: "" where it is the store's alone. */
+const char *identity_guid(const struct brain *b, const char *guid);
+/* A peer's GUID as this location has it; "" where it has none.  -ENOMEM. */
+int identity_local(
+    const struct brain *b, struct arena *a, const char *guid, const char **out);
+/* ... as it is given to save; NULL: the location gives one. */
+const char *identity_saved(const struct brain *b, const char *guid);
+/*
+ * A peer tells of a message with this GUID of the store, or that it was
+ * expunged; false: not known.
+ */
+bool identity_same_guid(
+    const struct brain *b, const char *guid, const char *told, bool expunge);
+/*
+ * The header hash of a message here; "" when its header cannot be read, which
+ * is reported.  -ENOMEM.
+ */
+int identity_hash(struct brain *b, uint32_t uid, char out[HDR_HASH_LEN + 1]);
+/* What stands behind the hashes does not count. */
+bool identity_same_hash(const struct brain *b, const char *x, const char *y);
+/* false: it says nothing, since the header is empty or not known */
+bool identity_hash_tells(const char *hash);
+
 /* exporter.c: what this side says of a mailbox. */
 struct hint {
 	uint8_t add, remove;
@@ -223,6 +267,10 @@ uint32_t exporter_moved_to(const struct exporter *e, uint32_t uid);
 bool exporter_saved_here(const struct exporter *e, uint32_t uid);
 /* A sync with the peer brought this UID since the common state. */
 bool exporter_fetched(const struct exporter *e, uint32_t uid);
+/* It is told to have been expunged since the common state. */
+bool exporter_expunged_here(const struct exporter *e, uint32_t uid);
+/* exporter_row.c: the row of a message.  -ENOMEM. */
+int exporter_row(struct brain *b, const struct msg *m, struct item **out);
 /* a change that is not the peer's */
 bool exporter_changed_here(const struct exporter *e);
 
@@ -253,6 +301,11 @@ uint32_t importer_common_uid(const struct importer *im);
 /* filter.c */
 bool filter_active(const struct item_handshake *p);
 bool filter_takes(const struct item_handshake *p, const struct item_change *c);
+/*
+ * The size that -I goes by, at least 1; read from the body where the location
+ * does not know it (not from a callback of the store).  -ENOMEM.
+ */
+int filter_size(struct brain *b, const struct msg *m, uint64_t *size);
 
 /*
  * spool.c: a body on its way, in memory or, when larger, in a file of the

@@ -387,6 +387,15 @@ exporter_hint(const struct exporter *e, uint32_t uid)
 	return (c == NULL ? (struct hint){ 0 } : c->hint);
 }
 
+bool
+exporter_expunged_here(const struct exporter *e, uint32_t uid)
+{
+	struct change *c;
+
+	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
+	return (c != NULL && c->expunged);
+}
+
 uint32_t
 exporter_moved_to(const struct exporter *e, uint32_t uid)
 {
@@ -415,6 +424,7 @@ exporter_changed_here(const struct exporter *e)
 static int
 send_expunge(struct exporter *e, const struct change *c)
 {
+	const char *guid = identity_guid(e->b, c->guid);
 	struct item *i;
 	struct guid g;
 	char hex[GUID_HEX_LEN + 1];
@@ -426,77 +436,18 @@ send_expunge(struct exporter *e, const struct change *c)
 	i->u.change.uid = c->uid;
 	i->u.change.saved_here = exporter_saved_here(e, c->uid);
 	i->u.change.moved_to = exporter_moved_to(e, c->uid);
-	if (c->guid[0] != '\0' && guid128_of_string(c->guid, &g) == 0)
+	if (guid[0] != '\0' && guid128_of_string(guid, &g) == 0)
 		i->u.change.guid = arena_strdup(&i->arena, guid_hex(&g, hex));
 	return (brain_send(e->b, i));
-}
-
-/* Hints are only told where they agree with the state that is told. */
-static int
-put_keywords(struct arena *a, struct item_change *c, const struct msg *m,
-    const struct hint *h)
-{
-	static const struct keywords none = { NULL, 0 };
-	struct keywords only_add, gone;
-	int rc = keywords_copy(a, &m->keywords, &c->kw_final);
-
-	/* kw_add: hinted and present = final - (final - hinted) */
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &m->keywords, &none, &h->kw_add, &only_add);
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &m->keywords, &none, &only_add, &c->kw_add);
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &h->kw_remove, &none, &m->keywords, &gone);
-	if (rc == 0)
-		rc = keywords_copy(a, &gone, &c->kw_remove);
-	if (rc == 0)
-		rc = keywords_copy(a, &h->kw_informed, &c->kw_informed);
-	return (rc);
-}
-
-static bool
-is_recent(const struct brain *b, const struct msg *m)
-{
-	return (b->peer_dsyncfs ? (m->state & MSG_NEW) != 0
-				: m->uid >= b->box.own.first_recent);
 }
 
 static int
 send_message(struct exporter *e, const struct msg *m)
 {
-	struct hint h = exporter_hint(e, m->uid);
-	struct item_change *c;
 	struct item *i;
-	int rc = item_new(ITEM_CHANGE, &i);
+	int rc = exporter_row(e->b, m, &i);
 
-	if (rc != 0)
-		return (rc);
-	c = &i->u.change;
-	c->kind = m->uid > e->b->box.common_uid ? CHANGE_SAVE : CHANGE_FLAGS;
-	c->uid = m->uid;
-	c->guid = arena_strdup(&i->arena, m->guid);
-	c->modseq = m->modseq;
-	c->saved_here = exporter_saved_here(e, m->uid);
-	c->fetched = exporter_fetched(e, m->uid);
-	c->final = (uint8_t)((m->flags & MAIL_FLAGS) |
-	    (is_recent(e->b, m) ? MAIL_RECENT : 0));
-	c->add = h.add & m->flags;
-	c->remove = h.remove & (uint8_t)~m->flags;
-	c->informed = h.informed & (c->add | c->remove);
-	c->virtual_size = UINT64_MAX;
-	if (filter_active(&e->b->params)) {
-		c->received = m->received > 0 ? m->received : 1;
-		c->virtual_size = m->vsize != 0 ? m->vsize : m->body.size;
-	}
-	rc = put_keywords(&i->arena, c, m, &h);
-	if (rc != 0 || i->arena.error != 0) {
-		item_free(i);
-		return (-ENOMEM);
-	}
-	return (brain_send(e->b, i));
+	return (rc != 0 ? rc : brain_send(e->b, i));
 }
 
 /* Expunges and changed old messages with a UID below `before`. */
@@ -539,19 +490,17 @@ struct walk {
 	struct exporter *e;
 	unsigned budget;
 	int rc;
+	/* messages of which something has to be read */
+	uint32_t uid[BATCH];
+	size_t n;
 };
 
+/* 1: no more now */
 static int
-on_message(void *arg, uint32_t mailbox, const struct msg *m)
+list_message(struct walk *w, const struct msg *m)
 {
-	struct walk *w = arg;
 	struct exporter *e = w->e;
 
-	(void)mailbox;
-	if (m->uid >= e->b->box.own.uidnext) {
-		e->messages_done = true;
-		return (1);
-	}
 	w->rc = send_changed_before(e, m->uid, &w->budget);
 	if (w->rc != 0 || w->budget == 0)
 		return (1);
@@ -564,6 +513,45 @@ on_message(void *arg, uint32_t mailbox, const struct msg *m)
 	w->rc = send_message(e, m);
 	e->next_uid = m->uid + 1;
 	return (w->rc != 0 || --w->budget == 0);
+}
+
+static int
+on_message(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	struct walk *w = arg;
+
+	(void)mailbox;
+	if (m->uid >= w->e->b->box.own.uidnext) {
+		w->e->messages_done = true;
+		return (1);
+	}
+	if (!w->e->b->box.by_hash && w->e->b->params.max_size == 0)
+		return (list_message(w, m));
+	w->uid[w->n++] = m->uid;
+	return (w->n == BATCH);
+}
+
+/* Reading a mail may change the store: not while it is walked through. */
+static int
+list_later(struct walk *w)
+{
+	struct brain *b = w->e->b;
+	int rc = 0;
+
+	for (size_t i = 0; i < w->n && rc == 0; i++) {
+		struct arena a = ARENA_INIT;
+		struct msg m;
+
+		rc = store_msg(b->r->store, b->box.id, w->uid[i], &a, &m);
+		if (rc == 0 && list_message(w, &m) != 0)
+			rc = w->rc != 0 ? w->rc : 1;
+		if (rc == -ENOENT)
+			rc = 0;
+		arena_fini(&a);
+	}
+	if (rc == 1)
+		w->e->messages_done = false;
+	return (rc == 1 ? 0 : rc);
 }
 
 int
@@ -593,6 +581,9 @@ exporter_changes(struct exporter *e)
 			return (rc < 0 ? rc : w.rc);
 		if (rc == 0)
 			e->messages_done = true;
+		rc = list_later(&w);
+		if (rc != 0)
+			return (rc);
 		if (!e->messages_done)
 			return (1);
 	}
@@ -626,6 +617,28 @@ exporter_request(struct exporter *e, const struct item_request *r)
 	return (0);
 }
 
+/* The message of this UID, also where it has got another one since. */
+static int
+find_moved(struct exporter *e, uint32_t uid, struct arena *a, struct msg *m)
+{
+	struct brain *b = e->b;
+	const char *guid;
+	uint32_t to;
+	int rc;
+
+	for (;;) {
+		rc = store_msg(b->r->store, b->box.id, uid, a, m);
+		if (rc != -ENOENT)
+			return (rc);
+		rc = store_expunged(b->r->store, b->box.id, uid, a, &guid, &to);
+		if (rc != 0)
+			return (rc);
+		if (to <= uid) /* UIDs only grow */
+			return (-ENOENT);
+		uid = to;
+	}
+}
+
 static int
 find_requested(
     struct exporter *e, const struct request *q, struct arena *a, struct msg *m)
@@ -634,11 +647,11 @@ find_requested(
 	int rc;
 
 	/*
-	 * The UID first, since a GUID may have several instances; but it may
-	 * have been renumbered since.
+	 * The UID first, since a GUID may have several instances, or the peer
+	 * may not know it.
 	 */
 	if (q->uid != 0) {
-		rc = store_msg(b->r->store, b->box.id, q->uid, a, m);
+		rc = find_moved(e, q->uid, a, m);
 		if (rc == 0 &&
 		    (q->guid == NULL || strcmp(m->guid, q->guid) == 0))
 			return (0);

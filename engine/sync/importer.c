@@ -99,6 +99,8 @@ importer_keep_row(
 		return (-ENOMEM);
 	copy->kept = true;
 	copy->guid = arena_strdup(&im->arena, r->guid);
+	copy->key =
+	    r->key == r->guid ? copy->guid : arena_strdup(&im->arena, r->key);
 	if (r->kw != NULL) {
 		kw = arena_alloc(&im->arena, sizeof(*kw));
 		if (kw == NULL)
@@ -174,23 +176,6 @@ importer_uids_have(const struct uid_set *s, uint32_t uid)
 
 /* ---- single messages ---- */
 
-/*
- * The same message: as strings, or as 128 bits when one is only known so (an
- * expunge row).
- */
-bool
-importer_same_guid(const char *a, const char *b)
-{
-	struct guid x, y;
-
-	if (a == NULL || b == NULL || a[0] == '\0' || b[0] == '\0')
-		return (false);
-	if (strcmp(a, b) == 0)
-		return (true);
-	return (guid128_of_string(a, &x) == 0 &&
-	    guid128_of_string(b, &y) == 0 && guid_eq(&x, &y));
-}
-
 int
 importer_plan_flags(struct importer *im, const struct msg *m,
     const struct row *r, uint32_t hint_uid)
@@ -243,20 +228,36 @@ enum fate {
 	FATE_MOVED /* here under a UID that another sync gave it */
 };
 
+/*
+ * The row is of the message that is, or was, here under its UID: the GUID says
+ * so, or both sides know it from before.
+ */
+static bool
+was_here(const struct importer *im, const char *guid, const struct row *c)
+{
+	return (identity_same_guid(im->b, guid, c->guid, c->expunge) ||
+	    (im->b->box.by_hash && c->uid <= im->b->box.known_uid));
+}
+
 static int
 fate_of(struct importer *im, const struct row *c, struct arena *a,
     struct msg *m, enum fate *out)
 {
 	struct store *s = im->b->r->store;
 	uint32_t uid = c->uid, to;
-	const char *was;
+	const char *first = NULL, *was;
 	int rc;
 
 	*out = FATE_UNKNOWN;
+	/* By a UID alone only what the other side is told, too. */
+	if (im->b->box.by_hash && !exporter_expunged_here(im->b->box.ex, uid))
+		return (0);
 	while (
 	    (rc = store_expunged(s, im->b->box.id, uid, a, &was, &to)) == 0) {
-		if (!importer_same_guid(was, c->guid))
+		if (first == NULL ? !was_here(im, was, c)
+				  : strcmp(was, first) != 0)
 			return (0);
+		first = was;
 		*out = FATE_GONE;
 		if (to <= uid) /* UIDs only grow */
 			return (0);
@@ -265,7 +266,7 @@ fate_of(struct importer *im, const struct row *c, struct arena *a,
 	if (rc != -ENOENT || uid == c->uid)
 		return (rc == -ENOENT ? 0 : rc);
 	rc = store_msg(s, im->b->box.id, uid, a, m);
-	if (rc == 0 && importer_same_guid(m->guid, c->guid))
+	if (rc == 0 && strcmp(m->guid, first) == 0)
 		*out = FATE_MOVED;
 	return (rc == -ENOENT ? 0 : rc);
 }
@@ -314,7 +315,9 @@ old_row(struct importer *im, const struct row *c, struct arena *a)
 	int rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
 
 	if (rc == 0) {
-		if (!importer_same_guid(m.guid, c->guid) &&
+		/* Without GUIDs on both sides the common UID has to do. */
+		if (!b->box.by_hash &&
+		    !identity_same_guid(b, m.guid, c->guid, c->expunge) &&
 		    !(c->expunge && c->guid == NULL)) {
 			log_warning("%s: %s: UID %u is another message at %s; "
 				    "the mailbox is compared in full next time",
@@ -335,17 +338,6 @@ old_row(struct importer *im, const struct row *c, struct arena *a)
 
 /* ---- messages above the common UID ---- */
 
-static bool
-local_filtered(const struct brain *b, const struct msg *m)
-{
-	struct item_change c = { .final = m->flags,
-		.kw_final = m->keywords,
-		.received = m->received,
-		.virtual_size = m->vsize != 0 ? m->vsize : m->body.size };
-
-	return (filter_active(&b->params) && !filter_takes(&b->params, &c));
-}
-
 static int
 on_local(void *arg, uint32_t mailbox, const struct msg *m)
 {
@@ -361,7 +353,8 @@ on_local(void *arg, uint32_t mailbox, const struct msg *m)
 		return (1);
 	l = &im->batch[im->n_batch];
 	l->uid = m->uid;
-	l->filtered = local_filtered(im->b, m);
+	l->key = NULL;
+	importer_filter_local(im->b, m, l);
 	l->guid = arena_strdup(&im->batch_arena, m->guid);
 	if (l->guid == NULL)
 		return (-ENOMEM);
@@ -381,6 +374,8 @@ importer_local_head(struct importer *im, struct local **out)
 		im->n_batch = im->next_local = 0;
 		rc = store_msgs(
 		    im->b->r->store, im->b->box.id, im->next_uid, on_local, im);
+		if (rc >= 0)
+			rc = importer_size_locals(im);
 		if (rc < 0)
 			return (rc);
 		if (im->n_batch == 0)
@@ -391,17 +386,22 @@ importer_local_head(struct importer *im, struct local **out)
 }
 
 int
-importer_queue_local(struct importer *im, const struct local *l)
+importer_queue_local(struct importer *im, struct local *l)
 {
 	struct brain *b = im->b;
-	struct merge_entry e = { .uid = l->uid,
-		.guid = arena_strdup(&im->arena, l->guid),
-		.keep = l->filtered };
+	struct merge_entry e = { .uid = l->uid, .keep = l->filtered };
+	int rc;
 
-	if (e.guid == NULL)
-		return (-ENOMEM);
 	if (importer_uids_have(&im->doomed, l->uid))
 		return (0);
+	rc = importer_local_key(im, l, &e.key);
+	if (rc != 0)
+		return (rc);
+	e.key = importer_link_key(im, e.key);
+	e.guid = arena_strdup(&im->arena, l->guid);
+	e.key = e.key == l->guid ? e.guid : arena_strdup(&im->arena, e.key);
+	if (e.guid == NULL || e.key == NULL)
+		return (-ENOMEM);
 	/* One-way: the source never learns of new UIDs here, so none are given.
 	 */
 	e.usable =
@@ -464,7 +464,7 @@ expunged_since(struct importer *im, const struct row *c, uint32_t *uid)
 
 	*uid = 0;
 	if (!b->peer_dsyncfs || !b->imports || !b->exports || b->box.id == 0 ||
-	    c->guid[0] == '\0')
+	    b->box.by_hash || c->guid[0] == '\0')
 		return (0);
 	if (store_msg_by_guid(b->r->store, b->box.id, c->guid, &a, &m) != 0)
 		rc = store_gone_by_guid(b->r->store, b->box.id, c->guid, uid);
@@ -491,6 +491,7 @@ importer_queue_remote(struct importer *im, const struct row *r)
 	if (rc != 0)
 		return (rc);
 	e.guid = kept->guid;
+	e.key = importer_link_key(im, kept->key);
 	e.row = kept;
 	return (merge_queue_add(&im->queue, &e));
 }
@@ -538,54 +539,99 @@ importer_spare(struct ops *o, uint32_t uid)
 	o->n = kept;
 }
 
+/*
+ * Both lie under one UID: are they one message?  A header that cannot be read
+ * differs from none, or a damaged mail would take its good copy along.
+ */
+static int
+same_message(
+    struct importer *im, struct local *l, const struct row *c, int *cmp)
+{
+	const struct brain *b = im->b;
+	const char *own;
+	int rc = importer_local_key(im, l, &own);
+
+	if (rc != 0)
+		return (rc);
+	*cmp = strcmp(own, c->key);
+	if (b->box.by_hash &&
+	    (own[0] == '\0' || c->key[0] == '\0' ||
+		identity_same_hash(b, own, c->key)))
+		*cmp = 0;
+	return (0);
+}
+
+/* A message that is here is told to be expunged there. */
+static int
+expunged_there(
+    struct importer *im, struct local *l, const struct row *c, struct arena *a)
+{
+	struct msg m;
+	int rc;
+
+	if (!was_here(im, l->guid, c) || saved_apart(im, c))
+		return (0);
+	im->next_local++;
+	if (importer_uids_have(&im->doomed, l->uid))
+		return (0);
+	rc = store_msg(im->b->r->store, im->b->box.id, c->uid, a, &m);
+	if (rc == -ENOENT)
+		im->b->box.changes = true;
+	return (rc == -ENOENT ? 0
+		: rc != 0     ? rc
+			      : importer_plan_expunge(im, &m, c->moved_to));
+}
+
+/* The same message, under the same UID. */
+static int
+same_there(struct importer *im, const struct row *c, struct arena *a)
+{
+	struct msg m;
+	int rc;
+
+	/* What is over there under this very UID says what it is. */
+	if (importer_uids_have(&im->elsewhere, c->uid))
+		importer_spare(&im->flags, c->uid);
+	rc = store_msg(im->b->r->store, im->b->box.id, c->uid, a, &m);
+	if (rc == -ENOENT)
+		im->b->box.changes = true;
+	return (rc == -ENOENT ? 0
+		: rc != 0     ? rc
+			      : importer_plan_flags(im, &m, c, c->uid));
+}
+
 static int
 same_uid(
     struct importer *im, struct local *l, const struct row *c, struct arena *a)
 {
-	struct brain *b = im->b;
-	bool same = importer_same_guid(l->guid, c->guid) ||
-	    (l->guid[0] == '\0' && (c->guid == NULL || c->guid[0] == '\0'));
-	struct msg m;
-	int rc;
+	bool doomed = importer_uids_have(&im->doomed, l->uid);
+	int rc, cmp;
 
-	if (same && c->expunge && saved_apart(im, c))
-		return (0);
-	if (importer_uids_have(&im->doomed, l->uid)) {
-		if (!same || c->expunge) {
-			im->next_local++;
-			return (c->expunge ? 0 : importer_queue_remote(im, c));
-		}
-		/* The other side has it too: what it expunged was another. */
+	if (c->expunge)
+		return (expunged_there(im, l, c, a));
+	rc = same_message(im, l, c, &cmp);
+	if (rc != 0)
+		return (rc);
+	if (doomed && cmp != 0) {
+		im->next_local++;
+		return (importer_queue_remote(im, c));
+	}
+	/* The other side has it too: what it expunged was another. */
+	if (doomed)
 		importer_spare(&im->expunges, l->uid);
-	}
-	if (same) {
+	if (cmp == 0) {
 		im->next_local++;
-		/* What is over there under this very UID says what it is. */
-		if (importer_uids_have(&im->elsewhere, c->uid))
-			importer_spare(&im->flags, c->uid);
-		rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
-		if (rc == -ENOENT) {
-			b->box.changes = true;
-			return (0);
-		}
-		if (rc != 0)
-			return (rc);
-		if (!c->expunge)
-			return (importer_plan_flags(im, &m, c, c->uid));
-		return (c->guid == NULL
-			? 0
-			: importer_plan_expunge(im, &m, c->moved_to));
+		return (same_there(im, c, a));
 	}
-	if (c->expunge || importer_uids_have(&im->buried, c->uid))
+	if (importer_uids_have(&im->buried, c->uid))
 		return (0);
+	im->next_local++;
 	/* The order of the queue must be the same on both sides. */
-	if (strcmp(l->guid, c->guid) < 0) {
-		im->next_local++;
+	if (cmp < 0) {
 		rc = importer_queue_local(im, l);
 		return (rc != 0 ? rc : importer_queue_remote(im, c));
 	}
 	rc = importer_queue_remote(im, c);
-	im->next_local++;
 	return (rc != 0 ? rc : importer_queue_local(im, l));
 }
 
@@ -615,6 +661,8 @@ check_row(struct importer *im, const struct item_change *c)
 {
 	bool bad = c->uid == 0 || c->uid <= im->last_uid ||
 	    (c->kind != CHANGE_EXPUNGE && c->guid == NULL) ||
+	    (c->kind != CHANGE_EXPUNGE && c->hdr_hash == NULL &&
+		im->b->box.by_hash) ||
 	    (c->kind == CHANGE_SAVE && c->uid <= im->b->box.common_uid) ||
 	    (c->kind == CHANGE_FLAGS && c->uid > im->b->box.common_uid);
 
@@ -661,6 +709,9 @@ take_row(struct importer *im, const struct row *r)
 	if (r->expunge && r->moved_to == 0)
 		rc = note_told_gone(im, r->guid);
 	im->last_uid = r->uid;
+	if (im->b->reverts && im->b->box.by_hash && !r->expunge &&
+	    r->key[0] == '\0' && im->b->box.own.messages != 0)
+		im->blind = true;
 	if (rc == 0 && r->uid <= im->b->box.common_uid)
 		rc = old_row(im, r, &a);
 	else if (rc == 0 && (im->b->peer_dsyncfs || im->b->reverts))
@@ -678,6 +729,8 @@ importer_change(struct importer *im, struct item *i)
 	struct row r = row_of(im, &i->u.change, &kw);
 	int rc = check_row(im, &i->u.change);
 
+	if (rc == 0 && !r.expunge)
+		rc = importer_row_key(im, &i->u.change, &r);
 	if (rc == 0 && (!r.expunge || im->b->box.trust_uids))
 		rc = take_row(im, &r);
 	item_free(i);

@@ -207,11 +207,11 @@ created(struct importer *im, const struct create *c, uint32_t uid)
 }
 
 static void
-msg_from_row(const struct create *c, struct msg *m)
+msg_from_row(const struct brain *b, const struct create *c, struct msg *m)
 {
 	memset(m, 0, sizeof(*m));
 	m->uid = c->final;
-	m->guid = c->guid;
+	m->guid = identity_saved(b, c->guid);
 	m->modseq = c->row->modseq;
 	m->flags = c->row->final & MAIL_FLAGS;
 	m->keywords = keywords_of(c->row)->final;
@@ -340,7 +340,7 @@ do_copy(struct importer *im, const struct create *c)
 	else
 		rc = store_find_guid(b->r->store, c->guid, &a, &box, &from);
 	if (rc == 0) {
-		msg_from_row(c, &m);
+		msg_from_row(b, c, &m);
 		m.received = from.received;
 		m.saved = from.saved;
 		m.pop3_uidl = from.pop3_uidl;
@@ -376,7 +376,7 @@ do_save(struct importer *im, const struct create *c)
 	if (rc != 0)
 		return (rc);
 	size = body->size;
-	msg_from_row(c, &m);
+	msg_from_row(b, c, &m);
 	m.received = mail->received;
 	m.saved = mail->saved;
 	m.pop3_uidl = mail->pop3_uidl;

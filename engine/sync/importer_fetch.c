@@ -51,18 +51,20 @@ fetch_add(struct importer *im, const struct fetch *f)
 }
 
 int
-importer_fetch(
-    struct importer *im, const char *guid, uint32_t uid, uint32_t *fetch)
+importer_fetch(struct importer *im, const struct row *row, const char *guid,
+    uint32_t *fetch)
 {
 	struct store *s = im->b->r->store;
 	struct arena a = ARENA_INIT;
-	struct fetch f = { .key = guid, .uid = uid, .state = FETCH_NEEDED };
+	struct fetch f = {
+		.key = row->guid, .uid = row->uid, .state = FETCH_NEEDED
+	};
 	struct msg m;
 	uint32_t box;
 	int rc = 0;
 
-	if (guid[0] == '\0')
-		f.key = arena_printf(&im->arena, "#%u", uid);
+	if (f.key[0] == '\0')
+		f.key = arena_printf(&im->arena, "#%u", row->uid);
 	if (f.key == NULL)
 		return (-ENOMEM);
 	if (strindex_find(&im->fetch_of, f.key, fetch))
@@ -128,9 +130,9 @@ importer_requests(struct importer *im)
 		rc = item_new(ITEM_REQUEST, &i);
 		if (rc != 0)
 			return (rc);
-		i->u.request.guid = c->guid[0] == '\0'
+		i->u.request.guid = c->row->guid[0] == '\0'
 		    ? NULL
-		    : arena_strdup(&i->arena, c->guid);
+		    : arena_strdup(&i->arena, c->row->guid);
 		i->u.request.uid = f->uid;
 		f->requested = true;
 		rc = brain_send(b, i);

@@ -26,6 +26,7 @@ struct row_keywords {
 struct row {
 	/* as in struct item_change */
 	const char *guid;
+	const char *key; /* importer_key.c; NULL: of an expunge */
 	uint64_t modseq;
 	const struct row_keywords *kw; /* NULL: none of any kind */
 	uint32_t uid;
@@ -90,7 +91,7 @@ struct fetch {
 
 /* A message under a new UID: moved from another one, or new here. */
 struct create {
-	const char *guid;
+	const char *guid; /* here; "": the location gives one */
 	const struct row *row; /* NULL: only renumbered */
 	uint32_t final;
 	uint32_t from; /* 0: new */
@@ -112,14 +113,20 @@ struct uid_set {
 
 struct local {
 	uint32_t uid;
-	const char *guid;
+	const char *guid; /* the store's */
+	const char *key; /* importer_key.c; NULL: not yet known */
+	uint64_t size; /* as in struct msg; 0: not known */
 	bool filtered;
+	bool unsized; /* whether it is filtered depends on its size, too */
 };
+
+#define KEY_SIZE (HDR_HASH_LEN + 24)
 
 struct importer {
 	struct brain *b;
 	struct arena arena; /* the plan's rows and strings */
 	uint32_t last_uid; /* of the rows so far */
+	char row_key[KEY_SIZE]; /* of the row at hand */
 	/* Local messages above the common UID, a batch at a time. */
 	struct arena batch_arena;
 	struct local batch[BATCH];
@@ -170,17 +177,21 @@ struct importer {
 	unsigned spools;
 	/* backup: every UID could be reproduced */
 	bool exact;
+	/*
+	 * backup: the source has a message whose header nobody could read, so
+	 * any that is left over here may be that
+	 */
+	bool blind;
 	bool changed; /* something was changed here */
 	uint32_t common_uid;
 };
 
 /* importer.c */
-bool importer_same_guid(const char *a, const char *b);
 int importer_local_head(struct importer *im, struct local **out);
 /* *kept: r, or its copy in the arena */
 int importer_keep_row(
     struct importer *im, const struct row *r, const struct row **kept);
-int importer_queue_local(struct importer *im, const struct local *l);
+int importer_queue_local(struct importer *im, struct local *l);
 int importer_queue_remote(struct importer *im, const struct row *r);
 int importer_plan_flags(struct importer *im, const struct msg *m,
     const struct row *r, uint32_t hint_uid);
@@ -192,6 +203,23 @@ int importer_ops_add(struct ops *l, const struct op *o);
 bool importer_uids_have(const struct uid_set *s, uint32_t uid);
 /* Takes back what was planned for a message. */
 void importer_spare(struct ops *o, uint32_t uid);
+
+/* importer_key.c: what messages are told apart by, GUIDs or header hashes. */
+/* Sets r->key: lent by c, or until the next row. */
+int importer_row_key(
+    struct importer *im, const struct item_change *c, struct row *r);
+/* Lent until the next batch; read when it is asked for first.  -ENOMEM. */
+int importer_local_key(struct importer *im, struct local *l, const char **key);
+/*
+ * By what it is linked with a message of another UID; "": by nothing.  Dovecot
+ * links by GUIDs alone; where it need not come to the same UIDs hashes do as
+ * well, unless they say nothing.
+ */
+const char *importer_link_key(const struct importer *im, const char *key);
+void importer_filter_local(
+    const struct brain *b, const struct msg *m, struct local *l);
+/* What could not be done while the store was walked through. */
+int importer_size_locals(struct importer *im);
 
 /* importer_plan.c; importer_changes_done is there */
 void importer_plan_init(struct importer *im);
@@ -210,9 +238,9 @@ int importer_merge(struct importer *im, struct arena *a, const struct msg *m,
     bool *differs, bool *conflict);
 
 /* importer_fetch.c */
-/* The body of a message is needed; guid is borrowed. */
-int importer_fetch(
-    struct importer *im, const char *guid, uint32_t uid, uint32_t *fetch);
+/* The body of a row's message is needed; guid: what it would have here. */
+int importer_fetch(struct importer *im, const struct row *row, const char *guid,
+    uint32_t *fetch);
 struct fetch *importer_fetch_of(struct importer *im, const struct create *c);
 /* What has come for it, if anything, is let go. */
 void importer_unpark(struct importer *im, struct fetch *f);

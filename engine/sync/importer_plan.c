@@ -88,7 +88,10 @@ index_expunges(struct importer *im)
 	return (rc);
 }
 
-/* The last one that the other side says it moved to this UID. */
+/*
+ * The last one that the other side says it moved to this UID; guid NULL: nobody
+ * can say more.
+ */
 static struct op *
 mover_to(struct importer *im, uint32_t uid, const char *guid)
 {
@@ -104,7 +107,8 @@ mover_to(struct importer *im, uint32_t uid, const char *guid)
 	}
 	for (; lo > 0 && op[im->movers[lo - 1]].moved_to == uid; lo--)
 		if (!op[im->movers[lo - 1]].moved &&
-		    strcmp(op[im->movers[lo - 1]].guid, guid) == 0)
+		    (guid == NULL ||
+			strcmp(op[im->movers[lo - 1]].guid, guid) == 0))
 			return (&op[im->movers[lo - 1]]);
 	return (NULL);
 }
@@ -143,15 +147,16 @@ create_add(struct importer *im, const struct create *c)
  * this GUID that it expunged: the new message is that one, moved.
  */
 static struct op *
-take_expunge(struct importer *im, const struct merge_entry *e)
+take_expunge(struct importer *im, const struct merge_entry *e, const char *guid)
 {
 	struct op *op = im->expunges.op, *taken;
 	uint32_t first;
 
-	if (e->guid[0] == '\0')
+	if (guid[0] == '\0' && !im->b->box.by_hash)
 		return (NULL);
-	taken = mover_to(im, e->uid, e->guid);
-	if (taken == NULL && strindex_find(&im->expunged, e->guid, &first) &&
+	taken = mover_to(im, e->uid, im->b->box.by_hash ? NULL : guid);
+	if (taken == NULL && guid[0] != '\0' &&
+	    strindex_find(&im->expunged, guid, &first) &&
 	    op[first].top != OP_NONE) {
 		taken = &op[op[first].top];
 		op[first].top = taken->under;
@@ -181,11 +186,13 @@ plan_flags_of(struct importer *im, uint32_t uid, const struct row *row)
 static int
 plan_new(struct importer *im, const struct merge_entry *e)
 {
-	int rc = 0;
-	struct create c = { .final = e->final, .guid = e->guid, .row = e->row };
-	struct op *gone = e->gone != 0 ? NULL : take_expunge(im, e);
+	struct create c = { .final = e->final, .row = e->row };
+	struct op *gone = NULL;
+	int rc = identity_local(im->b, &im->arena, c.row->guid, &c.guid);
 
-	if (e->gone != 0) {
+	if (rc == 0 && e->gone == 0)
+		gone = take_expunge(im, e, c.guid);
+	if (rc != 0 || e->gone != 0) {
 		c.from = e->gone;
 		c.gone = true;
 	} else if (gone != NULL) {
@@ -194,7 +201,7 @@ plan_new(struct importer *im, const struct merge_entry *e)
 		if (!c.expunged)
 			rc = plan_flags_of(im, c.from, c.row);
 	} else {
-		rc = importer_fetch(im, e->guid, e->uid, &c.fetch);
+		rc = importer_fetch(im, c.row, c.guid, &c.fetch);
 	}
 	return (rc != 0 ? rc : create_add(im, &c));
 }
@@ -222,8 +229,16 @@ plan_extra(struct importer *im, const struct merge_entry *e)
 {
 	struct arena a = ARENA_INIT;
 	struct msg m;
-	int rc = store_msg(im->b->r->store, im->b->box.id, e->uid, &a, &m);
+	int rc;
 
+	if (im->blind) {
+		log_warning("%s: %s: UID %u is kept: it may be a message that "
+			    "cannot be read at %s",
+		    im->b->r->label, im->b->box.name, e->uid, im->b->peer_name);
+		im->b->box.incomplete = true;
+		return (0);
+	}
+	rc = store_msg(im->b->r->store, im->b->box.id, e->uid, &a, &m);
 	if (rc == 0)
 		rc = importer_plan_expunge(im, &m, 0);
 	arena_fini(&a);

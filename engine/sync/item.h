@@ -48,6 +48,13 @@ struct item_handshake {
 	const char *const *hashed_headers;
 	size_t n_hashed_headers;
 	char alt_char; /* 0 = '_' */
+	/* a header hash of nothing matches any other */
+	bool empty_hdr_workaround;
+	/*
+	 * the sender's minor protocol version (specs/dsync-protocol.md 1.4), as
+	 * it announced it; set by the channel that received the item
+	 */
+	unsigned minor;
 	bool has_replica; /* dsyncfs: replica is set */
 	/* dsyncfs: the sender's replica id */
 	struct guid replica;
@@ -99,7 +106,10 @@ struct item_mailbox {
 	uint8_t digest[16];
 	/* dsyncfs: the sender needs a full comparison */
 	bool full;
-	/* dsyncfs: of the sender's saved peer state; 0 = has none */
+	/*
+	 * dsyncfs: of the sender's saved peer state, also where the rest of it
+	 * is not used; 0 = has none
+	 */
 	uint32_t common_uid;
 	/*
 	 * dsyncfs: the receiver's modseq up to which the sender knows its
@@ -123,6 +133,7 @@ struct item_change {
 	 * conflict with a third replica); 0: it is gone
 	 */
 	uint32_t moved_to;
+	/* HDR_HASH_LEN hex digits, or "": not known; NULL: not told */
 	const char *hdr_hash;
 	uint64_t modseq, pvt_modseq;
 	uint8_t add, remove, final; /* with MAIL_RECENT */

@@ -134,7 +134,7 @@ merge_flags(struct arena *a, const struct merge_side *local,
 /* ---- UIDs ---- */
 
 /*
- * The entries of a GUID that has several, side by side (index: remote).  Those
+ * The entries of a key that has several, side by side (index: remote).  Those
  * that are not linked are the last ones of one side.
  */
 struct merge_chain {
@@ -145,18 +145,18 @@ struct merge_chain {
 };
 
 static const char *
-guid_at(const void *arg, uint32_t i)
+key_at(const void *arg, uint32_t i)
 {
 	const struct merge_queue *q = arg;
 
-	return (q->entry[i].guid);
+	return (q->entry[i].key);
 }
 
 void
 merge_queue_init(struct merge_queue *q)
 {
 	memset(q, 0, sizeof(*q));
-	strindex_init(&q->first, guid_at, q);
+	strindex_init(&q->first, key_at, q);
 }
 
 void
@@ -182,7 +182,7 @@ chain_append(struct merge_queue *q, struct merge_chain *c, uint32_t i)
 		c->unlinked[side] = i;
 }
 
-/* The chain of the GUID whose first entry this is. */
+/* The chain of the key whose first entry this is. */
 static int
 chain_of(struct merge_queue *q, uint32_t first, struct merge_chain **out)
 {
@@ -239,7 +239,7 @@ link_entry(struct merge_queue *q, uint32_t i)
 	uint32_t first, o;
 	int rc;
 
-	if (!strindex_find(&q->first, e->guid, &first))
+	if (!strindex_find(&q->first, e->key, &first))
 		return (strindex_add(&q->first, i));
 	rc = chain_of(q, first, &c);
 	if (rc != 0)
@@ -279,7 +279,7 @@ merge_queue_add(struct merge_queue *q, const struct merge_entry *e)
 	to->linked = false;
 	to->link = to->next = MERGE_NONE;
 	to->final = to->chain = 0;
-	return (e->guid[0] == '\0' ? 0 : link_entry(q, (uint32_t)q->n - 1));
+	return (e->key[0] == '\0' ? 0 : link_entry(q, (uint32_t)q->n - 1));
 }
 
 uint32_t

@@ -46,26 +46,28 @@ int merge_flags(struct arena *a, const struct merge_side *local,
  */
 struct merge_entry {
 	const char *guid;
+	/* entries of one message have one key; "" is of no other */
+	const char *key;
 	const void *row; /* the caller's */
 	uint32_t uid;
 	uint32_t final; /* assigned UID */
 	/* the same message on the other side */
 	uint32_t link;
-	/* of the same GUID on the same side; MERGE_NONE: the last */
+	/* of the same key on the same side; MERGE_NONE: the last */
 	uint32_t next;
-	/* of a GUID's first entry, when it has several: number plus 1 */
+	/* of a key's first entry, when it has several: number plus 1 */
 	uint32_t chain;
 	/* it was expunged here, as this UID, and only gets its number */
 	uint32_t gone;
-	bool remote;
+	bool remote : 1;
 	/* its UID is free on both sides */
-	bool usable;
+	bool usable : 1;
 	/*
 	 * not taken over by the other side (filtered): keeps its UID, takes no
 	 * number
 	 */
-	bool keep;
-	bool linked;
+	bool keep : 1;
+	bool linked : 1;
 };
 
 #define MERGE_NONE UINT32_MAX
@@ -73,7 +75,7 @@ struct merge_entry {
 struct merge_queue {
 	struct merge_entry *entry; /* owned */
 	size_t n, cap;
-	struct strindex first; /* of each GUID, to its first entry */
+	struct strindex first; /* of each key, to its first entry */
 	struct merge_chain *chain; /* owned */
 	size_t chains, cap_chains;
 };

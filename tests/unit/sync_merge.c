@@ -152,7 +152,7 @@ add(struct merge_queue *q, const char *guid, uint32_t uid, bool remote,
     bool usable)
 {
 	struct merge_entry e = {
-		.guid = guid, .uid = uid, .remote = remote, .usable = usable
+		.key = guid, .uid = uid, .remote = remote, .usable = usable
 	};
 
 	ck_assert_int_eq(merge_queue_add(q, &e), 0);
@@ -194,8 +194,8 @@ link_slowly(struct merge_entry *e, size_t i)
 {
 	e[i].linked = false;
 	e[i].link = MERGE_NONE;
-	for (size_t k = 0; k < i && e[i].guid[0] != '\0'; k++) {
-		if (strcmp(e[k].guid, e[i].guid) != 0)
+	for (size_t k = 0; k < i && e[i].key[0] != '\0'; k++) {
+		if (strcmp(e[k].key, e[i].key) != 0)
 			continue;
 		if (e[k].uid == e[i].uid)
 			e[k].usable = true;
@@ -212,7 +212,7 @@ START_TEST(entries_link_as_if_each_looked_at_all_before_it)
 {
 	static const char *const guids[] = { "a", "b", "c", "" };
 	uint64_t seed = (uint64_t)_i + 1;
-	struct merge_entry want[200] = { { .guid = "" } };
+	struct merge_entry want[200] = { { .key = "" } };
 	struct merge_queue q;
 	uint32_t uid[2] = { 0, 0 };
 
@@ -221,7 +221,7 @@ START_TEST(entries_link_as_if_each_looked_at_all_before_it)
 		bool remote = rnd(&seed, 2) == 0;
 
 		uid[remote] += 1 + rnd(&seed, 2);
-		want[i] = (struct merge_entry){ .guid = guids[rnd(&seed, 4)],
+		want[i] = (struct merge_entry){ .key = guids[rnd(&seed, 4)],
 			.uid = uid[remote],
 			.remote = remote,
 			.usable = rnd(&seed, 2) == 0 };
