@@ -780,7 +780,7 @@ check_slot(struct world *w, struct place *p, const struct slot *s)
 		    guid, n, s->saves);
 	/* dsync's own rules bring back what got another UID meanwhile. */
 	if (s->saves == 1 && s->kills > 0 && n > 0 && !s->restored &&
-	    !w->h->foreign)
+	    !w->h->foreign && !b->merged)
 		world_fail(w, "%s has %s, which was expunged", p->label, guid);
 }
 

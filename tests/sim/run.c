@@ -435,14 +435,16 @@ without_uids(char *text)
 {
 	struct buf b = BUF_INIT;
 	char *lines[4000], *save = NULL, *out;
-	const char *box = "";
+	const char *box = "mailbox ";
 	size_t n = 0;
 
 	for (char *l = strtok_r(text, "\n", &save); l != NULL && n < 4000;
 	     l = strtok_r(NULL, "\n", &save)) {
 		char *at;
 
-		if (strncmp(l, "mailbox ", 8) == 0) {
+		if (strncmp(l, "subscription ", 13) == 0) {
+			lines[n++] = strdup(l);
+		} else if (strncmp(l, "mailbox ", 8) == 0) {
 			if ((at = strstr(l, " uidnext=")) != NULL) {
 				char *end = at + 1 + strcspn(at + 1, " ");
 
