@@ -80,6 +80,7 @@ struct options {
 	const struct given *given;
 	size_t n_given;
 	const char *config, *user, *flag, *guid, *uids;
+	const char *state; /* -s; "": none yet; NULL: saved ones */
 	const char *const *overrides, *const *mailbox, *const *exclude;
 	size_t n_overrides, n_mailbox, n_exclude;
 	struct guid mailbox_guid;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include "cmd/cmd_internal.h"
+#include "sync/state.h"
 
 #define CONFLICTS_KEPT 200 /* of one sync */
 
@@ -20,6 +21,8 @@ struct run {
 	bool reverse;
 	const char *name; /* of the command */
 	struct place first, second;
+	/* of -s; owned */
+	struct state_list states;
 };
 
 /* ---- what the brains tell ---- */
@@ -216,6 +219,60 @@ log_begins(struct run *run, struct replica *r, const struct replica *other)
 	return (lsn);
 }
 
+/* ---- states from outside ---- */
+
+/* A string that cannot be used costs comparing everything. */
+static int
+take_states(struct run *run, struct sync_options *so)
+{
+	const struct options *o = run->c->o;
+	const char *problem = "";
+	int r;
+
+	if (o->state == NULL)
+		return (0);
+	so->states = &run->states;
+	/* As in dsync: -f looks at no state, and gives one. */
+	if (o->full)
+		return (0);
+	r = state_parse(&run->states, o->state, &problem);
+	if (r != -EINVAL)
+		return (r);
+	log_error("option -s: the state is not valid: %s; everything is "
+		  "compared instead",
+	    problem);
+	so->type = SYNC_FULL;
+	return (0);
+}
+
+/*
+ * The state after the run, on a line of its own; an empty one when the next run
+ * has to begin without.
+ */
+static void
+put_states(struct run *run, const struct sync_result *res)
+{
+	const struct options *o = run->c->o;
+	struct buf b = BUF_INIT;
+	const char *text = "";
+	struct json j;
+
+	if (o->state == NULL || o->dry_run)
+		return;
+	if (!res->require_full_resync) {
+		state_format(&run->states, &b);
+		text = buf_cstr(&b) != NULL ? (const char *)b.data : "";
+	}
+	if (o->json) {
+		json_begin(&j, "state");
+		json_str(&j, "state", text);
+		json_end(run->c, &j);
+	} else {
+		out_printf(run->c, "%s\n", text);
+	}
+	buf_fini(&b);
+}
+
 /* ---- the sync ---- */
 
 static void
@@ -341,7 +398,9 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 		n = mailboxes_of(b);
 	progress_begin(&run->progress, c, n);
 	fill_options(run, &so);
-	r = sync_run_local(a, b, &so, &events, &res);
+	r = take_states(run, &so);
+	if (r == 0)
+		r = sync_run_local(a, b, &so, &events, &res);
 	status = r != 0                                 ? cmd_status_of(r)
 	    : res.changes_during_sync || res.incomplete ? EX_AGAIN
 							: EX_DONE;
@@ -352,6 +411,7 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 	}
 	if (a->ops->commit(a) != 0 && status != EX_MAX_DELETE)
 		status = status == EX_DONE ? EX_FAIL : status;
+	put_states(run, &res);
 	summary(run, &res, status);
 	return (status);
 }
@@ -473,8 +533,12 @@ sync_command(struct cmd *c)
 	struct run run = { .c = c, .name = c->o->command->name };
 	int status;
 
+	state_list_init(&run.states);
 	status = place_second(c, c->o->args, c->o->n_args, &run.second, NULL);
-	return (status != 0 ? status : sync_places(&run));
+	if (status == 0)
+		status = sync_places(&run);
+	state_list_fini(&run.states);
+	return (status);
 }
 
 int

@@ -19,62 +19,6 @@
 
 /* ---- B ---- */
 
-struct foreign {
-	const struct guid *peer;
-	bool any;
-};
-
-static int
-on_foreign(void *arg, const struct event *e)
-{
-	struct foreign *f = arg;
-
-	if (guid_eq(&e->origin, f->peer))
-		return (0);
-	f->any = true;
-	return (1);
-}
-
-/* Own changes since the state: what a backup's destination must have undone. */
-static int
-changed_here_since(struct brain *b, uint64_t since, bool *changed)
-{
-	struct foreign f = { .peer = &b->peer };
-	int rc = store_events(b->r->store, b->box.id, since, on_foreign, &f);
-
-	*changed = f.any;
-	return (rc < 0 ? rc : 0);
-}
-
-/* The saved state, as far as this side's numbers agree with it. */
-static int
-load_state(struct brain *b, const struct mailbox *m)
-{
-	struct box *x = &b->box;
-	bool changed = false;
-	int rc;
-
-	if (b->params.type == SYNC_FULL || b->params.no_backup_overwrite ||
-	    b->source)
-		return (0);
-	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &x->state);
-	if (rc != 0)
-		return (rc == -ENOENT ? 0 : rc);
-	/*
-	 * A store keeps its UIDs when its UIDVALIDITY changes, and so does one
-	 * at the other end.
-	 */
-	if ((!b->peer_dsyncfs && x->state.uidvalidity != m->uidvalidity) ||
-	    m->uidnext <= x->state.common_uid ||
-	    m->highestmodseq < x->state.own_end ||
-	    m->history_floor > x->state.own_since)
-		return (0);
-	if (b->reverts)
-		rc = changed_here_since(b, x->state.own_since, &changed);
-	x->have_state = rc == 0 && !changed;
-	return (rc == -ESTALE ? 0 : rc);
-}
-
 static int
 fill_own(struct brain *b)
 {
@@ -100,7 +44,7 @@ fill_own(struct brain *b)
 	x->own.messages = m.messages;
 	x->own.first_recent = m.first_recent_uid;
 	x->own.highestmodseq = m.highestmodseq;
-	rc = load_state(b, &m);
+	rc = box_state_load(b, &m);
 	if (rc != 0)
 		return (rc);
 	if (b->source) {
@@ -136,40 +80,6 @@ send_box(struct brain *b, bool lost)
 
 /* ---- what both records decide ---- */
 
-/* What a foreign master says both had in common; NULL: nothing. */
-static const struct item_state *
-sent_state(const struct brain *b)
-{
-	const struct box *x = &b->box;
-
-	for (size_t i = 0; i < b->n_states; i++)
-		if (guid_eq(&b->states[i].mailbox, &x->own.mailbox) &&
-		    b->states[i].last_common_uid != 0)
-			return (&b->states[i]);
-	return (NULL);
-}
-
-/*
- * Such a state cannot be served with the numbers and the history here: the peer
- * has to compare in full.
- */
-static bool
-must_be_lost(struct brain *b)
-{
-	const struct box *x = &b->box;
-	const struct item_state *s =
-	    b->peer_dsyncfs || b->master ? NULL : sent_state(b);
-	struct mailbox m;
-
-	if (s == NULL || b->params.type != SYNC_STATE || x->id == 0 ||
-	    store_mailbox(b->r->store, x->id, &m) != 0)
-		return (false);
-	return (s->last_uidvalidity != m.uidvalidity ||
-	    m.uidnext <= s->last_common_uid ||
-	    m.highestmodseq < s->last_common_modseq ||
-	    m.history_floor > s->last_common_modseq);
-}
-
 static bool
 numbers_differ(const struct item_mailbox *a, const struct item_mailbox *b)
 {
@@ -194,29 +104,6 @@ backup_agrees(const struct item_mailbox *dest, const struct item_mailbox *src)
 	    src->common_modseq <= dest->common_modseq);
 }
 
-/*
- * With another kind of peer: the state that was saved here, or that its master
- * sent.
- */
-static void
-foreign_state(struct brain *b)
-{
-	struct box *x = &b->box;
-
-	if (b->params.type != SYNC_STATE)
-		return;
-	if (b->master) {
-		x->agreed =
-		    x->have_state && x->peer.uidvalidity == x->own.uidvalidity;
-		return;
-	}
-	if (sent_state(b) != NULL) {
-		x->agreed = true;
-		x->state.common_uid = sent_state(b)->last_common_uid;
-		x->state.own_since = sent_state(b)->last_common_modseq;
-	}
-}
-
 /* Sets agreed; false: the mailbox is the same on both sides. */
 static bool
 needs_sync(struct brain *b)
@@ -228,7 +115,7 @@ needs_sync(struct brain *b)
 	if (b->params.no_mail_sync)
 		return (false);
 	if (!b->peer_dsyncfs) {
-		foreign_state(b);
+		box_state_agree(b);
 		return (b->params.type != SYNC_CHANGED ||
 		    numbers_differ(own, peer));
 	}
@@ -269,7 +156,8 @@ begin(struct brain *b)
 
 		x->common_uid =
 		    b->peer_dsyncfs ? dest->common_uid : x->state.common_uid;
-		x->since = b->source ? dest->common_modseq : x->state.own_since;
+		x->since = b->source && b->peer_dsyncfs ? dest->common_modseq
+							: x->state.own_since;
 	} else {
 		/*
 		 * Compared in full.  Hints still begin where this side last
@@ -298,16 +186,23 @@ static int
 both_known(struct brain *b)
 {
 	struct box *x = &b->box;
+	bool lost;
 	int rc;
 
-	if (x->peer.lost || x->peer.ignore) {
-		if (x->peer.lost)
-			b->result.changes_during_sync = true;
+	if (x->peer.ignore)
 		return (BRAIN_DONE);
+	if (x->peer.lost) {
+		b->result.changes_during_sync = true;
+		rc = box_state_lost(b);
+		return (rc != 0 ? rc : BRAIN_DONE);
 	}
+	rc = box_state_check(b, &lost);
+	if (rc != 0)
+		return (rc);
 	if (!needs_sync(b)) {
 		b->result.counts.mailboxes_unchanged++;
-		return (BRAIN_DONE);
+		rc = box_state_same(b);
+		return (rc != 0 ? rc : BRAIN_DONE);
 	}
 	rc = begin(b);
 	return (rc != 0 ? rc : BRAIN_PROGRESS);
@@ -327,10 +222,13 @@ box_init(struct brain *b, const struct tree_box *t)
 int
 box_start_master(struct brain *b, const struct tree_box *t)
 {
+	bool lost;
 	int rc;
 
 	box_init(b, t);
 	rc = fill_own(b);
+	if (rc == 0)
+		rc = box_state_check(b, &lost);
 	return (rc != 0 ? rc : send_box(b, false));
 }
 
@@ -339,6 +237,7 @@ box_start_slave(struct brain *b, struct item *i)
 {
 	const struct tree_box *t =
 	    tree_plan_by_guid(&b->plan, &i->u.mailbox.mailbox);
+	bool lost = false;
 	int rc;
 
 	if (t != NULL && t->id == 0 && !b->params.dry_run)
@@ -353,14 +252,14 @@ box_start_slave(struct brain *b, struct item *i)
 		return (rc != 0 ? rc : BRAIN_DONE);
 	}
 	rc = fill_own(b);
-	if (rc == 0 && must_be_lost(b)) {
-		log_verbose("%s: %s: the peer's state does not fit; it has to "
-			    "compare in full",
-		    b->r->label, b->box.name);
-		b->result.changes_during_sync = true;
+	if (rc == 0)
+		rc = box_state_check(b, &lost);
+	if (rc == 0 && lost) {
 		rc = send_box(b, true);
 		return (rc != 0 ? rc : BRAIN_DONE);
 	}
+	if (rc == 0 && !numbers_differ(&b->box.own, &b->box.peer))
+		rc = box_state_raise(b);
 	if (rc == 0)
 		rc = send_box(b, false);
 	return (rc != 0 ? rc : both_known(b));
@@ -419,6 +318,9 @@ recv_state(struct brain *b, struct item *i)
 	x->got = i->u.state;
 	if (x->got.changes_during_sync)
 		b->result.changes_during_sync = true;
+	/* The peer wants all compared: what is saved led it astray. */
+	if (x->got.last_uidvalidity == 0)
+		x->distrust = true;
 	x->rx = RX_DONE;
 	item_free(i);
 	return (0);
@@ -464,58 +366,6 @@ box_recv(struct brain *b, struct item *i)
 
 /* ---- the end ---- */
 
-/*
- * Up to which modseq all own changes have been given: changes that came while
- * the mailbox was synced have not.
- */
-struct late {
-	const struct guid *peer;
-	uint64_t first;
-	uint32_t common_uid;
-	bool taken;
-};
-
-static int
-on_late(void *arg, const struct event *e)
-{
-	struct late *l = arg;
-
-	if (guid_eq(&e->origin, l->peer))
-		return (0);
-	if (l->first == 0 || e->modseq < l->first)
-		l->first = e->modseq;
-	if (e->type == EVENT_SAVE && e->uid <= l->common_uid)
-		l->taken = true;
-	return (0);
-}
-
-static int
-make_state(struct brain *b, struct peer_state *st)
-{
-	struct box *x = &b->box;
-	struct late l = { .peer = &b->peer,
-		.common_uid = x->sent.last_common_uid };
-	struct mailbox m;
-	int rc = store_mailbox(b->r->store, x->id, &m);
-
-	if (rc != 0)
-		return (rc);
-	rc =
-	    store_events(b->r->store, x->id, x->own.highestmodseq, on_late, &l);
-	if (rc != 0)
-		return (rc);
-	memset(st, 0, sizeof(*st));
-	st->id = x->id;
-	st->uidvalidity = m.uidvalidity;
-	st->messages = m.messages;
-	st->common_uid = x->sent.last_common_uid;
-	st->own_end = m.highestmodseq;
-	st->own_since = l.first != 0 ? l.first - 1 : m.highestmodseq;
-	if (l.taken)
-		x->changes = true;
-	return (0);
-}
-
 static int
 send_state(struct brain *b)
 {
@@ -532,7 +382,7 @@ send_state(struct brain *b)
 	    ? x->peer.highestmodseq
 	    : x->own.highestmodseq;
 	if (x->id != 0) {
-		rc = make_state(b, &x->state);
+		rc = box_state_make(b);
 		if (rc != 0)
 			return (rc);
 	}
@@ -547,56 +397,6 @@ send_state(struct brain *b)
 		return (rc);
 	i->u.state = x->sent;
 	return (brain_send(b, i));
-}
-
-/*
- * Expunges that one side only repeated have cost it modseqs of its own: the
- * side that is behind catches up, so that both say the same number.  No event
- * goes with it, so own_since stays.
- */
-static int
-catch_up(struct brain *b)
-{
-	struct box *x = &b->box;
-	struct mailbox_update u = { .min_highestmodseq = x->got.end_modseq };
-
-	if (!b->peer_dsyncfs || x->got.end_modseq <= x->state.own_end)
-		return (0);
-	x->state.own_end = x->got.end_modseq;
-	return (b->r->ops->mailbox_update(b->r, x->id, &u, &b->peer));
-}
-
-/* Both sides have made it durable: remember it (P1). */
-static int
-save_state(struct brain *b)
-{
-	struct box *x = &b->box;
-	uint32_t min_uid = x->sent.last_common_uid < x->got.last_common_uid
-	    ? x->sent.last_common_uid
-	    : x->got.last_common_uid;
-	int rc;
-
-	if (b->params.dry_run || x->id == 0 || b->source ||
-	    b->params.no_backup_overwrite)
-		return (0);
-	if (x->distrust)
-		return (peer_state_save(
-		    b->r->store, &b->peer, &x->own.mailbox, NULL));
-	if (x->sent.changes_during_sync || x->got.changes_during_sync ||
-	    (b->reverts && min_uid == 0 && x->peer.uidnext > 1))
-		return (0);
-	x->state.common_uid = min_uid;
-	x->state.peer_end =
-	    b->peer_dsyncfs ? x->got.end_modseq : x->peer.highestmodseq;
-	if (b->peer_dsyncfs && x->state.peer_end == 0)
-		return (0);
-	rc = catch_up(b);
-	if (rc == 0)
-		rc = peer_session(
-		    replica_id(b->r), &b->peer, &x->own.mailbox, &x->state);
-	return (rc != 0 ? rc
-			: peer_state_save(b->r->store, &b->peer,
-			      &x->own.mailbox, &x->state));
 }
 
 static void
@@ -621,13 +421,16 @@ static int
 finish(struct brain *b)
 {
 	struct box *x = &b->box;
-	int rc = save_state(b);
+	int rc = box_state_save(b);
 
+	if (rc == 0)
+		rc = box_state_result(b);
 	if (rc != 0)
 		return (rc);
 	add_counts(&b->result.counts, &x->counts);
 	b->result.counts.mailboxes_synced++;
 	b->result.changes_during_sync |= x->changes;
+	b->result.require_full_resync |= x->distrust;
 	b->result.incomplete |= x->incomplete;
 	if (b->ev.mailbox != NULL && any_change(&x->counts))
 		b->ev.mailbox(b->ev.arg, x->name, &x->counts);

@@ -21,7 +21,6 @@
 #include "base/log.h"
 
 #define MAIL_ERROR_LIMIT 13 /* specs/dsync-protocol.md 2.11: the guard */
-#define MAX_STATES 100000
 
 /* ---- saying ---- */
 
@@ -120,6 +119,7 @@ brain_new(struct replica *r, struct channel *c, const struct sync_events *e,
 		b->ev = *e;
 	tree_init(&b->local);
 	tree_init(&b->remote);
+	state_list_init(&b->states);
 	b->peer_name = strdup(c->peer == NULL ? "peer" : c->peer);
 	if (b->peer_name == NULL) {
 		free(b);
@@ -236,7 +236,7 @@ brain_free(struct brain *b)
 	tree_fini(&b->local);
 	tree_fini(&b->remote);
 	item_free(b->params_item);
-	free(b->states);
+	state_list_fini(&b->states);
 	free(b->peer_name);
 	free(b);
 }
@@ -333,74 +333,50 @@ fail:
 
 /* ---- states ---- */
 
-struct states {
-	struct brain *b;
-	int rc;
-};
-
+/* The states that are sent must fit the mailboxes as they are now. */
 static int
-send_one_state(void *arg, const struct guid *peer, const struct guid *key,
-    const uint8_t *p, size_t len)
+refresh(struct brain *b)
 {
-	struct states *s = arg;
-	struct peer_state st;
-	struct item *i;
+	unsigned problems = 0;
+	int rc = 0;
 
-	(void)p;
-	(void)len;
-	if (!guid_eq(peer, &s->b->peer) || guid_is_zero(key) ||
-	    peer_state_load(s->b->r->store, peer, key, &st) != 0)
-		return (0);
-	s->rc = item_new(ITEM_STATE, &i);
-	if (s->rc != 0)
-		return (1);
-	i->u.state.mailbox = *key;
-	i->u.state.last_uidvalidity = st.uidvalidity;
-	i->u.state.last_common_uid = st.common_uid;
-	i->u.state.last_common_modseq = st.peer_end;
-	i->u.state.last_messages_count = st.messages;
-	i->u.state.end_modseq = st.own_since;
-	s->rc = brain_send(s->b, i);
-	return (s->rc != 0);
+	if (!b->refreshed)
+		rc = b->r->ops->refresh(b->r, NULL, &problems);
+	if (problems != 0)
+		b->result.incomplete = true;
+	b->refreshed = rc == 0;
+	return (rc);
 }
 
-/*
- * Between two dsyncfs each mailbox's own record says what both have in common
- * (box.c); the list is for others.
- */
 static int
 send_states(struct brain *b)
 {
-	struct states s = { .b = b };
-	int rc =
-	    b->peer_dsyncfs ? 0 : store_peers(b->r->store, send_one_state, &s);
+	int rc = refresh(b);
 
-	if (rc < 0 || s.rc != 0)
-		return (rc < 0 ? rc : s.rc);
-	return (brain_send_end(b));
+	if (rc == 0)
+		rc = box_states_send(b);
+	return (rc != 0 ? rc : brain_send_end(b));
 }
 
 static int
 recv_state(struct brain *b, struct item *i)
 {
-	struct item_state *p;
+	struct item_state *st = &i->u.state;
+	int rc;
 
 	if (i->type == ITEM_END) {
 		b->got_states = true;
 		item_free(i);
 		return (0);
 	}
-	if (i->type != ITEM_STATE || b->n_states == MAX_STATES)
+	if (i->type != ITEM_STATE)
 		return (brain_protocol(b, i, "a saved state"));
-	p = reallocarray(b->states, b->n_states + 1, sizeof(*p));
-	if (p == NULL) {
-		item_free(i);
-		return (-ENOMEM);
-	}
-	b->states = p;
-	p[b->n_states++] = i->u.state;
+	st->end_modseq = st->last_common_modseq;
+	rc = state_put(&b->states, st);
+	if (rc == -E2BIG)
+		return (brain_protocol(b, i, "the end of the saved states"));
 	item_free(i);
-	return (0);
+	return (rc);
 }
 
 /* ---- mailboxes ---- */
@@ -470,6 +446,7 @@ send_finish(struct brain *b)
 
 	if (rc != 0)
 		return (rc);
+	i->u.finish.require_full_resync = b->result.require_full_resync;
 	rc = brain_send(b, i);
 	if (rc == 0)
 		rc = item_new(ITEM_ABORT, &i);
@@ -483,12 +460,13 @@ send_finish(struct brain *b)
 static int
 peer_failed(struct brain *b, struct item *i)
 {
-	int rc = -ECONNABORTED;
+	/* Dovecot goes when a state does not fit its mailbox. */
+	int rc = b->result.require_full_resync ? -ESTALE : -ECONNABORTED;
 
 	if (i->type == ITEM_FINISH && i->u.finish.error != NULL) {
 		log_error("%s: %s", b->peer_name, i->u.finish.error);
-		rc = i->u.finish.mail_error == MAIL_ERROR_LIMIT ? -ECANCELED
-								: -ECONNABORTED;
+		if (i->u.finish.mail_error == MAIL_ERROR_LIMIT)
+			rc = -ECANCELED;
 	} else {
 		log_error("%s: stopped the sync; its own messages say why",
 		    b->peer_name);
@@ -505,7 +483,8 @@ recv_finish(struct brain *b, struct item *i)
 	if (i->u.finish.error != NULL)
 		return (peer_failed(b, i));
 	if (i->u.finish.require_full_resync)
-		b->result.changes_during_sync = true;
+		b->result.changes_during_sync = b->result.require_full_resync =
+		    true;
 	item_free(i);
 	b->phase = PHASE_DONE;
 	return (0);
@@ -562,11 +541,8 @@ take_item(struct brain *b, struct item *i)
 static int
 tree_start(struct brain *b)
 {
-	unsigned problems = 0;
-	int rc = b->r->ops->refresh(b->r, NULL, &problems);
+	int rc = refresh(b);
 
-	if (problems != 0)
-		b->result.incomplete = true;
 	if (rc == 0)
 		rc = brain_tree_build(b);
 	if (rc == 0)
@@ -578,10 +554,13 @@ tree_start(struct brain *b)
 static int
 tree_finish(struct brain *b)
 {
+	int rc;
+
 	if (!b->got_deletes)
 		return (BRAIN_WAIT);
 	b->phase = PHASE_NEXT;
-	return (brain_tree_apply(b));
+	rc = brain_tree_apply(b);
+	return (rc != 0 ? rc : box_states_drop_gone(b));
 }
 
 static int

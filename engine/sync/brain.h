@@ -37,11 +37,21 @@ struct sync_events {
 	void *arg;
 };
 
+struct state_list;
+
 struct sync_options {
 	enum sync_mode mode;
 	bool one_way; /* -1 */
 	/* SYNC_STATE with saved peer states is the default; SYNC_FULL for -f */
 	enum sync_type type;
+	/*
+	 * -s: states from outside instead of the saved ones, which another kind
+	 * of peer is told; between two dsyncfs the saved ones decide all the
+	 * same, being exact.  Each mailbox that was synced has its record
+	 * replaced, those that are not there any more lose theirs; so also
+	 * after a failure.  NULL: none.
+	 */
+	struct state_list *states;
 	const char *const *mailbox;
 	size_t mailboxes; /* -m */
 	const char *const *exclude;
@@ -68,6 +78,8 @@ struct sync_result {
 	bool changes_during_sync; /* exit 2: run again */
 	/* exit 2: some changes could not be made (reported) */
 	bool incomplete;
+	/* states from outside are not to be used again: start from none */
+	bool require_full_resync;
 	struct sync_counts counts;
 };
 
@@ -81,7 +93,8 @@ int brain_new_slave(struct replica *r, struct channel *c,
 enum brain_status { BRAIN_PROGRESS, BRAIN_WAIT, BRAIN_DONE };
 /*
  * BRAIN_*, or -errno: reported; the sync has failed, both replicas are
- * consistent.  -ECANCELED: the max_delete guard.
+ * consistent.  -ECANCELED: the max_delete guard.  -ESTALE: a state does not
+ * hold any more; a further run compares in full.
  */
 int brain_step(struct brain *b);
 void brain_result(const struct brain *b, struct sync_result *out);

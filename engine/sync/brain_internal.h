@@ -32,6 +32,7 @@
 #include "sync/brain.h"
 #include "sync/merge.h"
 #include "sync/peer.h"
+#include "sync/state.h"
 #include "sync/tree.h"
 
 #define BATCH 64 /* messages a step, so that a mount stays responsive */
@@ -119,10 +120,9 @@ struct brain {
 	/* source: never changed by this sync */
 	bool imports, exports, reverts, source;
 	struct tree local, remote;
-	bool got_nodes, got_deletes, got_hello, got_states;
-	/* what a foreign master sent */
-	struct item_state *states;
-	size_t n_states;
+	bool got_nodes, got_deletes, got_hello, got_states, refreshed;
+	/* with another kind of peer: the states that both know */
+	struct state_list states;
 	struct tree_plan plan;
 	/* master: index into plan.box */
 	size_t next;
@@ -166,6 +166,39 @@ int box_work(struct brain *b);
 bool box_working_unlocked(const struct brain *b);
 int box_work_unlocked(struct brain *b);
 void box_fini(struct brain *b);
+
+/*
+ * box_state.c: what earlier syncs left of a mailbox.  Members work on b->box
+ * unless they say otherwise.
+ */
+/* Between two dsyncfs: the saved state, as far as the numbers here agree. */
+int box_state_load(struct brain *b, const struct mailbox *m);
+/* Master, another kind of peer: chooses the states of the session, sends S*. */
+int box_states_send(struct brain *b);
+/* Sets agreed, common_uid, own_since from the record that both know. */
+void box_state_agree(struct brain *b);
+/*
+ * The record that both know has to fit this mailbox.  When it does not: a slave
+ * answers that the mailbox is lost (*lost), a master gets -ESTALE, reported.
+ */
+int box_state_check(struct brain *b, bool *lost);
+/* The peer has said that the mailbox is lost. */
+int box_state_lost(struct brain *b);
+/*
+ * Slave, both records equal: another kind of master would skip the mailbox.
+ * When it was changed here, or nobody knows, HIGHESTMODSEQ is raised.
+ */
+int box_state_raise(struct brain *b);
+/* Makes b->box.state, once all changes are done here. */
+int box_state_make(struct brain *b);
+/* Both sides have made it durable: remembers it (P1). */
+int box_state_save(struct brain *b);
+/* The record of -s after a sync; of a mailbox that is the same on both sides.
+ */
+int box_state_result(struct brain *b);
+int box_state_same(struct brain *b);
+/* Forgets the records of -s of mailboxes that are not here any more. */
+int box_states_drop_gone(struct brain *b);
 
 /* exporter.c: what this side says of a mailbox. */
 struct hint {

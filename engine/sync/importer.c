@@ -31,7 +31,9 @@ importer_new(struct brain *b, struct importer **out)
 	im->next_uid = b->box.common_uid + 1;
 	im->locals_done = b->box.id == 0;
 	im->exact = true;
-	im->found = b->box.common_uid != 0;
+	/* A state of an empty mailbox too: then all there is now is new. */
+	im->found = b->box.common_uid != 0 ||
+	    (b->box.agreed && b->params.type == SYNC_STATE);
 	im->match = b->box.common_uid;
 	merge_queue_init(&im->queue);
 	*out = im;

@@ -15,6 +15,7 @@ add_result(struct sync_result *to, const struct sync_result *r)
 
 	to->changes_during_sync |= r->changes_during_sync;
 	to->incomplete |= r->incomplete;
+	to->require_full_resync |= r->require_full_resync;
 	t->saved += c->saved;
 	t->copied += c->copied;
 	t->flags += c->flags;

@@ -137,6 +137,39 @@ check restored_is_equal same_dump "$A" "$M"
 check restore_since status 0 a restore INBOX --since 1d
 check restore_unknown_guid says '0 of 0 restored' a restore --guid nosuchguid
 
+# ---- a state from outside
+s="dsyncfs:$TMP/s" t="maildir:$TMP/t"
+maildir_new "$TMP/t"
+for i in 10 11 12; do mail "$TMP/t" $i S; done
+s() { "$SYNC" -o "mail_location=$s" "$@"; }
+# Prints what a state string holds: mailboxes, then UID and count of each.
+state_of() { python3 -c 'import base64,struct,sys,zlib
+raw=base64.b64decode(sys.argv[1],validate=True)
+assert raw[:4]==b"\1\0\0\0" and (len(raw)-8)%44==0 and struct.unpack("<I",raw[-4:])[0]==zlib.crc32(raw[:-4])
+print((len(raw)-8)//44, *sorted(f"{u}/{n}" for g,v,u,m,p,n in struct.iter_unpack("<16sIIQQI",raw[4:-4])))' "$1"; }
+is() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
+state=$(s -s '' mirror "$t")
+check state_is_printed is "$(state_of "$state")" "1 3/3"
+mail "$TMP/t" 13 S; maildir_new "$TMP/t/.Sub"; mail "$TMP/t/.Sub" 14
+state=$(s -s "$state" mirror "$t")
+check state_of_both_mailboxes is "$(state_of "$state")" "2 1/1 4/4"
+check state_run_syncs same_dump "$s" "$t"
+rm -r "$TMP/t/.Sub"
+state=$(s -s "$state" mirror "$t")
+check state_of_a_mailbox_that_is_gone_is_dropped is "$(state_of "$state")" "1 4/4"
+check state_by_backup is "$(state_of "$(s -s "$state" backup "dsyncfs:$TMP/s2")")" "1 4/4"
+check state_full is "$(state_of "$(s -f -s nonsense mirror "$t")")" "1 4/4"
+check state_bad_is_said says 'option -s: the state is not valid' s -s nonsense mirror "$t"
+check state_bad_goes_on is "$(state_of "$(s -s nonsense mirror "$t" 2>/dev/null)")" "1 4/4"
+check state_bad_ends_well status 0 s -s nonsense mirror "$t"
+check state_v0_is_empty is "$(state_of "$(s -s AAAAAA== mirror "$t")")" "1 4/4"
+check state_json json_ok s --json -s "$state" mirror "$t"
+check state_json_holds_it says "\"state\":\"$state\"" s --json -s "$state" mirror "$t"
+check state_not_in_a_dry_run is "" "$(s --dry-run -s "$state" mirror "$t")"
+rm "$TMP"/t/cur/*13*
+state2=$(s --max-delete=1% -o max_delete_min=1 -s "$state" mirror "$t" 2>/dev/null)
+check state_after_a_failure is "$(state_of "$state2")" "1 4/4"
+
 # ---- the guard
 c="dsyncfs:$TMP/c" n="maildir:$TMP/n"
 maildir_new "$TMP/n"
@@ -168,7 +201,7 @@ bad 64 "$SYNC" mirror ssh host doveadm dsync-server
 bad 64 "$SYNC" mirror ./m
 bad 64 "$SYNC" dump maildir:m:nosuch=1
 bad 64 "$SYNC" -u no-such-user-here status
-bad 64 "$SYNC" -s state mirror maildir:m
+bad 64 "$SYNC" -s '' status
 mkdir notastore; echo x >notastore/x
 check not_a_store_status status 1 "$SYNC" dump dsyncfs:notastore
 check not_a_store_line one_line "$SYNC" dump dsyncfs:notastore

@@ -1,8 +1,9 @@
 /*
  * sync_random -- short random histories of two replicas: after a sync both are
  * equal, nothing that nobody expunged is lost, and a further sync finds nothing
- * to do.  The last third follows dsync's rules to the letter, as with Dovecot.
- * SYNC_SEED=n runs one history, and SYNC_VERBOSE shows what its syncs do.
+ * to do.  The last two of four parts follow dsync's rules to the letter, as
+ * with Dovecot: comparing in full, and with saved states. SYNC_SEED=n runs one
+ * history, and SYNC_VERBOSE shows what its syncs do.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -152,7 +153,7 @@ static void
 one_history(uint64_t n)
 {
 	struct sync_options mirror = { .mode = SYNC_MIRROR,
-		.type = sync_foreign ? SYNC_FULL : SYNC_STATE };
+		.type = sync_mirror_type() };
 
 	seed = n * 7919 + 1;
 	mails = 0;
@@ -185,6 +186,7 @@ START_TEST(histories_converge)
 	const char *one = getenv("SYNC_SEED");
 
 	sync_foreign = _i >= 50;
+	sync_stateful = _i >= 75;
 	if (one != NULL) {
 		one_history((uint64_t)atoll(one));
 		return;
@@ -206,7 +208,7 @@ main(void)
 	TCase *t = tcase_create("random");
 
 	tcase_set_timeout(t, 300);
-	tcase_add_loop_test(t, histories_converge, 0, 75);
+	tcase_add_loop_test(t, histories_converge, 0, 100);
 	suite_add_tcase(s, t);
 	return (run_suite(s));
 }

@@ -61,6 +61,29 @@ side_free(struct side *d)
 	d->os = NULL;
 }
 
+struct os *
+side_snapshot(struct side *d)
+{
+	struct os *copy;
+
+	ck_assert_int_eq(
+	    os_mem_reboot_copy(d->os, OS_MEM_KEEP_ALL, 1, &copy), 0);
+	return (copy);
+}
+
+void
+side_restore(struct side *d, struct os *snapshot)
+{
+	int64_t sec;
+	uint32_t nsec;
+
+	d->os->ops->now(d->os, &sec, &nsec);
+	side_free(d);
+	d->os = snapshot;
+	os_mem_set_time(d->os, sec, nsec);
+	ck_assert_int_eq(side_open(d), 0);
+}
+
 static struct txn *
 begin(struct side *d)
 {
@@ -297,15 +320,19 @@ static const struct sync_events events = { .change = on_change,
 
 /* ---- peers that do not know each other's kind ---- */
 
-bool sync_foreign;
+bool sync_foreign, sync_stateful;
+void (*sync_item_hook)(struct item *i, bool by_master);
 static struct channel_ops foreign_ops;
 static int (*real_send)(struct channel *, struct item *);
+static struct channel *master_end;
 
 static int
 foreign_send(struct channel *c, struct item *i)
 {
 	if (i->type == ITEM_HANDSHAKE)
 		i->u.handshake.has_replica = false;
+	if (sync_item_hook != NULL)
+		sync_item_hook(i, c == master_end);
 	return (real_send(c, i));
 }
 
@@ -320,6 +347,7 @@ make_pair(
 	real_send = foreign_ops.send;
 	foreign_ops.send = foreign_send;
 	(*ca)->ops = (*cb)->ops = &foreign_ops;
+	master_end = *ca;
 }
 
 static int
@@ -342,6 +370,7 @@ run_foreign(struct side *a, struct side *b, const struct sync_options *o,
 	brain_result(s, &r);
 	res->changes_during_sync |= r.changes_during_sync;
 	res->incomplete |= r.incomplete;
+	res->require_full_resync |= r.require_full_resync;
 	brain_free(m);
 	brain_free(s);
 	ca->ops->close(ca);
@@ -364,15 +393,17 @@ sync_with(struct side *a, struct side *b, const struct sync_options *o,
 	return (rc);
 }
 
+enum sync_type
+sync_mirror_type(void)
+{
+	return (sync_foreign && !sync_stateful ? SYNC_FULL : SYNC_STATE);
+}
+
 int
 sync_mirror(struct side *a, struct side *b, struct sync_result *res)
 {
-	/*
-	 * Another kind of peer is compared in full: its own states are not ours
-	 * to test.
-	 */
 	struct sync_options o = { .mode = SYNC_MIRROR,
-		.type = sync_foreign ? SYNC_FULL : SYNC_STATE };
+		.type = sync_mirror_type() };
 
 	return (sync_with(a, b, &o, res));
 }
