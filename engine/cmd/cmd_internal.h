@@ -248,7 +248,8 @@ replica_native(const struct replica *r)
 	return ((r->ops->caps & REPLICA_MODSEQS) != 0);
 }
 
-/* ---- what is remembered of peers and conflicts (memory.c) ---- */
+/* ---- what is remembered of peers and conflicts (memory_peers.c, memory.c)
+ * ---- */
 
 struct peer_memory {
 	struct guid peer;
@@ -267,12 +268,17 @@ struct conflict_memory {
 };
 
 typedef int peer_memory_fn(void *arg, const struct peer_memory *m);
+/* the one tried last first */
 int memory_peers(struct store *s, peer_memory_fn *fn, void *arg);
 /* -ENOENT */
 int memory_peer(struct store *s, const struct guid *peer, struct arena *a,
     struct peer_memory *out);
 int memory_peer_by_label(struct store *s, const char *label, struct arena *a,
     struct peer_memory *out);
+/*
+ * Replaces what was remembered; writes nothing to the log, and nothing that has
+ * to last.  Reported.
+ */
 int memory_peer_set(struct store *s, const struct peer_memory *m);
 /* Where the log ends now, walking it from `from`. */
 int memory_log_end(struct store *s, uint64_t from, uint64_t *lsn);

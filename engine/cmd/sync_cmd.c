@@ -174,8 +174,9 @@ remember(struct run *run, struct replica *r, const struct replica *other,
 		m.error = run->c->last_error;
 	for (size_t i = 0; i < run->conflicts; i++)
 		run->conflict[i].peer = other->label;
-	/* A failure is reported by the store; the sync itself is as it is. */
-	if (memory_peer_set(s, &m) == 0 && run->conflicts != 0)
+	/* A failure has been reported; the sync itself is as it is. */
+	(void)memory_peer_set(s, &m);
+	if (run->conflicts != 0)
 		(void)memory_conflicts_add(s, run->conflict, run->conflicts);
 	replica_unlock(r);
 }

@@ -137,6 +137,27 @@ check restored_is_equal same_dump "$A" "$M"
 check restore_since status 0 a restore INBOX --since 1d
 check restore_unknown_guid says '0 of 0 restored' a restore --guid nosuchguid
 
+is() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
+
+# ---- a run that has nothing to do writes nothing, but for when it was
+files_of() { find "$@" ! -path '*/peers/*' ! -name peers ! -type s -printf '%p %s %T@ ' \( -type f -exec sha1sum {} \; -o -printf '\n' \) | sort; }
+idle="dsyncfs:$TMP/idle"
+check idle_first status 0 a mirror "$idle"
+log_end=$(a log --cursor | tail -1); before=$(files_of a idle)
+check idle_again status 0 a mirror "$idle"
+check idle_left_the_log is "$(a log --cursor | tail -1)" "$log_end"
+check idle_touched_no_file is "$(files_of a idle)" "$before"
+check idle_is_seen_by_status says 'peer dsyncfs:' a status
+quiet() { before=$(files_of a m); a mirror "$M" && is "$(files_of a m)" "$before"; }
+# A Maildir's time stamps are believed when they are some seconds old.
+check idle_leaves_a_settled_maildir wait_for quiet
+rm a/peers/*
+check idle_notes_are_not_needed says 'no peers' a status
+echo damaged >a/peers/00112233445566778899aabbccddeeff
+check idle_notes_that_are_damaged_are_none says 'no peers' a status
+check idle_notes_come_back status 0 a mirror "$idle"
+check idle_notes_are_back says "peer $idle" a status
+
 # ---- a state from outside
 s="dsyncfs:$TMP/s" t="maildir:$TMP/t"
 maildir_new "$TMP/t"
@@ -147,7 +168,6 @@ state_of() { python3 -c 'import base64,struct,sys,zlib
 raw=base64.b64decode(sys.argv[1],validate=True)
 assert raw[:4]==b"\1\0\0\0" and (len(raw)-8)%44==0 and struct.unpack("<I",raw[-4:])[0]==zlib.crc32(raw[:-4])
 print((len(raw)-8)//44, *sorted(f"{u}/{n}" for g,v,u,m,p,n in struct.iter_unpack("<16sIIQQI",raw[4:-4])))' "$1"; }
-is() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
 state=$(s -s '' mirror "$t")
 check state_is_printed is "$(state_of "$state")" "1 3/3"
 mail "$TMP/t" 13 S; maildir_new "$TMP/t/.Sub"; mail "$TMP/t/.Sub" 14
