@@ -161,9 +161,12 @@ int store_msg_by_guid(struct store *s, uint32_t mailbox, const char *guid,
  */
 int store_find_guid(struct store *s, const char *guid, struct arena *a,
     uint32_t *mailbox, struct msg *out);
-/* Every instance of an inode number. */
-/* m lent until it returns */
+/* m lent until it returns; non-zero stops and is returned */
 typedef int msg_fn(void *arg, uint32_t mailbox, const struct msg *m);
+/* Every instance of a GUID, in all mailboxes. */
+int store_msgs_by_guid(
+    struct store *s, const char *guid, msg_fn *fn, void *arg);
+/* Every instance of an inode number. */
 int store_msgs_by_ino(struct store *s, uint64_t ino, msg_fn *fn, void *arg);
 /* UID order, uid >= from.  The store may not be changed from the callback. */
 int store_msgs(

@@ -476,7 +476,12 @@ request_step(struct brain *b)
 static int
 apply_step(struct brain *b)
 {
-	int rc = importer_apply(b->box.im);
+	int rc;
+
+	/* The peer's requests say that its guard let its own plan pass. */
+	if (b->exports && b->box.rx <= RX_REQUEST)
+		return (BRAIN_WAIT);
+	rc = importer_apply(b->box.im);
 
 	if (rc < 0)
 		return (rc);

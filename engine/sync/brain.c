@@ -129,6 +129,13 @@ brain_new(struct replica *r, struct channel *c, const struct sync_events *e,
 	return (0);
 }
 
+void
+brain_slave_guard(struct brain *b, unsigned percent, unsigned min)
+{
+	b->own_max_delete = percent;
+	b->own_max_delete_min = min;
+}
+
 static const char *const *
 copy_list(struct arena *a, const char *const *list, size_t n)
 {
@@ -265,6 +272,10 @@ set_roles(struct brain *b)
 	b->o.dry_run = b->params.dry_run;
 	b->o.max_delete_percent = b->params.max_delete_percent;
 	b->o.max_delete_min = b->params.max_delete_min;
+	if (!b->master && !b->peer_dsyncfs) {
+		b->o.max_delete_percent = b->own_max_delete;
+		b->o.max_delete_min = b->own_max_delete_min;
+	}
 }
 
 static int
@@ -465,7 +476,8 @@ peer_failed(struct brain *b, struct item *i)
 
 	if (i->type == ITEM_FINISH && i->u.finish.error != NULL) {
 		log_error("%s: %s", b->peer_name, i->u.finish.error);
-		if (i->u.finish.mail_error == MAIL_ERROR_LIMIT)
+		if (b->peer_dsyncfs &&
+		    i->u.finish.mail_error == MAIL_ERROR_LIMIT)
 			rc = -ECANCELED;
 	} else {
 		log_error("%s: stopped the sync; its own messages say why",
@@ -650,8 +662,8 @@ fail(struct brain *b, int rc)
 		&i) != 0)
 		return (rc);
 	if (i->type == ITEM_FINISH) {
-		i->u.finish.error = arena_printf(&i->arena, "%s",
-		    rc == -ECANCELED ? "stopped by max_delete" : strerror(-rc));
+		i->u.finish.error = arena_printf(
+		    &i->arena, "%s", rc == -ECANCELED ? b->why : strerror(-rc));
 		i->u.finish.mail_error =
 		    rc == -ECANCELED ? MAIL_ERROR_LIMIT : 1;
 	}

@@ -63,11 +63,15 @@ struct sync_options {
 	const char *flag;
 	char alt_char; /* -C, 0 = '_' */
 	/*
-	 * 0 = no guard; a mailbox that would lose more of its messages stops
-	 * the sync (-ECANCELED)
+	 * The guard (guard.c), on both sides: a mailbox that would lose more of
+	 * its messages, all of them, or be deleted with them, stops the sync
+	 * (-ECANCELED).  0 and 100: no guard.
 	 */
 	unsigned max_delete_percent;
-	/* ... once it has at least this many messages */
+	/*
+	 * ... once it has at least this many messages; all of them: at least
+	 * this or 6
+	 */
 	unsigned max_delete_min;
 	bool dry_run;
 	/* non-zero: end at the next consistent point (-EINTR); may be NULL */
@@ -90,6 +94,11 @@ int brain_new_master(struct replica *r, struct channel *c,
     struct brain **out);
 int brain_new_slave(struct replica *r, struct channel *c,
     const struct sync_events *e, struct brain **out);
+/*
+ * A slave's own guard, where the master is of another kind and has none; before
+ * the first step.
+ */
+void brain_slave_guard(struct brain *b, unsigned percent, unsigned min);
 enum brain_status { BRAIN_PROGRESS, BRAIN_WAIT, BRAIN_DONE };
 /*
  * BRAIN_*, or -errno: reported; the sync has failed, both replicas are

@@ -127,6 +127,9 @@ struct brain {
 	/* master: index into plan.box */
 	size_t next;
 	struct box box;
+	/* what a slave does where the master has no guard */
+	unsigned own_max_delete, own_max_delete_min;
+	char why[400]; /* the guard's reason, for the peer too */
 	struct sync_result result;
 };
 
@@ -199,6 +202,17 @@ int box_state_result(struct brain *b);
 int box_state_same(struct brain *b);
 /* Forgets the records of -s of mailboxes that are not here any more. */
 int box_states_drop_gone(struct brain *b);
+
+/*
+ * guard.c: -ECANCELED, reported: the sync must not go on.  Nothing has been
+ * changed yet.
+ */
+/* This mailbox may lose n messages. */
+bool guard_allows(const struct brain *b, uint64_t n);
+/* This mailbox would lose n messages. */
+int guard_mailbox(struct brain *b, uint64_t n);
+/* Mailboxes would be deleted: what the plan of the trees says. */
+int guard_tree(struct brain *b);
 
 /* exporter.c: what this side says of a mailbox. */
 struct hint {

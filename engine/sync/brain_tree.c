@@ -207,27 +207,6 @@ brain_tree_recv(struct brain *b, struct item *i)
 
 /* ---- deleting ---- */
 
-static int
-guard(struct brain *b)
-{
-	if (b->o.max_delete_percent == 0 || b->o.max_delete_percent >= 100)
-		return (0);
-	for (size_t i = 0; i < b->plan.drops; i++) {
-		const struct tree_node *n = b->plan.drop[i];
-
-		if (n->messages == 0 || n->messages < b->o.max_delete_min)
-			continue;
-		log_error(
-		    "%s: mailbox %s with its %u messages would be deleted, "
-		    "which is more than max_delete_percent = %u; nothing was "
-		    "deleted. If that is right, run again with -o "
-		    "max_delete_percent=0",
-		    b->r->label, n->name, n->messages, b->o.max_delete_percent);
-		return (-ECANCELED);
-	}
-	return (0);
-}
-
 struct uids {
 	uint32_t uid[BATCH];
 	size_t n;
@@ -553,7 +532,7 @@ brain_tree_apply(struct brain *b)
 	rc = tree_merge(&b->local, &b->remote, mode, &b->plan);
 	if (rc != 0 || b->source)
 		return (rc);
-	rc = guard(b);
+	rc = guard_tree(b);
 	if (rc == 0)
 		rc = apply_drops(b);
 	if (rc == 0)

@@ -215,6 +215,19 @@ importer_plan_expunge(
 	return (ops_add(&im->expunges, &o));
 }
 
+/* A row of the peer says so. */
+static int
+plan_expunge_row(
+    struct importer *im, const struct msg *m, const struct item_change *c)
+{
+	size_t n = im->expunges.n;
+	int rc = importer_plan_expunge(im, m, c->moved_to);
+
+	if (im->expunges.n > n)
+		im->expunges.op[n].elsewhere = c->elsewhere;
+	return (rc);
+}
+
 /* What became of a message that is not here under a UID of the other side. */
 enum fate {
 	FATE_UNKNOWN,
@@ -279,7 +292,7 @@ absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
 		    c->moved_to != 0 ? uids_add(&im->buried, c->moved_to) : 0);
 	if (c->moved_to != 0 || im->b->params.no_backup_overwrite)
 		return (0);
-	rc = importer_plan_expunge(im, &m, 0);
+	rc = plan_expunge_row(im, &m, c);
 	return (rc != 0 ? rc : uids_add(&im->doomed, m.uid));
 }
 
@@ -303,7 +316,7 @@ old_row(struct importer *im, struct item *i, struct arena *a)
 			return (0);
 		}
 		return (c->kind == CHANGE_EXPUNGE
-			? importer_plan_expunge(im, &m, c->moved_to)
+			? plan_expunge_row(im, &m, c)
 			: importer_plan_flags(im, &m, i, c->uid, false));
 	}
 	if (rc != -ENOENT)
@@ -547,9 +560,7 @@ same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
 			return (rc);
 		if (c->kind != CHANGE_EXPUNGE)
 			return (importer_plan_flags(im, &m, i, c->uid, false));
-		return (c->guid == NULL
-			? 0
-			: importer_plan_expunge(im, &m, c->moved_to));
+		return (c->guid == NULL ? 0 : plan_expunge_row(im, &m, c));
 	}
 	if (c->kind == CHANGE_EXPUNGE || uids_have(&im->buried, c->uid))
 		return (0);
@@ -764,25 +775,38 @@ create_cmp(const void *a, const void *b)
 	return (x->final < y->final ? -1 : x->final > y->final);
 }
 
-/* Expunges that come from the peer, counted before any is done. */
+static int
+is_other(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	const struct importer *im = arg;
+
+	(void)m;
+	return (mailbox != im->b->box.id);
+}
+
+/* Expunges that come from the peer; what lies elsewhere as well is not lost. */
 static int
 guard(struct importer *im)
 {
-	struct brain *b = im->b;
-	uint64_t n = 0, all = b->box.own.messages;
+	struct store *s = im->b->r->store;
+	uint64_t n = 0;
 
 	for (size_t i = 0; i < im->expunges.n; i++)
-		n += !im->expunges.op[i].moved;
-	if (b->o.max_delete_percent == 0 || n == 0 ||
-	    all < b->o.max_delete_min ||
-	    n * 100 <= all * b->o.max_delete_percent)
+		n += !im->expunges.op[i].moved && !im->expunges.op[i].elsewhere;
+	if (guard_allows(im->b, n))
 		return (0);
-	log_error("%s: mailbox %s would lose %llu of its %llu messages, more "
-		  "than max_delete_percent = %u; nothing was deleted in it. "
-		  "If that is right, run again with -o max_delete_percent=0",
-	    b->r->label, b->box.name, (unsigned long long)n,
-	    (unsigned long long)all, b->o.max_delete_percent);
-	return (-ECANCELED);
+	n = 0;
+	for (size_t i = 0; i < im->expunges.n; i++) {
+		const struct op *o = &im->expunges.op[i];
+		int rc = o->moved || o->elsewhere
+		    ? 1
+		    : store_msgs_by_guid(s, o->guid, is_other, im);
+
+		if (rc < 0)
+			return (rc);
+		n += rc == 0;
+	}
+	return (guard_mailbox(im->b, n));
 }
 
 int

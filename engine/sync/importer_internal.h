@@ -26,6 +26,8 @@ struct op {
 	/* an expunge: the UID that it got over there; 0: it is gone there */
 	uint32_t moved_to;
 	bool moved; /* an expunge that became a move */
+	/* an expunge of a message that the peer has in another mailbox */
+	bool elsewhere;
 };
 
 struct ops {

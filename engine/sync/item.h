@@ -138,6 +138,10 @@ struct item_change {
 	bool saved_here;
 	/* dsyncfs: a sync with the receiver brought it since then */
 	bool fetched;
+	/*
+	 * dsyncfs: of an expunge: the sender has the message in another mailbox
+	 */
+	bool elsewhere;
 };
 
 struct item_request {

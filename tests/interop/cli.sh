@@ -197,10 +197,27 @@ for i in $(seq 10 40); do mail "$TMP/n" "$i" S; done
 "$SYNC" -o "mail_location=$c" mirror "$n"
 rm "$TMP"/n/cur/*
 check max_delete_stops status 4 "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_says_one_line one_line "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_says_what says 'mailbox INBOX would lose 31 of its 31 messages, which max_delete = 50% does not allow; nothing was changed in it. If that is right, run again with --no-max-delete' "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_holds_in_a_dry_run status 4 "$SYNC" -o "mail_location=$c" --dry-run mirror "$n"
 check max_delete_kept test "$(messages "$c")" = 31
 check max_delete_is_shown says 'status 4' "$SYNC" -o "mail_location=$c" status
 check max_delete_raised status 0 "$SYNC" -o "mail_location=$c" --max-delete=100% mirror "$n"
 check max_delete_done test "$(messages "$c")" = 0
+# An emptied mailbox, small though it is; mail that moved away; a mailbox with mail.
+maildir_new "$TMP/n/.Old"; maildir_new "$TMP/n/.Pile"
+for i in 50 51 52 53 54 55; do mail "$TMP/n" "$i" S; mail "$TMP/n/.Old" "9$i" S; done
+check max_delete_refill status 0 "$SYNC" -o "mail_location=$c" mirror "$n"
+mv "$TMP"/n/cur/* "$TMP/n/.Pile/cur/"
+check max_delete_lets_moved_mail_go status 0 "$SYNC" -o "mail_location=$c" mirror "$n"
+rm "$TMP"/n/.Pile/cur/*
+check max_delete_stops_at_an_emptied_one says 'mailbox Pile would lose 6 of its 6 messages' "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_configured status 0 "$SYNC" -o "mail_location=$c" -o max_delete=no mirror "$n"
+rm -r "$TMP/n/.Old"
+check max_delete_stops_at_a_deleted_one says 'mailbox Old with its 6 messages would be deleted' "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_stops_a_backup status 4 "$SYNC" -o "mail_location=$c" backup -R "$n"
+check max_delete_overridden status 0 "$SYNC" -o "mail_location=$c" --no-max-delete mirror "$n"
+check max_delete_is_equal_then same_dump "$c" "$n"
 
 # ---- wrong input: one line, the right status
 bad() {

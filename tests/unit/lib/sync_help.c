@@ -336,8 +336,8 @@ foreign_send(struct channel *c, struct item *i)
 	return (real_send(c, i));
 }
 
-static void
-make_pair(
+void
+sync_pair(
     struct side *a, struct side *b, struct channel **ca, struct channel **cb)
 {
 	ck_assert_int_eq(channel_memory_pair(a->label, b->label, ca, cb), 0);
@@ -359,7 +359,7 @@ run_foreign(struct side *a, struct side *b, const struct sync_options *o,
 	struct sync_result r;
 	int rm = 0, rs = 0;
 
-	make_pair(a, b, &ca, &cb);
+	sync_pair(a, b, &ca, &cb);
 	ck_assert_int_eq(brain_new_master(a->r, ca, o, &events, &m), 0);
 	ck_assert_int_eq(brain_new_slave(b->r, cb, &events, &s), 0);
 	while (rm >= 0 && rs >= 0 && (rm != BRAIN_DONE || rs != BRAIN_DONE)) {
@@ -426,7 +426,7 @@ sync_steps(
 	struct brain *m, *s;
 	int rm = 0, rs = 0;
 
-	make_pair(a, b, &ca, &cb);
+	sync_pair(a, b, &ca, &cb);
 	ck_assert_int_eq(brain_new_master(a->r, ca, o, NULL, &m), 0);
 	ck_assert_int_eq(brain_new_slave(b->r, cb, NULL, &s), 0);
 	for (unsigned i = 0; i < n && rm >= 0 && rs >= 0 &&
@@ -453,7 +453,7 @@ sync_with_hook(struct side *a, struct side *b, const struct sync_options *o,
 	unsigned i;
 	int rm = 0, rs = 0;
 
-	make_pair(a, b, &ca, &cb);
+	sync_pair(a, b, &ca, &cb);
 	ck_assert_int_eq(brain_new_master(a->r, ca, o, NULL, &m), 0);
 	ck_assert_int_eq(brain_new_slave(b->r, cb, NULL, &s), 0);
 	for (i = 0;

@@ -78,6 +78,10 @@ enum sync_type sync_mirror_type(void);
  */
 extern void (*sync_item_hook)(struct item *i, bool by_master);
 
+/* Two ends for brains that a test makes itself. */
+void sync_pair(
+    struct side *a, struct side *b, struct channel **ca, struct channel **cb);
+
 /*
  * Steps the brains by hand and drops them after n steps; true when they were
  * done before.
