@@ -222,18 +222,21 @@ put(struct compact *c, const struct record *r)
 
 /* ---- the state as records ---- */
 
-/* The greatest modseq of an event that retention no longer holds. */
+/*
+ * The greatest modseq of an event that retention no longer holds.  What
+ * happened last in a mailbox stays: it names its history (store_history_name).
+ */
 static int
 find_floor(struct compact *c, const struct node *n, uint64_t *floor)
 {
 	struct state *st = &c->s->st;
+	uint64_t modseq, last = 0, old = 0, before = 0;
 	struct arena a = ARENA_INIT;
 	struct btree_cursor cur;
 	struct record r;
 	struct key k;
 	int error;
 
-	*floor = n->floor;
 	key_table(&k, T_EVENT);
 	key_u32(&k, n->id);
 	for (error = idx_seek(st, &k, &cur);
@@ -241,10 +244,16 @@ find_floor(struct compact *c, const struct node *n, uint64_t *floor)
 	     error = idx_next(st, &cur)) {
 		if ((error = event_decode(&a, cur.value, cur.vlen, &r)) != 0)
 			break;
-		if (r.time < c->cutoff && get_be64(cur.key + 5) > *floor)
-			*floor = get_be64(cur.key + 5);
+		modseq = last = get_be64(cur.key + 5);
+		if (r.time < c->cutoff && modseq > old) {
+			before = old;
+			old = modseq;
+		}
 		arena_fini(&a);
 	}
+	if (old == last)
+		old = before;
+	*floor = old > n->floor ? old : n->floor;
 	return (error);
 }
 

@@ -1,14 +1,5 @@
 /*
- * box -- one mailbox: the two B records, what they decide, and the tracks of
- * brain_internal.h.
- *
- * Whether the saved state can be used, and whether anything has to be done at
- * all, follows from the two B records alone, so both sides come to the same
- * answer.  common_uid and common_modseq in B say what the sender's saved state
- * holds: up to which UID both have the same, and up to which of the receiver's
- * modseqs the sender knows its changes.  digest is the session of that state
- * (peer.h).  In a backup only the destination keeps a state, since the source
- * is never written; the source's common_modseq is its history_floor then.
+ * box -- one mailbox: the two B records and the tracks of brain_internal.h.
  */
 #include "sync/brain_internal.h"
 
@@ -45,19 +36,7 @@ fill_own(struct brain *b)
 	x->own.first_recent = m.first_recent_uid;
 	x->own.highestmodseq = m.highestmodseq;
 	rc = box_state_load(b, &m);
-	if (rc != 0)
-		return (rc);
-	if (b->source) {
-		x->own.common_modseq = m.history_floor;
-	} else if (x->have_state) {
-		x->own.common_uid = x->state.common_uid;
-		x->own.common_modseq = x->state.peer_end;
-		x->own.has_digest = b->imports &&
-		    (!b->reverts || m.highestmodseq == x->state.own_end);
-		memcpy(
-		    x->own.digest, x->state.session.b, sizeof(x->own.digest));
-	}
-	return (0);
+	return (rc != 0 ? rc : box_state_name(b, &m));
 }
 
 static int
@@ -90,51 +69,22 @@ numbers_differ(const struct item_mailbox *a, const struct item_mailbox *b)
 	    a->first_recent != b->first_recent);
 }
 
-/*
- * A backup's destination tells what it knows; true when the source's numbers
- * can serve it.
- */
-static bool
-backup_agrees(const struct item_mailbox *dest, const struct item_mailbox *src)
-{
-	return (dest->common_modseq != 0 &&
-	    src->uidvalidity == dest->uidvalidity &&
-	    src->uidnext > dest->common_uid &&
-	    src->highestmodseq >= dest->common_modseq &&
-	    src->common_modseq <= dest->common_modseq);
-}
-
-/* Sets agreed; false: the mailbox is the same on both sides. */
-static bool
-needs_sync(struct brain *b)
+/* Sets agreed; !*needs: the mailbox is the same on both sides. */
+static int
+decide(struct brain *b, bool *needs)
 {
 	struct box *x = &b->box;
-	const struct item_mailbox *own = &x->own, *peer = &x->peer;
 
-	x->trust_uids = own->uidvalidity == peer->uidvalidity;
+	x->trust_uids = x->own.uidvalidity == x->peer.uidvalidity;
+	*needs = false;
 	if (b->params.no_mail_sync)
-		return (false);
-	if (!b->peer_dsyncfs) {
-		box_state_agree(b);
-		return (b->params.type != SYNC_CHANGED ||
-		    numbers_differ(own, peer));
-	}
-	if (b->imports && b->exports) {
-		x->agreed = own->has_digest && peer->has_digest &&
-		    own->common_uid == peer->common_uid &&
-		    memcmp(own->digest, peer->digest, sizeof(own->digest)) == 0;
-		x->trust_uids |= x->agreed;
-		return (!x->agreed || own->uidvalidity != peer->uidvalidity ||
-		    own->uidnext != peer->uidnext ||
-		    own->highestmodseq != peer->common_modseq ||
-		    peer->highestmodseq != own->common_modseq);
-	}
-	const struct item_mailbox *dest = b->imports ? own : peer,
-				  *src = b->imports ? peer : own;
-
-	x->agreed = backup_agrees(dest, src);
-	return (!x->agreed || !dest->has_digest ||
-	    src->highestmodseq != dest->common_modseq);
+		return (0);
+	if (b->peer_dsyncfs)
+		return (box_state_decide(b, needs));
+	box_state_agree(b);
+	*needs =
+	    b->params.type != SYNC_CHANGED || numbers_differ(&x->own, &x->peer);
+	return (0);
 }
 
 static int
@@ -149,8 +99,7 @@ begin(struct brain *b)
 		rc = store_mailbox(b->r->store, x->id, &m);
 	if (rc != 0)
 		return (rc);
-	if (x->agreed && b->params.type != SYNC_FULL &&
-	    (b->params.type == SYNC_STATE || !b->peer_dsyncfs)) {
+	if (x->agreed) {
 		const struct item_mailbox *dest =
 		    b->imports ? &x->own : &x->peer;
 
@@ -186,7 +135,7 @@ static int
 both_known(struct brain *b)
 {
 	struct box *x = &b->box;
-	bool lost;
+	bool lost, needs;
 	int rc;
 
 	if (x->peer.ignore)
@@ -197,9 +146,11 @@ both_known(struct brain *b)
 		return (rc != 0 ? rc : BRAIN_DONE);
 	}
 	rc = box_state_check(b, &lost);
+	if (rc == 0)
+		rc = decide(b, &needs);
 	if (rc != 0)
 		return (rc);
-	if (!needs_sync(b)) {
+	if (!needs) {
 		b->result.counts.mailboxes_unchanged++;
 		rc = box_state_same(b);
 		return (rc != 0 ? rc : BRAIN_DONE);
@@ -388,6 +339,7 @@ send_state(struct brain *b)
 	}
 	x->sent.last_messages_count = x->id == 0 ? 0 : x->state.messages;
 	x->sent.end_modseq = x->state.own_since;
+	x->sent.token = b->source ? x->token : b->token;
 	/* A source may go on while it is read; what B said was told. */
 	if (b->source)
 		x->sent.end_modseq = x->own.highestmodseq;

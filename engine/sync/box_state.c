@@ -2,8 +2,20 @@
  * box_state -- what earlier syncs left of a mailbox: which state holds in this
  * session, and what is kept of it afterwards.
  *
- * Between two dsyncfs each side's own saved state counts, and the B records say
- * whether both have the same one (box.c).  With another kind of peer the state
+ * Between two dsyncfs each side's own saved state counts, and the two B records
+ * alone say whether it can be used, and whether anything has to be done at all,
+ * so both sides come to the same answer.  common_uid and common_modseq in B say
+ * what the sender's state holds: up to which UID both have the same, and up to
+ * which of the receiver's modseqs the sender knows its changes.  digest is the
+ * session of that state (peer.h).
+ *
+ * In a backup only the destination keeps a state, since the source is never
+ * written; the source's common_modseq is its history_floor then.  So that a
+ * source that was restored from an old copy is noticed, its B has the name of
+ * its history: of its end, or, of a slave, which knows what the master has, of
+ * that point.  A master whose history went on looks itself.
+ *
+ * With another kind of peer the state
  * is one record that both know: the master sends its list (S* before the
  * trees), and rows are told relative to that (specs/dsync-protocol.md 5.3).  So
  * there b->states holds what was sent, or has come, and nothing else is used;
@@ -59,12 +71,12 @@ box_state_load(struct brain *b, const struct mailbox *m)
 	bool changed = false;
 	int rc;
 
-	if (b->params.type == SYNC_FULL || b->params.no_backup_overwrite ||
-	    b->source || !b->peer_dsyncfs)
+	if (b->params.no_backup_overwrite || b->source || !b->peer_dsyncfs)
 		return (0);
 	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &x->state);
 	if (rc != 0)
 		return (rc == -ENOENT ? 0 : rc);
+	x->loaded = x->state;
 	/*
 	 * A store keeps its UIDs when its UIDVALIDITY changes, and so does one
 	 * at the other end.
@@ -75,8 +87,124 @@ box_state_load(struct brain *b, const struct mailbox *m)
 		return (0);
 	if (b->reverts)
 		rc = changed_here_since(b, x->id, x->state.own_since, &changed);
-	x->have_state = rc == 0 && !changed;
-	return (rc);
+	if (rc != 0 || changed)
+		return (rc);
+	x->own.common_uid = x->state.common_uid;
+	x->own.common_modseq = x->state.peer_end;
+	x->own.has_digest = !b->reverts || m->highestmodseq == x->state.own_end;
+	memcpy(x->own.digest, x->state.session.b, sizeof(x->own.digest));
+	return (0);
+}
+
+int
+box_state_name(struct brain *b, const struct mailbox *m)
+{
+	struct box *x = &b->box;
+	const struct item_mailbox *dest = &x->peer;
+	uint64_t at = m->highestmodseq;
+	int rc;
+
+	if (!b->source || !b->peer_dsyncfs)
+		return (0);
+	x->own.common_modseq = m->history_floor;
+	rc = store_history_name(
+	    b->r->store, x->id, m->highestmodseq, x->token.b);
+	if (!b->master && dest->common_modseq != 0)
+		at = dest->common_modseq;
+	if (rc == 0 && at <= m->highestmodseq)
+		rc = store_history_name(b->r->store, x->id, at, x->own.digest);
+	x->own.has_digest = rc == 0 && at <= m->highestmodseq;
+	return (rc == -ENOENT ? 0 : rc);
+}
+
+/* ---- what both records decide ---- */
+
+static bool
+same_digest(const struct item_mailbox *a, const struct item_mailbox *b)
+{
+	return (a->has_digest && b->has_digest &&
+	    memcmp(a->digest, b->digest, sizeof(a->digest)) == 0);
+}
+
+static bool
+same_session(const struct box *x)
+{
+	return (same_digest(&x->own, &x->peer) &&
+	    x->own.common_uid == x->peer.common_uid);
+}
+
+/*
+ * A backup's destination tells what it knows; true when the source's numbers
+ * can serve it.
+ */
+static bool
+backup_agrees(const struct item_mailbox *dest, const struct item_mailbox *src)
+{
+	return (dest->common_modseq != 0 &&
+	    src->uidvalidity == dest->uidvalidity &&
+	    src->uidnext > dest->common_uid &&
+	    src->highestmodseq >= dest->common_modseq &&
+	    src->common_modseq <= dest->common_modseq);
+}
+
+/* The source's history up to what the destination has is another one. */
+static int
+check_name(struct brain *b, const struct item_mailbox *dest)
+{
+	struct box *x = &b->box;
+	uint8_t name[16];
+	int rc =
+	    store_history_name(b->r->store, x->id, dest->common_modseq, name);
+
+	if (rc == 0 && memcmp(name, dest->digest, sizeof(name)) != 0)
+		rc = -ENOENT;
+	if (rc != -ENOENT)
+		return (rc);
+	log_verbose("%s: %s: the history is not the one that %s knows; the "
+		    "mailbox is compared in full next time",
+	    b->r->label, x->name, b->peer_name);
+	x->distrust = x->changes = true;
+	return (0);
+}
+
+static int
+decide_backup(struct brain *b, bool *needs)
+{
+	struct box *x = &b->box;
+	const struct item_mailbox *dest = b->imports ? &x->own : &x->peer,
+				  *src = b->imports ? &x->peer : &x->own;
+	bool agreed = backup_agrees(dest, src),
+	     at_end = src->highestmodseq == dest->common_modseq,
+	     named = b->master != b->source || at_end;
+
+	/* The name in B is of the point that the destination knows. */
+	if (agreed && named)
+		agreed = src->has_digest &&
+		    memcmp(src->digest, dest->digest, sizeof(src->digest)) == 0;
+	x->agreed = agreed && b->params.type == SYNC_STATE;
+	*needs = b->params.type == SYNC_FULL || !agreed || !dest->has_digest ||
+	    !at_end;
+	return (x->agreed && !named && b->source ? check_name(b, dest) : 0);
+}
+
+int
+box_state_decide(struct brain *b, bool *needs)
+{
+	struct box *x = &b->box;
+	const struct item_mailbox *own = &x->own, *peer = &x->peer;
+	bool same;
+
+	if (!b->imports || !b->exports)
+		return (decide_backup(b, needs));
+	same = same_session(x);
+	x->agreed = same && b->params.type == SYNC_STATE;
+	x->trust_uids |= same;
+	*needs = b->params.type == SYNC_FULL || !same ||
+	    own->uidvalidity != peer->uidvalidity ||
+	    own->uidnext != peer->uidnext ||
+	    own->highestmodseq != peer->common_modseq ||
+	    peer->highestmodseq != own->common_modseq;
+	return (0);
 }
 
 /* ---- with another kind of peer: which records hold ---- */
@@ -339,6 +467,7 @@ box_state_make(struct brain *b)
 	st->common_uid = x->sent.last_common_uid;
 	st->own_end = m.highestmodseq;
 	st->own_since = l.first != 0 ? l.first - 1 : m.highestmodseq;
+	x->sent.settled = l.first == 0;
 	if (l.taken)
 		x->changes = true;
 	return (0);
@@ -347,18 +476,55 @@ box_state_make(struct brain *b)
 /*
  * Expunges that one side only repeated have cost it modseqs of its own: the
  * side that is behind catches up, so that both say the same number.  No event
- * goes with it, so own_since stays.
+ * goes with it; what came here since S was sent is not told yet.
  */
 static int
 catch_up(struct brain *b)
 {
 	struct box *x = &b->box;
+	struct peer_state *st = &x->state;
 	struct mailbox_update u = { .min_highestmodseq = x->got.end_modseq };
+	struct mailbox m;
+	int rc;
 
-	if (!b->peer_dsyncfs || x->got.end_modseq <= x->state.own_end)
+	/* A source does not. */
+	if (b->exports && x->got.settled &&
+	    x->got.end_modseq < x->sent.end_modseq)
+		st->peer_end = x->sent.end_modseq;
+	if (x->got.end_modseq <= st->own_end)
 		return (0);
-	x->state.own_end = x->got.end_modseq;
+	rc = store_mailbox(b->r->store, x->id, &m);
+	if (rc != 0)
+		return (rc);
+	if (x->sent.settled && m.highestmodseq == st->own_end)
+		st->own_since = x->got.end_modseq;
+	st->own_end = x->got.end_modseq;
 	return (b->r->ops->mailbox_update(b->r, x->id, &u, &b->peer));
+}
+
+/* A session stays when its numbers do: a run that changed nothing. */
+static int
+make_session(struct brain *b)
+{
+	struct box *x = &b->box;
+	struct peer_state *st = &x->state, *was = &x->loaded;
+	const struct peer_session p = { .own = replica_id(b->r),
+		.peer = &b->peer,
+		.mailbox = &x->own.mailbox,
+		.own_token = &x->sent.token,
+		.peer_token = &x->got.token };
+
+	if (b->reverts && b->peer_dsyncfs) {
+		st->session = x->got.token;
+		return (0);
+	}
+	if (same_session(x) && was->uidvalidity == st->uidvalidity &&
+	    was->common_uid == st->common_uid &&
+	    was->own_since == st->own_since && was->peer_end == st->peer_end) {
+		st->session = was->session;
+		return (0);
+	}
+	return (peer_session(&p, st));
 }
 
 /* The smaller of what both sides say is what both have. */
@@ -397,10 +563,9 @@ box_state_save(struct brain *b)
 	    b->peer_dsyncfs ? x->got.end_modseq : x->peer.highestmodseq;
 	if (b->peer_dsyncfs && x->state.peer_end == 0)
 		return (0);
-	rc = catch_up(b);
+	rc = b->peer_dsyncfs ? catch_up(b) : 0;
 	if (rc == 0)
-		rc = peer_session(
-		    replica_id(b->r), &b->peer, &x->own.mailbox, &x->state);
+		rc = make_session(b);
 	return (rc != 0 ? rc
 			: peer_state_save(b->r->store, &b->peer,
 			      &x->own.mailbox, &x->state));

@@ -109,6 +109,7 @@ brain_new(struct replica *r, struct channel *c, const struct sync_events *e,
     bool master, struct brain **out)
 {
 	struct brain *b = calloc(1, sizeof(*b));
+	int rc;
 
 	if (b == NULL)
 		return (-ENOMEM);
@@ -121,9 +122,12 @@ brain_new(struct replica *r, struct channel *c, const struct sync_events *e,
 	tree_init(&b->remote);
 	state_list_init(&b->states);
 	b->peer_name = strdup(c->peer == NULL ? "peer" : c->peer);
-	if (b->peer_name == NULL) {
-		free(b);
-		return (-ENOMEM);
+	rc = b->peer_name == NULL ? -ENOMEM : 0;
+	if (rc == 0)
+		rc = os_guid(store_os(r->store), &b->token);
+	if (rc != 0) {
+		brain_free(b);
+		return (rc);
 	}
 	*out = b;
 	return (0);

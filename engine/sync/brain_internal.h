@@ -79,8 +79,10 @@ struct box {
 	uint32_t id;
 	const char *name;
 	struct item_mailbox own, peer; /* as sent */
-	bool have_state, agreed;
-	struct peer_state state;
+	bool agreed;
+	/* as it was saved; as it will be */
+	struct peer_state loaded, state;
+	struct guid token; /* of S; source of a backup */
 	uint32_t common_uid; /* 0: compared in full */
 	/* own changes after this modseq are exported, and are hints */
 	uint64_t since;
@@ -116,6 +118,7 @@ struct brain {
 	bool peer_dsyncfs;
 	/* replica id, or one made from the host name */
 	struct guid peer;
+	struct guid token; /* random, of this sync */
 	char *peer_name; /* owned; for messages */
 	/* source: never changed by this sync */
 	bool imports, exports, reverts, source;
@@ -174,8 +177,12 @@ void box_fini(struct brain *b);
  * box_state.c: what earlier syncs left of a mailbox.  Members work on b->box
  * unless they say otherwise.
  */
-/* Between two dsyncfs: the saved state, as far as the numbers here agree. */
+/* Between two dsyncfs: the saved state, for own, if the numbers here agree. */
 int box_state_load(struct brain *b, const struct mailbox *m);
+/* Between two dsyncfs: the name of a source's history, for own. */
+int box_state_name(struct brain *b, const struct mailbox *m);
+/* Between two dsyncfs: sets agreed; !needs: the same on both sides. */
+int box_state_decide(struct brain *b, bool *needs);
 /* Master, another kind of peer: chooses the states of the session, sends S*. */
 int box_states_send(struct brain *b);
 /* Sets agreed, common_uid, own_since from the record that both know. */

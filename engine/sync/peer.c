@@ -151,19 +151,26 @@ peer_states_rename(
 	return (rc);
 }
 
-int
-peer_session(const struct guid *own, const struct guid *peer,
-    const struct guid *mailbox, struct peer_state *st)
+static void
+put_two(
+    struct buf *b, bool first, const struct guid *own, const struct guid *peer)
 {
-	bool first = guid_cmp(own, peer) < 0;
+	buf_put(b, first ? own->b : peer->b, sizeof(own->b));
+	buf_put(b, first ? peer->b : own->b, sizeof(own->b));
+}
+
+int
+peer_session(const struct peer_session *p, struct peer_state *st)
+{
+	bool first = guid_cmp(p->own, p->peer) < 0;
 	uint8_t hash[SHA256_LEN];
 	struct buf b = BUF_INIT;
 	struct digest *d = NULL;
 	int rc;
 
-	buf_put(&b, first ? own->b : peer->b, sizeof(own->b));
-	buf_put(&b, first ? peer->b : own->b, sizeof(own->b));
-	buf_put(&b, mailbox->b, sizeof(mailbox->b));
+	put_two(&b, first, p->own, p->peer);
+	put_two(&b, first, p->own_token, p->peer_token);
+	buf_put(&b, p->mailbox->b, sizeof(p->mailbox->b));
 	buf_put_le32(&b, st->uidvalidity);
 	buf_put_le32(&b, st->common_uid);
 	buf_put_le64(&b, first ? st->own_since : st->peer_end);
