@@ -243,6 +243,7 @@ brain_free(struct brain *b)
 	if (b == NULL)
 		return;
 	box_fini(b);
+	dry_fini(b);
 	tree_plan_fini(&b->plan);
 	tree_fini(&b->local);
 	tree_fini(&b->remote);

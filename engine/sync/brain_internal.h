@@ -70,6 +70,8 @@ enum tx {
 
 struct exporter;
 struct importer;
+struct dry_saved;
+struct dry_gone;
 
 /* The mailbox that is being synced. */
 struct box {
@@ -133,6 +135,9 @@ struct brain {
 	/* what a slave does where the master has no guard */
 	unsigned own_max_delete, own_max_delete_min;
 	char why[400]; /* the guard's reason, for the peer too */
+	/* uthash, owned; dry.c */
+	struct dry_saved *dry_saved;
+	struct dry_gone *dry_gone;
 	struct sync_result result;
 };
 
@@ -209,6 +214,13 @@ int box_state_result(struct brain *b);
 int box_state_same(struct brain *b);
 /* Forgets the records of -s of mailboxes that are not here any more. */
 int box_states_drop_gone(struct brain *b);
+
+/* dry.c: what a dry run has planned.  -ENOMEM. */
+int dry_save(struct brain *b, const char *guid);
+int dry_expunge(struct brain *b, uint32_t mailbox, uint32_t uid);
+/* A message of this GUID would be here by now. */
+int dry_has(struct brain *b, const char *guid, bool *has);
+void dry_fini(struct brain *b);
 
 /*
  * guard.c: -ECANCELED, reported: the sync must not go on.  Nothing has been

@@ -227,19 +227,21 @@ static int
 empty_inbox(struct brain *b, const struct tree_node *n)
 {
 	struct uids u;
+	uint32_t next = 1;
 	int rc;
 
 	do {
 		u.n = 0;
-		rc = store_msgs(b->r->store, n->id, 1, on_uid, &u);
+		rc = store_msgs(b->r->store, n->id, next, on_uid, &u);
 		for (size_t i = 0; i < u.n && rc >= 0; i++) {
 			b->result.counts.expunged++;
 			brain_change(b, n->name, u.uid[i], "expunge");
 			if (!b->params.dry_run)
 				rc = b->r->ops->expunge(
 				    b->r, n->id, u.uid[i], &b->peer);
+			next = u.uid[i] + 1;
 		}
-	} while (rc >= 0 && u.n == BATCH && !b->params.dry_run);
+	} while (rc >= 0 && u.n == BATCH);
 	return (rc < 0 ? rc : 0);
 }
 
@@ -286,17 +288,53 @@ apply_drops(struct brain *b)
 
 /* ---- names ---- */
 
-static int
-rename_to(struct brain *b, uint32_t id, const char *from, const char *name,
-    int64_t time)
+/* A mailbox above it that is renamed too takes it along to its name. */
+static bool
+goes_along(const struct brain *b, const struct tree_box *t)
 {
-	int rc = b->r->ops->mailbox_rename(b->r, id, name, time, &b->peer);
+	for (size_t i = 0; i < b->plan.n; i++) {
+		const struct tree_box *up = &b->plan.box[i];
+		size_t n, m;
 
-	if (rc == 0) {
-		b->result.counts.mailboxes_renamed++;
-		brain_change(b, from, 0, "rename mailbox to %s", name);
+		if (up == t || up->id == 0 || guid_is_zero(&up->guid) ||
+		    strcmp(up->local->name, up->name) == 0 ||
+		    !name_is_child(up->local->name, t->local->name))
+			continue;
+		n = strlen(up->local->name);
+		m = strlen(up->name);
+		if (strncmp(up->name, t->name, m) == 0 &&
+		    strcmp(t->name + m, t->local->name + n) == 0)
+			return (true);
 	}
-	return (rc);
+	return (false);
+}
+
+/*
+ * Tells of the renames as a user would see them, whatever steps they took; in a
+ * dry run as they would be.
+ */
+static int
+tell_renames(struct brain *b)
+{
+	for (size_t i = 0; i < b->plan.n; i++) {
+		const struct tree_box *t = &b->plan.box[i];
+		struct mailbox m;
+		int rc;
+
+		if (t->id == 0 || guid_is_zero(&t->guid) ||
+		    strcmp(t->local->name, t->name) == 0 || goes_along(b, t))
+			continue;
+		rc = store_mailbox(b->r->store, t->id, &m);
+		if (rc != 0 && rc != -ENOENT)
+			return (rc);
+		if (!b->params.dry_run &&
+		    (rc != 0 || strcmp(m.name, t->name) != 0))
+			continue;
+		b->result.counts.mailboxes_renamed++;
+		brain_change(
+		    b, t->local->name, 0, "rename mailbox to %s", t->name);
+	}
+	return (0);
 }
 
 /* Out of the way, to be named again by a later pass. */
@@ -384,7 +422,8 @@ rename_one(struct brain *b, const struct tree_box *t)
 		else if (rc == -ENOENT)
 			rc = 0;
 		if (rc == 0)
-			rc = rename_to(b, t->id, from, t->name, t->renamed);
+			rc = b->r->ops->mailbox_rename(
+			    b->r, t->id, t->name, t->renamed, &b->peer);
 		if (rc == -EEXIST)
 			rc = clear_below(b, t->name);
 	}
@@ -405,15 +444,11 @@ apply_renames(struct brain *b)
 
 		for (size_t i = 0; i < b->plan.n; i++) {
 			const struct tree_box *t = &b->plan.box[i];
-			int rc = 0;
+			int rc;
 
 			if (t->id == 0 || guid_is_zero(&t->guid))
 				continue;
-			if (!b->params.dry_run)
-				rc = rename_one(b, t);
-			else if (strcmp(t->local->name, t->name) != 0)
-				brain_change(b, t->local->name, 0,
-				    "rename mailbox to %s", t->name);
+			rc = rename_one(b, t);
 			if (rc < 0)
 				return (rc);
 			any |= rc == 1;
@@ -459,8 +494,11 @@ create(struct brain *b, struct tree_box *t)
 		m.uidvalidity = t->remote->uidvalidity;
 	/* It may be here under a name that this sync was told to leave out. */
 	if (!m.directory &&
-	    store_mailbox_by_guid(b->r->store, &t->guid, &there) == 0)
+	    store_mailbox_by_guid(b->r->store, &t->guid, &there) == 0) {
+		/* A dry run leaves it out as a real one does. */
+		memset(&t->guid, 0, sizeof(t->guid));
 		return (0);
+	}
 	if (m.directory &&
 	    store_mailbox_by_name(b->r->store, t->name, &there) == 0 &&
 	    there.exists)
@@ -535,8 +573,10 @@ brain_tree_apply(struct brain *b)
 	rc = guard_tree(b);
 	if (rc == 0)
 		rc = apply_drops(b);
-	if (rc == 0)
+	if (rc == 0 && !b->params.dry_run)
 		rc = apply_renames(b);
+	if (rc == 0)
+		rc = tell_renames(b);
 	if (rc == 0)
 		rc = apply_boxes(b);
 	return (rc != 0 ? rc : apply_subscriptions(b));

@@ -181,14 +181,27 @@ apply_flags(struct importer *im, const struct op *o)
 
 /* ---- bodies that are needed ---- */
 
+static bool
+is_here(struct importer *im, const char *guid)
+{
+	struct brain *b = im->b;
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	uint32_t box;
+	bool here = false;
+
+	if (b->params.dry_run)
+		(void)dry_has(b, guid, &here);
+	else
+		here = store_find_guid(b->r->store, guid, &a, &box, &m) == 0;
+	arena_fini(&a);
+	return (here);
+}
+
 struct fetch *
 importer_fetch(struct importer *im, const char *guid, uint32_t uid)
 {
-	struct store *s = im->b->r->store;
-	struct arena a = ARENA_INIT;
 	struct fetch *f;
-	struct msg m;
-	uint32_t box;
 	char by_uid[16];
 	const char *key = guid;
 
@@ -204,10 +217,7 @@ importer_fetch(struct importer *im, const char *guid, uint32_t uid)
 		return (NULL);
 	f->uid = uid;
 	f->state =
-	    guid[0] != '\0' && store_find_guid(s, guid, &a, &box, &m) == 0
-	    ? FETCH_LOCAL
-	    : FETCH_NEEDED;
-	arena_fini(&a);
+	    guid[0] != '\0' && is_here(im, guid) ? FETCH_LOCAL : FETCH_NEEDED;
 	HASH_ADD_KEYPTR(hh, im->fetches, f->key, strlen(f->key), f);
 	return (f);
 }
@@ -574,7 +584,7 @@ do_save(struct importer *im, const struct create *c)
 	return (0);
 }
 
-static void
+static int
 plan_create(struct importer *im, const struct create *c)
 {
 	struct brain *b = im->b;
@@ -586,13 +596,15 @@ plan_create(struct importer *im, const struct create *c)
 		b->box.counts.renumbered++;
 		brain_change(b, b->box.name, c->final, "renumber %u guid=%s",
 		    c->from, c->guid);
-	} else if (c->fetch->state == FETCH_LOCAL) {
+	} else if (c->fetch->state != FETCH_NEEDED) {
 		b->box.counts.copied++;
 		brain_change(b, b->box.name, c->final, "copy guid=%s", c->guid);
 	} else {
 		b->box.counts.saved++;
 		brain_change(b, b->box.name, c->final, "save guid=%s", c->guid);
+		c->fetch->state = FETCH_SAVED;
 	}
+	return (c->from != 0 ? 0 : dry_save(b, c->guid));
 }
 
 /* 1: more could be done now; 0: done, or a body must come first. */
@@ -607,7 +619,7 @@ advance(struct importer *im, unsigned *budget)
 			return (1);
 		(*budget)--;
 		if (im->b->params.dry_run)
-			plan_create(im, c);
+			rc = plan_create(im, c);
 		else if (c->gone)
 			rc = bury(im, c);
 		else if (c->from != 0)
@@ -665,6 +677,8 @@ apply_expunge(struct importer *im, const struct op *o)
 		brain_change(
 		    b, b->box.name, o->uid, "expunge guid=%s", o->guid);
 	}
+	if (rc == 0 && b->params.dry_run)
+		rc = dry_expunge(b, b->box.id, o->uid);
 	return (brain_bad_item(b, rc));
 }
 
@@ -716,9 +730,6 @@ update_numbers(struct importer *im)
 	if (u.min_uidnext == 0 && u.min_highestmodseq == 0 &&
 	    u.min_first_recent == 0 && u.uidvalidity == 0)
 		return (0);
-	if (u.uidvalidity != 0)
-		brain_change(
-		    b, b->box.name, 0, "uidvalidity %u", u.uidvalidity);
 	return (b->r->ops->mailbox_update(b->r, b->box.id, &u, &b->peer));
 }
 
@@ -742,6 +753,9 @@ importer_finish(struct importer *im)
 		if (rc != 0)
 			return (rc);
 	}
+	if (takes_uidvalidity(im->b))
+		brain_change(im->b, im->b->box.name, 0, "uidvalidity %u",
+		    im->b->box.peer.uidvalidity);
 	return (im->b->params.dry_run || im->b->box.id == 0
 		? 0
 		: update_numbers(im));
