@@ -239,7 +239,7 @@ place_open(
 	struct buf held = BUF_INIT;
 	int r;
 
-	if ((flags & LOCATION_CREATE) != 0 &&
+	if ((flags & (LOCATION_CREATE | LOCATION_DRY)) == LOCATION_CREATE &&
 	    strcmp(p->origin, "default") == 0 &&
 	    (r = make_parents(p->l.path)) != 0)
 		return (cmd_status_of(r));

@@ -417,14 +417,12 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 	return (status);
 }
 
-/*
- * A location that may be written is made when it is missing; in a dry run
- * nothing is.
- */
+/* A location that may be written is made when it is missing. */
 static unsigned
 open_flags(const struct run *run, bool source)
 {
-	return (run->c->o->dry_run || source ? 0 : LOCATION_CREATE);
+	return ((run->c->o->dry_run ? LOCATION_DRY : 0) |
+	    (source ? 0 : LOCATION_CREATE));
 }
 
 static int

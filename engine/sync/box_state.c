@@ -81,7 +81,8 @@ box_state_load(struct brain *b, const struct mailbox *m)
 	 * A store keeps its UIDs when its UIDVALIDITY changes, and so does one
 	 * at the other end.
 	 */
-	if (m->uidnext <= x->state.common_uid ||
+	if (x->state.backup != b->reverts ||
+	    m->uidnext <= x->state.common_uid ||
 	    m->highestmodseq < x->state.own_end ||
 	    m->history_floor > x->state.own_since)
 		return (0);
@@ -462,6 +463,7 @@ box_state_make(struct brain *b)
 		return (rc);
 	memset(st, 0, sizeof(*st));
 	st->id = x->id;
+	st->backup = b->reverts;
 	st->uidvalidity = m.uidvalidity;
 	st->messages = m.messages;
 	st->common_uid = x->sent.last_common_uid;

@@ -330,6 +330,15 @@ recv_hello(struct brain *b, struct item *i)
 		rc = -EINVAL;
 		goto fail;
 	}
+	/* Only who gives nothing but its mail can be read without knowing. */
+	if (b->master && b->params.dry_run && !b->peer_dsyncfs &&
+	    !b->params.backup_send) {
+		log_error("%s: is not a dsyncfs, and would do what a dry run "
+			  "only plans; a dry run of backup -R is possible",
+		    b->peer_name);
+		rc = -ENOTSUP;
+		goto fail;
+	}
 	if (!b->master) {
 		b->params = *h;
 		b->params_item = i;

@@ -14,7 +14,8 @@
 #include "store/store.h"
 
 struct peer_state {
-	/* a backup's destination: the name of the source's history */
+	/* of a backup: session is the name of the source's history */
+	bool backup;
 	struct guid session;
 	/*
 	 * the mailbox's id in this store: one that was deleted and made again,

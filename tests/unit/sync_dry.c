@@ -378,6 +378,49 @@ START_TEST(a_mailbox_that_is_here_under_a_name_left_out)
 }
 END_TEST
 
+/* Another kind of peer does not know of dry runs. */
+static void
+unaware(struct item *i, bool by_master)
+{
+	(void)by_master;
+	if (i->type == ITEM_HANDSHAKE)
+		i->u.handshake.dry_run = false;
+}
+
+START_TEST(another_kind_of_peer_is_only_read)
+{
+	struct sync_options o = { .type = SYNC_FULL,
+		.mode = _i == 0 ? SYNC_MIRROR
+		    : _i == 1   ? SYNC_BACKUP
+				: SYNC_BACKUP_REVERSE,
+		.dry_run = true };
+	char *a, *b, *now;
+
+	two_sides();
+	sync_once();
+	mail_new(&S[0], "INBOX", "a", "a");
+	mail_new(&S[1], "INBOX", "b", "b");
+	a = side_dump(&S[0]);
+	b = side_dump(&S[1]);
+	sync_foreign = true;
+	sync_item_hook = unaware;
+	ck_assert_int_eq(
+	    sync_with(&S[0], &S[1], &o, NULL), _i == 2 ? 0 : -ENOTSUP);
+	ck_assert(_i != 2 || told_changes != 0);
+	sync_foreign = false;
+	now = side_dump(&S[0]);
+	ck_assert_str_eq(now, a);
+	free(now);
+	now = side_dump(&S[1]);
+	ck_assert_str_eq(now, b);
+	free(now);
+	free(a);
+	free(b);
+	side_free(&S[0]);
+	side_free(&S[1]);
+}
+END_TEST
+
 START_TEST(a_long_inbox_is_emptied)
 {
 	struct sync_options o = { .type = SYNC_STATE, .mode = SYNC_BACKUP };
@@ -407,6 +450,7 @@ main(void)
 	tcase_add_test(t, children_go_along_with_a_renamed_mailbox);
 	tcase_add_test(t, a_directory_above_a_renamed_mailbox);
 	tcase_add_test(t, a_mailbox_that_is_here_under_a_name_left_out);
+	tcase_add_loop_test(t, another_kind_of_peer_is_only_read, 0, 3);
 	tcase_add_test(t, a_long_inbox_is_emptied);
 	suite_add_tcase(s, t);
 	return (run_suite(s));

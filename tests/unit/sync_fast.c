@@ -324,6 +324,20 @@ START_TEST(backup_into_a_restored_destination)
 }
 END_TEST
 
+START_TEST(mirrors_and_backups_do_not_mislead_each_other)
+{
+	three();
+	for (int i = 0; i < 4; i++) {
+		mode = i % 2 == 0 ? backup_mode(_i) : SYNC_MIRROR;
+		mail_flags(&A, "INBOX", 1, i % 2 == 0 ? MAIL_SEEN : 0,
+		    i % 2 == 0 ? 0 : MAIL_SEEN);
+		run();
+		ck_assert(!res.changes_during_sync);
+		known();
+	}
+}
+END_TEST
+
 /* ---- compaction ---- */
 
 /* All that happened so far is older than what is kept. */
@@ -436,6 +450,8 @@ main(void)
 	tcase_add_loop_test(
 	    t, backup_of_a_restored_source_with_more_changes, 0, 2);
 	tcase_add_loop_test(t, backup_into_a_restored_destination, 0, 4);
+	tcase_add_loop_test(
+	    t, mirrors_and_backups_do_not_mislead_each_other, 0, 2);
 	tcase_add_loop_test(
 	    t, compaction_of_what_both_know_costs_nothing, 0, 9);
 	tcase_add_loop_test(t, dropped_changes_are_found_by_comparing, 0, 3);
