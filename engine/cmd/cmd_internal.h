@@ -254,7 +254,10 @@ replica_native(const struct replica *r)
 struct peer_memory {
 	struct guid peer;
 	const char *label;
-	/* end of the last good sync; begin and end of the last one */
+	/*
+	 * end of the last good sync; begin of the last one that took mail away
+	 * here; end of the last one
+	 */
 	int64_t success, begun, tried;
 	int status; /* of the last sync */
 	const char *error; /* "" */
@@ -280,6 +283,9 @@ int memory_peer_by_label(struct store *s, const char *label, struct arena *a,
  * to last.  Reported.
  */
 int memory_peer_set(struct store *s, const struct peer_memory *m);
+/* Since lsn the peer's syncs have expunged or deleted something here. */
+int memory_took_away(
+    struct store *s, const struct guid *peer, uint64_t lsn, bool *took);
 /* Where the log ends now, walking it from `from`. */
 int memory_log_end(struct store *s, uint64_t from, uint64_t *lsn);
 /*

@@ -58,6 +58,36 @@ count_entry(void *arg, const struct log_entry *e)
 	return (0);
 }
 
+struct taken {
+	const struct guid *peer;
+	bool any;
+};
+
+static int
+on_taken(void *arg, const struct log_entry *e)
+{
+	struct taken *t = arg;
+
+	if (guid_eq(&e->origin, t->peer) && *e->mailbox != '\0' &&
+	    (strcmp(e->text, "delete") == 0 ||
+		(strncmp(e->text, "expunge ", 8) == 0 &&
+		    strstr(e->text, " moved-to=") == NULL)))
+		t->any = true;
+	return (0);
+}
+
+int
+memory_took_away(
+    struct store *s, const struct guid *peer, uint64_t lsn, bool *took)
+{
+	struct taken t = { .peer = peer };
+	uint64_t next;
+	int r = store_log(s, lsn, on_taken, &t, &next);
+
+	*took = t.any;
+	return (r);
+}
+
 int
 memory_log_end(struct store *s, uint64_t from, uint64_t *lsn)
 {

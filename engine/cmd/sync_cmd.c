@@ -158,12 +158,14 @@ remember(struct run *run, struct replica *r, const struct replica *other,
 {
 	struct store *s = r->store;
 	struct peer_memory m;
+	bool took = false;
 
 	if (!replica_native(r) || store_readonly(s))
 		return;
 	replica_lock(r);
 	peer_begin(s, replica_id(other), other->label, &run->c->arena, &m);
-	m.begun = run->begun;
+	if (memory_took_away(s, replica_id(other), lsn, &took) == 0 && took)
+		m.begun = run->begun;
 	m.tried = store_now(s);
 	m.status = status;
 	m.error = "";

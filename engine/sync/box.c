@@ -223,6 +223,8 @@ box_fini(struct brain *b)
 	exporter_free(b->box.ex);
 	b->box.im = NULL;
 	b->box.ex = NULL;
+	b->box.conflicts = NULL;
+	arena_fini(&b->box.conflict_arena);
 }
 
 /* ---- rx ---- */
@@ -380,6 +382,7 @@ finish(struct brain *b)
 	if (rc != 0)
 		return (rc);
 	add_counts(&b->result.counts, &x->counts);
+	conflicts_flush(b);
 	b->result.counts.mailboxes_synced++;
 	b->result.changes_during_sync |= x->changes;
 	b->result.require_full_resync |= x->distrust;

@@ -74,14 +74,6 @@ brain_change(
 	b->ev.change(b->ev.arg, mailbox, uid, text);
 }
 
-void
-brain_conflict(struct brain *b, const char *mailbox, uint32_t uid,
-    const char *what, const char *rule, const char *outcome)
-{
-	if (b->ev.conflict != NULL)
-		b->ev.conflict(b->ev.arg, mailbox, uid, what, rule, outcome);
-}
-
 int
 brain_bad_item(struct brain *b, int rc)
 {
@@ -131,6 +123,12 @@ brain_new(struct replica *r, struct channel *c, const struct sync_events *e,
 	}
 	*out = b;
 	return (0);
+}
+
+void
+brain_share_events(struct brain *b)
+{
+	b->shares_events = true;
 }
 
 void

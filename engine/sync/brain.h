@@ -28,7 +28,10 @@ struct sync_events {
 	    const struct sync_counts *this_mailbox);
 	void (*progress)(void *arg, const char *mailbox, uint64_t done,
 	    uint64_t total, uint64_t bytes);
-	/* Each conflict that was settled: what, by which rule, outcome. */
+	/*
+	 * Each conflict that was settled: what, by which rule, outcome.  uid 0:
+	 * of the mailbox itself.
+	 */
 	void (*conflict)(void *arg, const char *mailbox, uint32_t uid,
 	    const char *what, const char *rule, const char *outcome);
 	/* Each change made (or, in a dry run, planned) here. */
@@ -94,6 +97,11 @@ int brain_new_master(struct replica *r, struct channel *c,
     struct brain **out);
 int brain_new_slave(struct replica *r, struct channel *c,
     const struct sync_events *e, struct brain **out);
+/*
+ * b's peer is a brain with the same events: what both see is told by that one
+ * alone.
+ */
+void brain_share_events(struct brain *b);
 /*
  * A slave's own guard, where the master is of another kind and has none; before
  * the first step.

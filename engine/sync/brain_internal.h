@@ -70,6 +70,7 @@ enum tx {
 
 struct exporter;
 struct importer;
+struct conflict;
 struct dry_saved;
 struct dry_gone;
 
@@ -100,6 +101,9 @@ struct box {
 	bool changes, incomplete, distrust;
 	struct item_state sent, got;
 	struct sync_counts counts;
+	/* to be told when the mailbox is done; in the arena */
+	struct conflict *conflicts, *last_conflict;
+	struct arena conflict_arena;
 };
 
 struct brain {
@@ -121,6 +125,7 @@ struct brain {
 	/* replica id, or one made from the host name */
 	struct guid peer;
 	struct guid token; /* random, of this sync */
+	bool shares_events;
 	char *peer_name; /* owned; for messages */
 	/* source: never changed by this sync */
 	bool imports, exports, reverts, source;
@@ -148,8 +153,6 @@ int brain_send_end(struct brain *b);
 int brain_protocol(struct brain *b, const struct item *i, const char *expected);
 void brain_change(struct brain *b, const char *mailbox, uint32_t uid,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-void brain_conflict(struct brain *b, const char *mailbox, uint32_t uid,
-    const char *what, const char *rule, const char *outcome);
 /* -m -x */
 bool brain_filter_name(const struct item_handshake *p, const char *name);
 /*
@@ -214,6 +217,31 @@ int box_state_result(struct brain *b);
 int box_state_same(struct brain *b);
 /* Forgets the records of -s of mailboxes that are not here any more. */
 int box_states_drop_gone(struct brain *b);
+
+/*
+ * conflict.c: tells of what both sides did to the same thing.  SEEN_BOTH: the
+ * other brain sees it too.
+ */
+struct conflict_text {
+	const char *what, *rule, *outcome;
+};
+enum seen { SEEN_HERE, SEEN_BOTH };
+/* In a mailbox: told when that is done. */
+void brain_conflict(struct brain *b, enum seen seen, const char *mailbox,
+    uint32_t uid, const struct conflict_text *text);
+void conflicts_flush(struct brain *b);
+/* The result of a merge of flags. */
+void conflict_flags(
+    struct brain *b, uint32_t uid, const struct merge_result *r);
+/* A backup gives a message the source's flags. */
+void conflict_reverted_flags(struct brain *b, uint32_t uid);
+/* The other side's expunge of this message is planned. */
+void conflict_expunge(struct brain *b, uint32_t uid);
+/* A row of a message that was expunged here. */
+void conflict_expunged_here(struct brain *b, const struct item_change *row);
+/* Before and after the trees are made the same. */
+int conflicts_tree(struct brain *b);
+int conflicts_tree_done(struct brain *b);
 
 /* dry.c: what a dry run has planned.  -ENOMEM. */
 int dry_save(struct brain *b, const char *guid);

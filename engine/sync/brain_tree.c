@@ -470,8 +470,6 @@ apply_guid(struct brain *b, const struct tree_box *t)
 	struct mailbox_update u = { .guid = t->guid };
 	int rc = 0;
 
-	brain_conflict(b, t->name, 0, "both sides made a mailbox of this name",
-	    "the larger GUID stays", "merged");
 	brain_change(b, t->name, 0, "merge mailbox");
 	if (!b->params.dry_run)
 		rc = b->r->ops->mailbox_update(b->r, t->id, &u, &b->peer);
@@ -572,6 +570,8 @@ brain_tree_apply(struct brain *b)
 		return (rc);
 	rc = guard_tree(b);
 	if (rc == 0)
+		rc = conflicts_tree(b);
+	if (rc == 0)
 		rc = apply_drops(b);
 	if (rc == 0 && !b->params.dry_run)
 		rc = apply_renames(b);
@@ -579,5 +579,7 @@ brain_tree_apply(struct brain *b)
 		rc = tell_renames(b);
 	if (rc == 0)
 		rc = apply_boxes(b);
-	return (rc != 0 ? rc : apply_subscriptions(b));
+	if (rc == 0)
+		rc = apply_subscriptions(b);
+	return (rc != 0 ? rc : conflicts_tree_done(b));
 }

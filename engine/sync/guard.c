@@ -7,7 +7,7 @@
  * side: a side applies its plan when the peer's plan has passed (box.c).  What
  * merely moved does not count.
  */
-#include "sync/brain_internal.h"
+#include "sync/importer_internal.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -56,6 +56,40 @@ guard_mailbox(struct brain *b, uint64_t n)
 	    b->o.max_delete_percent);
 	log_error("%s: %s", b->r->label, b->why);
 	return (-ECANCELED);
+}
+
+static int
+is_other(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	const struct importer *im = arg;
+
+	(void)m;
+	return (mailbox != im->b->box.id);
+}
+
+/* Expunges that come from the peer; what lies elsewhere as well is not lost. */
+int
+guard_plan(struct importer *im)
+{
+	struct store *s = im->b->r->store;
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < im->expunges.n; i++)
+		n += !im->expunges.op[i].moved && !im->expunges.op[i].elsewhere;
+	if (guard_allows(im->b, n))
+		return (0);
+	n = 0;
+	for (size_t i = 0; i < im->expunges.n; i++) {
+		const struct op *o = &im->expunges.op[i];
+		int rc = o->moved || o->elsewhere
+		    ? 1
+		    : store_msgs_by_guid(s, o->guid, is_other, im);
+
+		if (rc < 0)
+			return (rc);
+		n += rc == 0;
+	}
+	return (guard_mailbox(im->b, n));
 }
 
 /* ---- whole mailboxes ---- */

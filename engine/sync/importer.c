@@ -175,14 +175,19 @@ importer_plan_flags(struct importer *im, const struct msg *m, struct item *i,
 {
 	struct arena a = ARENA_INIT;
 	struct msg_update u;
-	bool differs, conflict;
+	struct merge_result merged;
+	bool differs;
 	int rc = importer_merge(
-	    im, &a, m, &i->u.change, hint_uid, &u, &differs, &conflict);
+	    im, &a, m, &i->u.change, hint_uid, &u, &differs, &merged);
 	struct op o = { .uid = m->uid,
 		.hint_uid = hint_uid,
 		.modseq = m->modseq,
 		.row = &i->u.change };
 
+	if (rc == 0)
+		conflict_flags(im->b, m->uid, &merged);
+	if (rc == 0 && differs)
+		conflict_reverted_flags(im->b, m->uid);
 	arena_fini(&a);
 	if (rc != 0 || !differs)
 		return (rc);
@@ -200,18 +205,13 @@ importer_plan_expunge(
 		.moved_to = moved_to,
 		.modseq = m->modseq,
 		.guid = arena_strdup(&im->arena, m->guid) };
-	struct hint h = exporter_hint(im->b->box.ex, m->uid);
 
 	if (o.guid == NULL)
 		return (-ENOMEM);
 	if (im->b->params.no_backup_overwrite)
 		return (0);
-	if (moved_to == 0 &&
-	    (h.add != 0 || h.remove != 0 || h.kw_add.n != 0 ||
-		h.kw_remove.n != 0))
-		brain_conflict(im->b, im->b->box.name, m->uid,
-		    "expunged there, flags changed here", "an expunge wins",
-		    "expunged");
+	if (moved_to == 0)
+		conflict_expunge(im->b, m->uid);
 	return (ops_add(&im->expunges, &o));
 }
 
@@ -278,8 +278,10 @@ absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
 	if (!*known)
 		return (rc);
 	if (c->kind != CHANGE_EXPUNGE) {
-		if (fate == FATE_GONE)
+		if (fate == FATE_GONE) {
+			conflict_expunged_here(im->b, c);
 			return (0);
+		}
 		rc = importer_plan_flags(im, &m, i, m.uid, false);
 		return (rc != 0 ? rc : uids_add(&im->elsewhere, m.uid));
 	}
@@ -775,40 +777,6 @@ create_cmp(const void *a, const void *b)
 	return (x->final < y->final ? -1 : x->final > y->final);
 }
 
-static int
-is_other(void *arg, uint32_t mailbox, const struct msg *m)
-{
-	const struct importer *im = arg;
-
-	(void)m;
-	return (mailbox != im->b->box.id);
-}
-
-/* Expunges that come from the peer; what lies elsewhere as well is not lost. */
-static int
-guard(struct importer *im)
-{
-	struct store *s = im->b->r->store;
-	uint64_t n = 0;
-
-	for (size_t i = 0; i < im->expunges.n; i++)
-		n += !im->expunges.op[i].moved && !im->expunges.op[i].elsewhere;
-	if (guard_allows(im->b, n))
-		return (0);
-	n = 0;
-	for (size_t i = 0; i < im->expunges.n; i++) {
-		const struct op *o = &im->expunges.op[i];
-		int rc = o->moved || o->elsewhere
-		    ? 1
-		    : store_msgs_by_guid(s, o->guid, is_other, im);
-
-		if (rc < 0)
-			return (rc);
-		n += rc == 0;
-	}
-	return (guard_mailbox(im->b, n));
-}
-
 int
 importer_changes_done(struct importer *im)
 {
@@ -845,14 +813,13 @@ importer_changes_done(struct importer *im)
 			rc = plan_extra(im, e);
 		else if (!e->remote)
 			rc = plan_local(im, e);
-		if (rc == 0 && !e->remote && e->final != e->uid)
-			brain_conflict(b, b->box.name, e->uid,
-			    "one UID for different messages, or different UIDs "
-			    "for one",
-			    "both get the next free UIDs", "renumbered");
 	}
 	if (rc == 0 && im->n_create > 1)
 		qsort(
 		    im->create, im->n_create, sizeof(*im->create), create_cmp);
-	return (rc != 0 ? rc : guard(im));
+	if (rc == 0)
+		rc = guard_plan(im);
+	if (rc == 0)
+		conflicts_uids(im);
+	return (rc);
 }

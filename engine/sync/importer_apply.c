@@ -34,7 +34,7 @@ replace_flags(struct arena *a, const struct msg *m,
 int
 importer_merge(struct importer *im, struct arena *a, const struct msg *m,
     const struct item_change *row, uint32_t hint_uid, struct msg_update *u,
-    bool *differs, bool *conflict)
+    bool *differs, struct merge_result *merged)
 {
 	struct brain *b = im->b;
 	struct hint h = exporter_hint(b->box.ex, hint_uid),
@@ -73,7 +73,7 @@ importer_merge(struct importer *im, struct arena *a, const struct msg *m,
 	}
 	if (rc != 0)
 		return (rc);
-	*conflict = res.conflict;
+	*merged = res;
 	*differs = u->add != 0 || u->remove != 0 || u->kw_add.n != 0 ||
 	    u->kw_remove.n != 0;
 	u->modseq = row->modseq;
@@ -144,13 +144,14 @@ apply_flags(struct importer *im, const struct op *o)
 	struct brain *b = im->b;
 	struct arena a = ARENA_INIT;
 	struct msg_update u;
-	bool differs = false, conflict = false;
+	struct merge_result merged;
+	bool differs = false;
 	struct msg m;
 	int rc = look_again(im, o, &a, &m);
 
 	if (rc == 0)
 		rc = importer_merge(
-		    im, &a, &m, o->row, o->hint_uid, &u, &differs, &conflict);
+		    im, &a, &m, o->row, o->hint_uid, &u, &differs, &merged);
 	if (rc == 0 && differs && !b->params.dry_run) {
 		rc = raise_modseq(im, &u.modseq);
 		/* Seen by a client over there: it does not stay in new/ here.
@@ -168,12 +169,6 @@ apply_flags(struct importer *im, const struct op *o)
 	if (rc == 0 && differs) {
 		b->box.counts.flags++;
 		tell_flags(im, o->uid, &u);
-		if (conflict)
-			brain_conflict(b, b->box.name, o->uid,
-			    "the same flag was set on one side and cleared on "
-			    "the other",
-			    "the higher modseq wins",
-			    m.modseq < o->row->modseq ? "theirs" : "ours");
 	}
 	arena_fini(&a);
 	return (rc == 1 ? 0 : brain_bad_item(b, rc));

@@ -147,10 +147,15 @@ int importer_plan_expunge(
 int importer_foreign_row(struct importer *im, struct item *i);
 int importer_foreign_done(struct importer *im);
 
+/* guard.c: looks at the plan. */
+int guard_plan(struct importer *im);
+/* conflict.c: UIDs that the plan changes. */
+void conflicts_uids(struct importer *im);
+
 /* importer_apply.c */
 int importer_merge(struct importer *im, struct arena *a, const struct msg *m,
     const struct item_change *row, uint32_t hint_uid, struct msg_update *u,
-    bool *differs, bool *conflict);
+    bool *differs, struct merge_result *merged);
 struct fetch *importer_fetch(
     struct importer *im, const char *guid, uint32_t uid);
 void importer_fetches_free(struct importer *im);

@@ -190,6 +190,75 @@ rm "$TMP"/t/cur/*13*
 state2=$(s --max-delete=1% -o max_delete_min=1 -s "$state" mirror "$t" 2>/dev/null)
 check state_after_a_failure is "$(state_of "$state2")" "1 4/4"
 
+# ---- conflicts: two stores, each with a Maildir by which it is changed
+rm -rf ca cb ha hb
+maildir_new ha; maildir_new ha/.Box
+for i in 10 11 12 13; do mail ha $i S; done
+mail ha/.Box 14 S
+hand() { "$SYNC" -o "mail_location=dsyncfs:$TMP/c$1" mirror "maildir:$TMP/h$1"; }
+ca() { "$SYNC" -o "mail_location=dsyncfs:$TMP/ca" "$@"; }
+cb() { "$SYNC" -o "mail_location=dsyncfs:$TMP/cb" "$@"; }
+hand a && ca mirror "dsyncfs:$TMP/cb" && maildir_new hb && hand b
+check conflicts_none_yet is "$(ca conflicts)" ""
+file_of() { grep -rl "^body $2\$" "$1" --exclude-dir=dsyncfs-sidecar; }
+f=$(file_of ha 10); mv "$f" "${f%:2,*}:2,FS"		# a flag here, an expunge there
+rm "$(file_of hb 10)"
+mail ha 20 S; mail hb 21 S				# one UID for two mails
+maildir_new ha/.New; maildir_new hb/.New		# one name for two mailboxes
+mail ha/.Box 15						# new mail in what is deleted there
+rm -r hb/.Box
+hand a; hand b
+check conflicts_are_settled status 0 ca mirror "dsyncfs:$TMP/cb"
+check conflicts_settled_alike same_dump "dsyncfs:$TMP/ca" "dsyncfs:$TMP/cb"
+for side in ca cb; do
+	check "conflicts_in_$side: expunge" says "INBOX uid=1 with dsyncfs:" $side conflicts
+	check "conflicts_in_$side: expunge, rule and outcome" says "expunged on one side, flags changed on the other; an expunge wins: expunged" $side conflicts
+	check "conflicts_in_$side: UIDs" says "both sides have used UID 5, for different messages; it gets the next UID that is free on both sides: now UID 6" $side conflicts
+	check "conflicts_in_$side: names" says "New with dsyncfs:" $side conflicts
+	check "conflicts_in_$side: names, rule and outcome" says "both sides have made a mailbox of this name; the larger GUID stays: one mailbox with the mail of both" $side conflicts
+	check "conflicts_in_$side: deletion" says "deleted on one side, its mail changed on the other; a deletion wins: deleted" $side conflicts
+	check "conflicts_in_$side: each once" is "$($side conflicts | sed 's/^[^ ]* //' | sort | uniq -d)" ""
+	check "conflicts_in_$side: json" json_ok $side --json conflicts
+done
+check conflicts_name_the_peer is "$(ca conflicts | grep -vc "with dsyncfs:$TMP/cb:")" 0
+many=$(ca conflicts | wc -l)
+check conflicts_again_none status 0 ca mirror "dsyncfs:$TMP/cb"
+check conflicts_again_none_new is "$(ca conflicts | wc -l)" "$many"
+
+# ---- restore: what a sync took away, in every way, and it stays
+gone() { local i; for i in "$@"; do rm "$(file_of hb "$i")"; done; hand b && ca --no-max-delete mirror "dsyncfs:$TMP/cb"; }
+in_all() {	# N: the mail is in both stores and both Maildirs
+	hand a && ca mirror "dsyncfs:$TMP/cb" && hand b && hand a && ca mirror "dsyncfs:$TMP/cb" || return 1
+	[ "$(file_of ha "$1" | wc -l)" = 1 ] && [ "$(file_of hb "$1" | wc -l)" = 1 ] || { echo "mail $1 is not there once"; return 1; }
+	same_dump "dsyncfs:$TMP/ca" "dsyncfs:$TMP/cb"
+}
+gone 11
+check restore_by_mailbox says '1 of 1 restored' ca restore --since 1h INBOX --uid 2
+check restored_by_mailbox_stays in_all 11
+gone 12
+check restore_by_guid says '1 of 1 restored' ca restore --guid 1700000012.M12.test
+check restored_by_guid_stays in_all 12
+gone 13
+check restore_by_time says ' restored as uid=' ca restore --since 1h
+check restored_by_time_stays in_all 13
+gone 11 12
+ca mirror "maildir:$TMP/ha"	# a run of another peer, and one with nothing to do
+ca mirror "dsyncfs:$TMP/cb"
+check restore_of_a_sync says '2 of ' ca restore --sync
+check restored_of_a_sync_stays in_all 11
+check restored_of_a_sync_stays_too in_all 12
+check restored_with_its_flags says "$(ca dump | grep -o 'guid=1700000011[^ ]* .*flags=.Seen ')" cb dump
+maildir_new ha/.Gone; mail ha/.Gone 30 FS; hand a && ca mirror "dsyncfs:$TMP/cb" && hand b
+rm -r hb/.Gone; hand b; ca --no-max-delete mirror "dsyncfs:$TMP/cb"
+check restore_of_a_mailbox_that_was_deleted says '1 of 1 restored' ca restore Gone
+check restored_mailbox_stays in_all 30
+check restored_mailbox_is_there says 'mailbox Gone ' cb dump
+# Taken back on both sides: one message, not two.
+gone 13
+ca restore --guid 1700000013.M13.test; cb restore --guid 1700000013.M13.test
+check restored_twice_is_one in_all 13
+check restored_twice_is_one_message is "$(ca dump | grep -c 'guid=1700000013.M13.test ')" 1
+
 # ---- the guard
 c="dsyncfs:$TMP/c" n="maildir:$TMP/n"
 maildir_new "$TMP/n"

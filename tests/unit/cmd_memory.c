@@ -213,6 +213,88 @@ START_TEST(the_oldest_makes_room_for_a_new_one)
 }
 END_TEST
 
+static bool
+took(uint64_t lsn)
+{
+	struct guid g = peer(7);
+	bool any;
+
+	ck_assert_int_eq(memory_took_away(s, &g, lsn, &any), 0);
+	return (any);
+}
+
+/* One change of a mailbox by a user or, who 7, by a peer. */
+static void
+change(uint8_t who, uint32_t box, char what)
+{
+	struct guid g = peer(who);
+	struct msg m = { .guid = NULL };
+	struct msg_update u = { .add = MAIL_SEEN };
+	struct stream *in;
+	struct txn *t;
+
+	if (what == 's') {
+		ck_assert_int_eq(stream_from_memory("x", 1, &in), 0);
+		ck_assert_int_eq(
+		    store_body_from_stream(s, in, &m.body, &m.vsize), 0);
+		stream_close(in);
+	}
+	ck_assert_int_eq(txn_begin(s, who == 0 ? NULL : &g, &t), 0);
+	if (what == 's')
+		ck_assert_int_eq(txn_save(t, box, &m, NULL), 0);
+	else if (what == 'f')
+		ck_assert_int_eq(txn_update(t, box, 1, &u), 0);
+	else if (what == 'm')
+		ck_assert_int_eq(txn_move(t, box, 1, box, NULL, NULL), 0);
+	else if (what == 'e')
+		ck_assert_int_eq(txn_expunge(t, box, 2), 0);
+	else
+		ck_assert_int_eq(txn_mailbox_delete(t, box, 5), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+}
+
+START_TEST(what_a_sync_took_away_is_known)
+{
+	struct mailbox_new m = { .name = "X" };
+	struct txn *t;
+	uint32_t box;
+	uint64_t lsn;
+
+	ck_assert_int_eq(txn_begin(s, NULL, &t), 0);
+	ck_assert_int_eq(txn_mailbox_create(t, &m, &box), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	lsn = store_log_end(s);
+	change(7, box, 's');
+	change(7, box, 'f');
+	change(7, box, 'm');
+	ck_assert(!took(lsn));
+	change(0, box, 'e');
+	ck_assert(!took(lsn));
+	change(0, box, 's');
+	change(_i == 0 ? 0 : 7, box, 'd');
+	ck_assert_int_eq(took(lsn), _i == 1);
+	ck_assert(!took(store_log_end(s)));
+}
+END_TEST
+
+START_TEST(an_expunge_of_a_sync_is_known)
+{
+	struct mailbox_new m = { .name = "X" };
+	struct txn *t;
+	uint32_t box;
+	uint64_t lsn;
+
+	ck_assert_int_eq(txn_begin(s, NULL, &t), 0);
+	ck_assert_int_eq(txn_mailbox_create(t, &m, &box), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	change(0, box, 's');
+	change(0, box, 's');
+	lsn = store_log_end(s);
+	change(7, box, 'e');
+	ck_assert(took(lsn));
+}
+END_TEST
+
 START_TEST(a_crash_leaves_a_note_or_none)
 {
 	struct peer_memory m;
@@ -255,6 +337,8 @@ main(void)
 	tcase_add_test(t, a_damaged_note_is_none);
 	tcase_add_test(t, peers_are_listed_the_last_first);
 	tcase_add_test(t, the_oldest_makes_room_for_a_new_one);
+	tcase_add_loop_test(t, what_a_sync_took_away_is_known, 0, 2);
+	tcase_add_test(t, an_expunge_of_a_sync_is_known);
 	tcase_add_test(t, a_crash_leaves_a_note_or_none);
 	suite_add_tcase(suite, t);
 	return (run_suite(suite));

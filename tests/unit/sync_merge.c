@@ -106,7 +106,8 @@ START_TEST(keywords_merge_name_by_name)
 	ck_assert_uint_eq(m.kw_add.n, 1);
 	ck_assert_str_eq(m.kw_add.name[0], "c");
 	ck_assert_uint_eq(m.kw_remove.n, 0);
-	ck_assert(m.local_changes && m.remote_changes && !m.conflict);
+	ck_assert(m.local_changes && m.remote_changes && m.fought == 0 &&
+	    m.kw_fought.n == 0);
 	arena_fini(&a);
 }
 END_TEST
