@@ -292,7 +292,9 @@ absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
 	if (fate == FATE_GONE)
 		return (
 		    c->moved_to != 0 ? uids_add(&im->buried, c->moved_to) : 0);
-	if (c->moved_to != 0 || im->b->params.no_backup_overwrite)
+	/* Another kind of peer does not say that it only gave it a new UID. */
+	if (c->moved_to != 0 || im->b->params.no_backup_overwrite ||
+	    !im->b->peer_dsyncfs)
 		return (0);
 	rc = plan_expunge_row(im, &m, c);
 	return (rc != 0 ? rc : uids_add(&im->doomed, m.uid));
