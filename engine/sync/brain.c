@@ -411,8 +411,18 @@ stopped(const struct brain *b)
 }
 
 static int
+finish_phase(struct brain *b)
+{
+	b->phase = PHASE_FINISH;
+	b->want_commit = !b->params.dry_run;
+	return (conflicts_tree_done(b));
+}
+
+static int
 next_box(struct brain *b)
 {
+	int rc;
+
 	if (stopped(b)) {
 		log_info("%s: stopped; what was done is complete", b->r->label);
 		return (-EINTR);
@@ -428,9 +438,8 @@ next_box(struct brain *b)
 		b->phase = PHASE_BOX;
 		return (box_start_master(b, t));
 	}
-	b->phase = PHASE_FINISH;
-	b->want_commit = !b->params.dry_run;
-	return (brain_send_end(b));
+	rc = finish_phase(b);
+	return (rc != 0 ? rc : brain_send_end(b));
 }
 
 static int
@@ -448,9 +457,7 @@ recv_next(struct brain *b, struct item *i)
 
 	if (i->type == ITEM_END) {
 		item_free(i);
-		b->phase = PHASE_FINISH;
-		b->want_commit = !b->params.dry_run;
-		return (0);
+		return (finish_phase(b));
 	}
 	if (i->type != ITEM_MAILBOX)
 		return (brain_protocol(b, i, "a mailbox"));

@@ -239,7 +239,7 @@ void conflict_reverted_flags(struct brain *b, uint32_t uid);
 void conflict_expunge(struct brain *b, uint32_t uid);
 /* A row of a message that was expunged here. */
 void conflict_expunged_here(struct brain *b, const struct item_change *row);
-/* Before and after the trees are made the same. */
+/* Before the trees are made the same; at the end of a sync. */
 int conflicts_tree(struct brain *b);
 int conflicts_tree_done(struct brain *b);
 

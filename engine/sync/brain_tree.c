@@ -579,7 +579,5 @@ brain_tree_apply(struct brain *b)
 		rc = tell_renames(b);
 	if (rc == 0)
 		rc = apply_boxes(b);
-	if (rc == 0)
-		rc = apply_subscriptions(b);
-	return (rc != 0 ? rc : conflicts_tree_done(b));
+	return (rc != 0 ? rc : apply_subscriptions(b));
 }
