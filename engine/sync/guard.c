@@ -145,10 +145,11 @@ guard_tree(struct brain *b)
 		if (!too_many(&b->o, c.lost, n->messages))
 			continue;
 		(void)snprintf(b->why, sizeof(b->why),
-		    "mailbox %s with its %u messages would be deleted, which "
+		    "mailbox %s with its %u message%s would be deleted, which "
 		    "max_delete = %u%% does not allow; nothing was "
 		    "deleted. " HOW_TO,
-		    n->name, n->messages, b->o.max_delete_percent);
+		    n->name, n->messages, n->messages == 1 ? "" : "s",
+		    b->o.max_delete_percent);
 		log_error("%s: %s", b->r->label, b->why);
 		return (-ECANCELED);
 	}

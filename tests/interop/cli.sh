@@ -255,7 +255,7 @@ check restored_mailbox_stays in_all 30
 check restored_mailbox_is_there says 'mailbox Gone ' cb dump
 # Taken back on both sides: one message, not two.
 gone 13
-ca restore --guid 1700000013.M13.test; cb restore --guid 1700000013.M13.test
+{ ca restore --guid 1700000013.M13.test; cb restore --guid 1700000013.M13.test; } >/dev/null
 check restored_twice_is_one in_all 13
 check restored_twice_is_one_message is "$(ca dump | grep -c 'guid=1700000013.M13.test ')" 1
 
