@@ -126,24 +126,20 @@ event_give(struct store *s, const struct node *n, const struct btree_cursor *c,
 	return (fn(arg, &e));
 }
 
-int
-store_events(
-    struct store *s, uint32_t mailbox, uint64_t since, event_fn *fn, void *arg)
+/* All that are still there, also below the floor. */
+static int
+events_from(struct store *s, const struct node *n, uint64_t since, event_fn *fn,
+    void *arg)
 {
-	struct node *n = node_live(&s->st, mailbox);
 	struct arena a = ARENA_INIT;
 	struct btree_cursor c;
 	struct key k, prefix;
 	int error;
 
-	if (n == NULL)
-		return (-ENOENT);
-	if (since < n->floor)
-		return (-ESTALE);
 	if (since == UINT64_MAX)
 		return (0);
 	key_table(&prefix, T_EVENT);
-	key_u32(&prefix, mailbox);
+	key_u32(&prefix, n->id);
 	k = prefix;
 	key_u64(&k, since + 1);
 	error = idx_seek(&s->st, &k, &c);
@@ -162,6 +158,17 @@ store_events(
 	}
 	arena_fini(&a);
 	return (error);
+}
+
+int
+store_events(
+    struct store *s, uint32_t mailbox, uint64_t since, event_fn *fn, void *arg)
+{
+	struct node *n = node_live(&s->st, mailbox);
+
+	if (n == NULL)
+		return (-ENOENT);
+	return (since < n->floor ? -ESTALE : events_from(s, n, since, fn, arg));
 }
 
 /* ---- the name of a history ---- */
@@ -235,7 +242,10 @@ put_saved(struct store *s, uint32_t mailbox, struct last *l)
 	return (error != 0 ? error : l->text.error);
 }
 
-/* Modseqs have gaps, so ever more of the past is looked at. */
+/*
+ * Modseqs have gaps, so ever more of the past is looked at.  Of what compaction
+ * dropped the last one is still there.
+ */
 static int
 find_last(struct store *s, const struct node *n, struct last *l)
 {
@@ -244,11 +254,9 @@ find_last(struct store *s, const struct node *n, struct last *l)
 
 	do {
 		since = l->until > width ? l->until - width : 0;
-		if (since < n->floor)
-			since = n->floor;
-		error = store_events(s, n->id, since, on_last, l);
+		error = events_from(s, n, since, on_last, l);
 		width *= 16;
-	} while (error >= 0 && l->modseq == 0 && since > n->floor);
+	} while (error >= 0 && l->modseq == 0 && since != 0);
 	if (error < 0)
 		return (error);
 	return (l->modseq == 0 && n->floor != 0 ? -ENOENT : 0);

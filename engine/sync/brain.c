@@ -101,7 +101,6 @@ brain_new(struct replica *r, struct channel *c, const struct sync_events *e,
     bool master, struct brain **out)
 {
 	struct brain *b = calloc(1, sizeof(*b));
-	int rc;
 
 	if (b == NULL)
 		return (-ENOMEM);
@@ -114,12 +113,9 @@ brain_new(struct replica *r, struct channel *c, const struct sync_events *e,
 	tree_init(&b->remote);
 	state_list_init(&b->states);
 	b->peer_name = strdup(c->peer == NULL ? "peer" : c->peer);
-	rc = b->peer_name == NULL ? -ENOMEM : 0;
-	if (rc == 0)
-		rc = os_guid(store_os(r->store), &b->token);
-	if (rc != 0) {
+	if (b->peer_name == NULL) {
 		brain_free(b);
-		return (rc);
+		return (-ENOMEM);
 	}
 	*out = b;
 	return (0);
@@ -602,7 +598,9 @@ hello_step(struct brain *b)
 
 	if (!b->sent_hello) {
 		b->sent_hello = true;
-		rc = hello_new(b, &i);
+		rc = os_guid(store_os(b->r->store), &b->token);
+		if (rc == 0)
+			rc = hello_new(b, &i);
 		return (rc != 0 ? rc : brain_send(b, i));
 	}
 	if (!b->got_hello)

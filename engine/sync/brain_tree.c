@@ -464,6 +464,38 @@ apply_renames(struct brain *b)
 
 /* ---- making ---- */
 
+/*
+ * The peer knows that the mailbox of the old GUID was deleted.  So must be
+ * known here, now that it has another, or a third replica would bring the old
+ * one back, and this one and that would give each other's for ever.
+ */
+static int
+note_deleted(struct brain *b, const struct tree_box *t)
+{
+	const struct tree *r = &b->remote;
+	struct deletion d = {
+		.kind = DELETED_MAILBOX, .guid = t->local->guid, .name = t->name
+	};
+	struct txn *txn;
+	bool gone = false;
+	int rc;
+
+	for (size_t i = 0; i < r->n_gone[GONE_MAILBOX] && !gone; i++) {
+		gone = guid_eq(&r->gone[GONE_MAILBOX][i].id, &d.guid);
+		d.time = r->gone[GONE_MAILBOX][i].time;
+	}
+	if (!gone)
+		return (0);
+	rc = txn_begin(b->r->store, &b->peer, &txn);
+	if (rc != 0)
+		return (rc);
+	rc = txn_note_deletion(txn, &d);
+	if (rc == 0)
+		return (txn_commit(txn));
+	txn_abort(txn);
+	return (rc);
+}
+
 static int
 apply_guid(struct brain *b, const struct tree_box *t)
 {
@@ -475,6 +507,8 @@ apply_guid(struct brain *b, const struct tree_box *t)
 		rc = b->r->ops->mailbox_update(b->r, t->id, &u, &b->peer);
 	if (rc == 0 && !b->params.dry_run)
 		rc = peer_states_rename(b->r->store, &t->local->guid, &t->guid);
+	if (rc == 0 && !b->params.dry_run)
+		rc = note_deleted(b, t);
 	return (tree_result(b, rc));
 }
 
