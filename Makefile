@@ -137,6 +137,13 @@ $(foreach l,$(LAYERS) backends fs,$(eval $(call unit_rule,$(l))))
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
 
+# Programs of the tests against other software.
+INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(wildcard tests/interop/*.c))
+$(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_sync)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_check) $(LIBS_sys)
+.PHONY: interop-programs
+interop-programs: $(INTEROP)
+
 # ---- what must be installed ----
 
 APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
@@ -175,7 +182,7 @@ test: deps
 	$(MAKE) check
 
 check: all
-	tests/run.sh unit clang asan fuzz lint interop fs bench
+	tests/run.sh unit sim clang asan fuzz lint interop fs bench
 
 layers:
 	tests/layers.sh
@@ -229,7 +236,7 @@ fuzz: fuzz-build
 # ---- speed: ratios measured side by side in one run ----
 
 .PHONY: bench
-bench: all $(B)/tests/bench/bench_store
+bench: all $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 	tests/bench/run.sh $(B)
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB_test) $(LINK_backends)
 	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)

@@ -52,7 +52,13 @@ for group in "$@"; do
 		done ;;
 	lint)
 		one lint tests/lint.sh ;;
-	interop | fs | sim)
+	sim)
+		make -s -j"$jobs" build/release/tests/sim/sim || exit 1
+		for t in tests/sim/*.sh; do
+			one "sim/$(basename "$t" .sh)" "$t"
+		done ;;
+	interop | fs)
+		[ "$group" != interop ] || make -s -j"$jobs" interop-programs || exit 1
 		for t in tests/"$group"/*.sh; do
 			one "$group/$(basename "$t" .sh)" "$t"
 		done ;;

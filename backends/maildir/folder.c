@@ -91,6 +91,7 @@ pick_dir(struct maildir *m, struct arena *a, const char *name, bool mail,
     const char **dir)
 {
 	const char *base;
+	struct os_stat st;
 	bool changed;
 	char *cur;
 	int rc = md_dir_of_name(m, a, name, &changed, &base);
@@ -103,9 +104,15 @@ pick_dir(struct maildir *m, struct arena *a, const char *name, bool mail,
 			return (rc);
 		changed = rc == 1;
 	}
-	for (unsigned i = 2; changed && there(m->root, *dir); i++)
+	for (unsigned i = 2; changed; i++) {
+		rc = m->root->ops->stat(m->root, *dir, &st);
+		if (rc == -ENOENT)
+			break;
+		if (rc != 0)
+			return (md_fail(m->root, *dir, "looked at", rc));
 		if ((*dir = arena_printf(a, "%s_%u", base, i)) == NULL)
 			return (-ENOMEM);
+	}
 	if (changed)
 		log_warning("%s: mailbox %s cannot be held under this name; it "
 			    "lies in '%s'",

@@ -147,7 +147,7 @@ md_close(struct replica *r)
 
 static const struct replica_ops maildir_ops = {
 	.driver = "maildir",
-	.caps = REPLICA_KEYWORD_LIMIT,
+	.caps = REPLICA_KEYWORD_LIMIT | REPLICA_GUIDS | REPLICA_SAVE_GUIDS,
 	.refresh = md_refresh,
 	.mailbox_create = md_mailbox_create,
 	.mailbox_rename = md_mailbox_rename,

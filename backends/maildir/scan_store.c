@@ -86,6 +86,15 @@ put_file(struct scan *s, struct txn *t, const struct md_file *f)
 
 	if (f->from != 0)
 		return (put_moved(s, t, f));
+	/*
+	 * Who delivered it may not have waited for the disk; before a peer
+	 * hears of it its name has to stay (commit), or a power cut would look
+	 * like an expunge.
+	 */
+	if (f->in_new)
+		s->b->dirty_new = true;
+	else
+		s->b->dirty_cur = true;
 	if ((rc = new_msg(s, f, &m)) != 0)
 		return (rc == 1 ? 0 : rc);
 	return (txn_save(t, s->box.id, &m, NULL));

@@ -81,26 +81,36 @@ block_for(struct arena *a, size_t n)
 	return (b);
 }
 
-void *
-arena_alloc(struct arena *a, size_t n)
+/* align: a power of two, at most ALIGN. */
+static void *
+alloc(struct arena *a, size_t n, size_t align)
 {
-	struct arena_block *b;
+	struct arena_block *b = a->head;
+	size_t pad;
 	void *p;
 
 	if (n == 0)
 		n = 1;
 	if (n > SIZE_MAX / 2 || a->used > SIZE_MAX / 2)
 		goto fail;
-	n = (n + ALIGN - 1) / ALIGN * ALIGN;
-	if ((b = block_for(a, n)) == NULL)
+	pad = b == NULL ? 0 : (align - b->used % align) % align;
+	if ((b = block_for(a, n + pad)) == NULL)
 		goto fail;
-	p = b->data + b->used;
-	b->used += n;
-	a->used += n;
+	/* A fresh block needs none. */
+	pad = (align - b->used % align) % align;
+	p = b->data + b->used + pad;
+	b->used += n + pad;
+	a->used += n + pad;
 	return (p);
 fail:
 	a->error = -ENOMEM;
 	return (NULL);
+}
+
+void *
+arena_alloc(struct arena *a, size_t n)
+{
+	return (alloc(a, n, ALIGN));
 }
 
 void *
@@ -126,7 +136,7 @@ arena_memdup(struct arena *a, const void *p, size_t n)
 char *
 arena_strdup(struct arena *a, const char *s)
 {
-	return (s == NULL ? NULL : arena_memdup(a, s, strlen(s) + 1));
+	return (s == NULL ? NULL : arena_strndup(a, s, strlen(s)));
 }
 
 char *
@@ -138,7 +148,7 @@ arena_strndup(struct arena *a, const void *s, size_t n)
 		a->error = -ENOMEM;
 		return (NULL);
 	}
-	if ((q = arena_alloc(a, n + 1)) == NULL)
+	if ((q = alloc(a, n + 1, 1)) == NULL)
 		return (NULL);
 	if (n > 0)
 		memcpy(q, s, n);
@@ -160,7 +170,7 @@ arena_printf(struct arena *a, const char *fmt, ...)
 		a->error = -ENOMEM;
 		return (NULL);
 	}
-	if ((q = arena_alloc(a, (size_t)n + 1)) == NULL)
+	if ((q = alloc(a, (size_t)n + 1, 1)) == NULL)
 		return (NULL);
 	va_start(ap, fmt);
 	(void)vsnprintf(q, (size_t)n + 1, fmt, ap);

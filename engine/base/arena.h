@@ -2,8 +2,9 @@
  * arena -- memory for what lives and dies together (a decoded item, a plan, a
  * listing).
  *
- * Allocations are never freed singly.  All pointers are aligned for any type.
- * A failed allocation gives NULL and sets the arena's sticky error.
+ * Allocations are never freed singly.  All pointers but those to strings are
+ * aligned for any type, strings take their bytes and no more.  A failed
+ * allocation gives NULL and sets the arena's sticky error.
  */
 #ifndef DSYNCFS_BASE_ARENA_H
 #define DSYNCFS_BASE_ARENA_H

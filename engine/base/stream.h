@@ -40,6 +40,18 @@ stream_close(struct stream *s)
 		s->ops->close(s);
 }
 
+/*
+ * How much to ask for at once: what it says it has and a byte to see its end,
+ * but between 4 and 64 KiB.
+ */
+static inline size_t
+stream_chunk(const struct stream *s)
+{
+	return (s->size < 4095    ? 4096
+		: s->size < 65535 ? (size_t)s->size + 1
+				  : 65536);
+}
+
 /* A stream over memory; copies the bytes.  0 or -ENOMEM. */
 int stream_from_memory(const void *p, size_t n, struct stream **out);
 

@@ -248,8 +248,8 @@ replica_native(const struct replica *r)
 	return ((r->ops->caps & REPLICA_MODSEQS) != 0);
 }
 
-/* ---- what is remembered of peers and conflicts (memory_peers.c, memory.c)
- * ---- */
+/* ---- what is remembered of peers (memory_peers.c), conflicts (memory.c) ----
+ */
 
 struct peer_memory {
 	struct guid peer;
@@ -286,8 +286,6 @@ int memory_peer_set(struct store *s, const struct peer_memory *m);
 /* Since lsn the peer's syncs have expunged or deleted something here. */
 int memory_took_away(
     struct store *s, const struct guid *peer, uint64_t lsn, bool *took);
-/* Where the log ends now, walking it from `from`. */
-int memory_log_end(struct store *s, uint64_t from, uint64_t *lsn);
 /*
  * Changes since m->lsn that did not come from the peer; *oldest the time of the
  * first.

@@ -139,6 +139,7 @@ set_cache_size(struct config *c, const struct config_value *v)
 	    n > (uint64_t)SIZE_MAX / 2)
 		return ("a size of at least 1M, such as 32M");
 	c->store.cache_bytes = (size_t)n;
+	c->cache_given = true;
 	return (NULL);
 }
 

@@ -41,6 +41,7 @@ struct config {
 	char alt_char;
 	/* expunge_retention = 30d, zstd_level, cache_size */
 	struct store_settings store;
+	bool cache_given; /* store.cache_bytes is not the default */
 	struct config_remote *remotes;
 	size_t n_remotes;
 	/* that was read, absolute; NULL: none was there */

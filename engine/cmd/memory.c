@@ -51,7 +51,7 @@ count_entry(void *arg, const struct log_entry *e)
 {
 	struct walk *w = arg;
 
-	if (w->peer == NULL || e->modseq == 0 || guid_eq(&e->origin, w->peer))
+	if (e->modseq == 0 || guid_eq(&e->origin, w->peer))
 		return (0);
 	if (w->n++ == 0)
 		w->oldest = e->time;
@@ -86,14 +86,6 @@ memory_took_away(
 
 	*took = t.any;
 	return (r);
-}
-
-int
-memory_log_end(struct store *s, uint64_t from, uint64_t *lsn)
-{
-	struct walk w = { .peer = NULL };
-
-	return (store_log(s, from, count_entry, &w, lsn));
 }
 
 int

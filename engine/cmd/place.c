@@ -13,6 +13,11 @@
 #include "control/control.h"
 
 #define BUSY_MS 200 /* between two tries at a busy store */
+/*
+ * A command goes through an index once, a mount lives in it: it needs less of
+ * it in memory.
+ */
+#define CACHE_BYTES (2u << 20)
 
 static int
 wrong(const struct place *p)
@@ -236,9 +241,12 @@ place_open(
     struct cmd *c, const struct place *p, unsigned flags, struct replica **out)
 {
 	int64_t end = cmd_mono_ms() + (int64_t)c->o->lock_secs * 1000;
+	struct store_settings settings = c->cfg.store;
 	struct buf held = BUF_INIT;
 	int r;
 
+	if (!c->cfg.cache_given)
+		settings.cache_bytes = CACHE_BYTES;
 	if ((flags & (LOCATION_CREATE | LOCATION_DRY)) == LOCATION_CREATE &&
 	    strcmp(p->origin, "default") == 0 &&
 	    (r = make_parents(p->l.path)) != 0)
@@ -246,7 +254,7 @@ place_open(
 	for (;;) {
 		buf_reset(&held);
 		c->held = c->o->lock_secs != 0 ? &held : NULL;
-		r = location_open(c->known, &p->l, &c->cfg.store, flags, out);
+		r = location_open(c->known, &p->l, &settings, flags, out);
 		c->held = NULL;
 		if (r != -EBUSY || cmd_mono_ms() >= end || cmd_stopped(c))
 			break;

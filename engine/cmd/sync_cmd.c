@@ -205,19 +205,16 @@ remember_failure(
 	replica_unlock(r);
 }
 
-/* Where the log of r ends, as a sync with `other` begins. */
+/* Where the log of r ends, as a sync begins. */
 static uint64_t
-log_begins(struct run *run, struct replica *r, const struct replica *other)
+log_begins(struct replica *r)
 {
-	struct peer_memory m = { .lsn = 0 };
 	uint64_t lsn = 0;
 
 	if (!replica_native(r))
 		return (0);
 	replica_lock(r);
-	(void)memory_peer(r->store, replica_id(other), &run->c->arena, &m);
-	if (memory_log_end(r->store, m.lsn, &lsn) != 0)
-		lsn = m.lsn;
+	lsn = store_log_end(r->store);
 	replica_unlock(r);
 	return (lsn);
 }
@@ -394,8 +391,8 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 	    arena_zalloc(&c->arena, CONFLICTS_KEPT * sizeof(*run->conflict));
 	if (run->conflict == NULL)
 		return (EX_FAIL);
-	lsn_a = log_begins(run, a, b);
-	lsn_b = log_begins(run, b, a);
+	lsn_a = log_begins(a);
+	lsn_b = log_begins(b);
 	n = mailboxes_of(a);
 	if (mailboxes_of(b) > n)
 		n = mailboxes_of(b);

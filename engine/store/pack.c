@@ -42,6 +42,45 @@ pack_name(const char *name, uint32_t *id)
 	return (v != 0);
 }
 
+/* ---- what appending works with ---- */
+
+struct pack_tools {
+	ZSTD_CCtx *z; /* owned; NULL: store */
+	/* one block, raw and compressed */
+	uint8_t raw[PACK_BLOCK];
+	uint8_t packed[ZSTD_COMPRESSBOUND(PACK_BLOCK)];
+};
+
+static void
+tools_free(struct pack_tools *t)
+{
+	if (t == NULL)
+		return;
+	ZSTD_freeCCtx(t->z);
+	free(t);
+}
+
+static int
+tools_get(struct packs *p, struct pack_tools **out)
+{
+	struct pack_tools *t = p->tools;
+
+	if (t == NULL) {
+		if ((t = malloc(sizeof(*t))) == NULL)
+			return (-ENOMEM);
+		t->z = NULL;
+		if (p->level > 0 && (t->z = ZSTD_createCCtx()) == NULL) {
+			free(t);
+			return (-ENOMEM);
+		}
+		p->tools = t;
+	}
+	*out = t;
+	return (0);
+}
+
+/* ---- the set ---- */
+
 static int
 find_last(void *arg, const struct os_dirent *e)
 {
@@ -55,27 +94,26 @@ find_last(void *arg, const struct os_dirent *e)
 
 /*
  * Every body of a pack of a newer version would be refused one by one: better
- * said once.
+ * said once.  Whoever writes such packs gives them the highest numbers.
  */
 static int
-check_version(void *arg, const struct os_dirent *e)
+check_version(struct packs *p)
 {
-	struct packs *p = arg;
 	struct os *os = p->os;
 	uint8_t h[PACK_HEADER];
 	struct os_file *f;
-	char path[256];
-	uint32_t id;
+	char path[PACK_PATH];
 	ssize_t n;
 
-	if (e->type != OS_FILE || !pack_name(e->name, &id))
+	if (p->last == 0)
 		return (0);
-	(void)snprintf(path, sizeof(path), "%s/%s", p->dir, e->name);
+	pack_path(p, p->last, path);
 	if (os->ops->open(os, path, OS_READ, &f) != 0)
 		return (0);
 	n = os->ops->pread(f, h, sizeof(h), 0);
 	os->ops->close(f);
-	if (n < 0 || pack_header_check(h, (size_t)n, id) != -EPROTONOSUPPORT)
+	if (n < 0 ||
+	    pack_header_check(h, (size_t)n, p->last) != -EPROTONOSUPPORT)
 		return (0);
 	log_error("%s/%s: pack of version %u, this program knows %u: a newer "
 		  "dsyncfs made it",
@@ -99,15 +137,12 @@ packs_open(struct os *os, const char *dir, int zstd_level, bool rdonly,
 		error = p->dir == NULL ? -ENOMEM : -ENAMETOOLONG;
 		goto fail;
 	}
-	if (!rdonly &&
-	    ((error = os_mkdirs(os, dir)) != 0 ||
-		(error = os->ops->sync_dir(os, "")) != 0))
+	if (!rdonly && (error = os_mkdirs(os, dir)) != 0)
 		goto report;
 	if ((error = os->ops->list(os, dir, find_last, p)) != 0 &&
 	    error != -ENOENT)
 		goto report;
-	if ((error = os->ops->list(os, dir, check_version, p)) ==
-	    -EPROTONOSUPPORT)
+	if ((error = check_version(p)) != 0)
 		goto fail;
 	*out = p;
 	return (0);
@@ -147,11 +182,25 @@ packs_close(struct packs *p)
 		p->os->ops->close(p->retired);
 	if (p->renew_file != NULL)
 		p->os->ops->close(p->renew_file);
+	tools_free(p->tools);
+	ZSTD_freeDCtx(atomic_load(&p->spare));
 	free(p->dir);
 	free(p);
 }
 
 /* ---- the pack being written ---- */
+
+/*
+ * The name of a new pack, and of the directory, which may have been made right
+ * before.
+ */
+static int
+sync_names(struct packs *p)
+{
+	int error = p->os->ops->sync_dir(p->os, p->dir);
+
+	return (error != 0 ? error : p->os->ops->sync_dir(p->os, ""));
+}
 
 /*
  * What is in the present pack becomes durable, then the next append begins a
@@ -167,7 +216,7 @@ retire_pack(struct packs *p)
 	if (p->durable < p->end) {
 		error = p->os->ops->sync(p->file);
 		if (error == 0 && p->new_file)
-			error = p->os->ops->sync_dir(p->os, p->dir);
+			error = sync_names(p);
 		if (error != 0) {
 			p->poisoned = true;
 			complain(p, p->pack, "cannot be made durable", error);
@@ -256,7 +305,7 @@ abandon_pack(struct packs *p)
 			p->os->ops->close(f);
 		}
 		if (error == 0 && p->new_file)
-			error = p->os->ops->sync_dir(p->os, p->dir);
+			error = sync_names(p);
 		if (error != 0) {
 			p->poisoned = true;
 			complain(p, p->pack, "cannot be made durable", error);
@@ -370,34 +419,15 @@ entry_blocks(uint64_t size)
 
 struct append {
 	struct packs *p;
-	ZSTD_CCtx *z; /* owned; NULL: store */
-	uint8_t *raw, *packed; /* owned: one block */
-	size_t packed_cap;
+	struct pack_tools *t; /* borrowed */
 	/* one: a body of one block is written at once */
 	struct buf table, one;
 	uint64_t at, stored;
 };
 
-static int
-append_init(struct append *a, struct packs *p)
-{
-	memset(a, 0, sizeof(*a));
-	a->p = p;
-	a->packed_cap = ZSTD_compressBound(PACK_BLOCK);
-	if ((a->raw = malloc(PACK_BLOCK)) == NULL ||
-	    (a->packed = malloc(a->packed_cap)) == NULL)
-		return (-ENOMEM);
-	if (p->level > 0 && (a->z = ZSTD_createCCtx()) == NULL)
-		return (-ENOMEM);
-	return (0);
-}
-
 static void
 append_fini(struct append *a)
 {
-	ZSTD_freeCCtx(a->z);
-	free(a->raw);
-	free(a->packed);
 	buf_fini(&a->table);
 	buf_fini(&a->one);
 }
@@ -406,17 +436,17 @@ static int
 append_block(struct append *a, size_t n, bool alone)
 {
 	size_t packed = n;
-	const uint8_t *from = a->raw;
+	const uint8_t *from = a->t->raw;
 	uint32_t bits = 0;
 	int error;
 
-	if (a->z != NULL && n >= 64) {
-		size_t got = ZSTD_compressCCtx(
-		    a->z, a->packed, a->packed_cap, a->raw, n, a->p->level);
+	if (a->t->z != NULL && n >= 64) {
+		size_t got = ZSTD_compressCCtx(a->t->z, a->t->packed,
+		    sizeof(a->t->packed), a->t->raw, n, a->p->level);
 
 		if (!ZSTD_isError(got) && got < n - n / 16) {
 			packed = got;
-			from = a->packed;
+			from = a->t->packed;
 			bits = BLOCK_ZSTD;
 		}
 	}
@@ -471,7 +501,7 @@ append_entry(struct append *a, uint64_t size, const uint8_t hash[16],
 		size_t n =
 		    size - off < PACK_BLOCK ? (size_t)(size - off) : PACK_BLOCK;
 
-		if ((error = raw(arg, a->raw, n, off)) != 0 ||
+		if ((error = raw(arg, a->t->raw, n, off)) != 0 ||
 		    (error = append_block(a, n, blocks == 1)) != 0)
 			return (error);
 	}
@@ -497,14 +527,14 @@ int
 packs_append(struct packs *p, uint64_t size, const uint8_t hash[16],
     pack_raw_fn *raw, void *arg, struct body_ref *ref)
 {
-	struct append a;
+	struct append a = { .p = p };
 	int error;
 
 	if (size > (uint64_t)PACK_BLOCK * (UINT32_MAX / 2))
 		return (-EFBIG);
 	if ((error = ready_pack(p)) != 0)
 		return (error);
-	if ((error = append_init(&a, p)) == 0)
+	if ((error = tools_get(p, &a.t)) == 0)
 		error = append_entry(&a, size, hash, raw, arg);
 	if (error != 0) {
 		if (error != -ENOMEM)
@@ -554,7 +584,7 @@ packs_sync_run(struct packs *p, struct packs_sync *s)
 		return (0);
 	if ((error = p->os->ops->sync(s->file)) != 0)
 		return (error);
-	return (s->new_file ? p->os->ops->sync_dir(p->os, p->dir) : 0);
+	return (s->new_file ? sync_names(p) : 0);
 }
 
 void
@@ -577,7 +607,7 @@ packs_sync_done(struct packs *p, const struct packs_sync *s, int error)
 	p->new_file = false;
 }
 
-/* ---- the set ---- */
+/* ---- all of them ---- */
 
 struct id_list {
 	uint32_t *v;

@@ -17,6 +17,8 @@
 #ifndef DSYNCFS_STORE_PACK_INTERNAL_H
 #define DSYNCFS_STORE_PACK_INTERNAL_H
 
+#include <stdatomic.h>
+#include <zstd.h>
 #include "base/buf.h"
 #include "store/pack.h"
 
@@ -46,6 +48,11 @@ struct packs {
 	uint32_t renew_pack;
 	uint64_t end, durable; /* bytes written, bytes durable */
 	bool new_file; /* its name is not durable yet */
+	/* owned: what appending works with, kept from one body to the next */
+	struct pack_tools *tools;
+	/* owned: for one reader at a time, taken and given back by any thread
+	 */
+	_Atomic(ZSTD_DCtx *) spare;
 };
 
 struct entry {

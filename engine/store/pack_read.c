@@ -22,8 +22,9 @@ struct pack_reader {
 	uint64_t *start;
 	uint64_t loaded; /* block in raw, plus 1 */
 	size_t raw_len;
-	uint8_t *raw, *stored; /* owned: a block each */
-	ZSTD_DCtx *z; /* owned */
+	/* owned: the largest block of this body */
+	uint8_t *raw, *stored;
+	ZSTD_DCtx *z; /* owned; NULL until it is needed */
 };
 
 int
@@ -194,12 +195,39 @@ pack_reader_close(struct pack_reader *r)
 		return;
 	if (r->f != NULL)
 		r->p->os->ops->close(r->f);
-	ZSTD_freeDCtx(r->z);
+	if (r->z != NULL)
+		ZSTD_freeDCtx(atomic_exchange(&r->p->spare, r->z));
 	free(r->table);
 	free(r->start);
 	free(r->raw);
 	free(r->stored);
 	free(r);
+}
+
+static int
+block_memory(struct pack_reader *r)
+{
+	/* A body of one block needs no more than its size. */
+	size_t n = r->e.size < PACK_BLOCK ? (size_t)r->e.size : PACK_BLOCK;
+
+	if (r->raw == NULL && (r->raw = malloc(n)) == NULL)
+		return (-ENOMEM);
+	/* A block that would not have become smaller is stored as it was. */
+	if (r->stored == NULL && (r->stored = malloc(n)) == NULL)
+		return (-ENOMEM);
+	return (0);
+}
+
+static int
+unpack(struct pack_reader *r, size_t want, size_t len)
+{
+	if (r->z == NULL)
+		r->z = atomic_exchange(&r->p->spare, NULL);
+	if (r->z == NULL && (r->z = ZSTD_createDCtx()) == NULL)
+		return (-ENOMEM);
+	return (ZSTD_decompressDCtx(r->z, r->raw, want, r->stored, len) == want
+		? 0
+		: -EBADMSG);
 }
 
 /*
@@ -218,29 +246,24 @@ load_block(struct pack_reader *r, uint64_t i)
 
 	if (r->loaded == i + 1)
 		return (0);
-	if (r->raw == NULL &&
-	    (r->raw = malloc(want > PACK_BLOCK ? want : PACK_BLOCK)) == NULL)
-		return (-ENOMEM);
-	if (r->stored == NULL && (r->stored = malloc(PACK_BLOCK)) == NULL)
-		return (-ENOMEM);
-	if (r->z == NULL && (r->z = ZSTD_createDCtx()) == NULL)
-		return (-ENOMEM);
+	if ((error = block_memory(r)) != 0)
+		return (error);
 	r->loaded = 0;
 	rd_init(&t, r->table + i * ENTRY_BLOCK, ENTRY_BLOCK);
 	len = rd_le32(&t);
 	sum = rd_le64(&t);
 	packed = (len & BLOCK_ZSTD) != 0;
 	len &= ~BLOCK_ZSTD;
+	if (len > want)
+		return (-EBADMSG);
 	if ((error = read_exact(r->p, r->f, r->stored, len, r->start[i])) != 0)
 		return (error);
 	if (xxh3_64(r->stored, len) != sum || (!packed && len != want))
 		return (-EBADMSG);
-	if (!packed) {
+	if (!packed)
 		memcpy(r->raw, r->stored, len);
-	} else if (ZSTD_decompressDCtx(
-		       r->z, r->raw, PACK_BLOCK, r->stored, len) != want) {
-		return (-EBADMSG);
-	}
+	else if ((error = unpack(r, want, len)) != 0)
+		return (error);
 	r->raw_len = want;
 	r->loaded = i + 1;
 	return (0);

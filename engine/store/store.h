@@ -64,8 +64,8 @@ void store_settings_default(struct store_settings *s);
 int store_open(struct os *os, unsigned flags,
     const struct store_settings *settings, struct store **out);
 /*
- * Writes a checkpoint, syncs, gives up the lock.  -errno when something
- * acknowledged could not be made durable.
+ * Syncs, writes a checkpoint unless there is next to nothing to write, gives up
+ * the lock.  -errno when something acknowledged could not be made durable.
  */
 int store_close(struct store *s);
 
@@ -309,13 +309,20 @@ int txn_begin(struct store *s, const struct guid *origin, struct txn **out);
 int txn_commit(struct txn *t);
 void txn_abort(struct txn *t); /* NULL is fine */
 
+/* As a time of a change: it was long ago, nobody knows when. */
+#define TIME_UNKNOWN (-1)
+
 struct mailbox_new {
 	const char *name;
 	struct guid guid; /* zero: a new one */
 	/* 0: a new one, above all that this store gave out before */
 	uint32_t uidvalidity;
 	bool directory; /* without mail */
-	int64_t time; /* of a directory's creation; 0: now */
+	/*
+	 * of a directory's creation, 0: now; of a mailbox's last rename
+	 * elsewhere, 0: unknown
+	 */
+	int64_t time;
 };
 /*
  * A subscription-only or directory node of that name becomes the mailbox.
@@ -325,12 +332,13 @@ int txn_mailbox_create(
     struct txn *t, const struct mailbox_new *m, uint32_t *id);
 /*
  * Children go along.  -EEXIST target is there, -EINVAL into itself or INBOX.
- * time 0: now.
+ * time 0: now; TIME_UNKNOWN.
  */
 int txn_mailbox_rename(
     struct txn *t, uint32_t id, const char *name, int64_t time);
 /* Messages stay restorable while retained.  Children stay.  time 0: now. */
 int txn_mailbox_delete(struct txn *t, uint32_t id, int64_t time);
+/* time 0: now; TIME_UNKNOWN. */
 int txn_subscribe(struct txn *t, const char *name, bool on, int64_t time);
 /* A deletion that a peer knows of: kept and passed on with its own time. */
 int txn_note_deletion(struct txn *t, const struct deletion *d);

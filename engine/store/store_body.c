@@ -341,12 +341,13 @@ store_body_from_stream(
     struct store *s, struct stream *in, struct body_ref *ref, uint64_t *vsize)
 {
 	struct body_writer *w = NULL;
-	uint8_t *b = malloc(65536);
+	size_t chunk = stream_chunk(in);
+	uint8_t *b = malloc(chunk);
 	ssize_t n = 0;
 	int error;
 
 	error = b == NULL ? -ENOMEM : body_writer_new(s, &w);
-	while (error == 0 && (n = stream_read(in, b, 65536)) > 0)
+	while (error == 0 && (n = stream_read(in, b, chunk)) > 0)
 		error = body_writer_add(w, b, (size_t)n);
 	if (error == 0 && n < 0)
 		error = (int)n;

@@ -189,6 +189,12 @@ store_keyword_table(struct store *s, uint32_t mailbox, struct arena *a,
 
 /* ---- changes ---- */
 
+static int64_t
+time_of(const struct txn *t, int64_t time)
+{
+	return (time == 0 ? t->head.sec : time < 0 ? 0 : time);
+}
+
 int
 txn_mailbox_create(struct txn *t, const struct mailbox_new *m, uint32_t *id)
 {
@@ -212,10 +218,10 @@ txn_mailbox_create(struct txn *t, const struct mailbox_new *m, uint32_t *id)
 	if (m->directory) {
 		memset(&r.guid, 0, sizeof(r.guid));
 		r.uidvalidity = 0;
-		if (r.time == 0)
-			r.time = t->head.sec;
+		r.time = time_of(t, r.time);
 	} else {
-		r.time = 0;
+		if (r.time < 0)
+			r.time = 0;
 		if (guid_is_zero(&r.guid) &&
 		    (error = os_guid(t->s->os, r.guid.b)) != 0)
 			return (txn_fail(t, error));
@@ -290,8 +296,7 @@ txn_mailbox_rename(struct txn *t, uint32_t id, const char *name, int64_t time)
 		return (txn_fail(t, -EEXIST));
 	if ((error = rename_check(&t->s->st, n, name)) != 0)
 		return (txn_fail(t, error));
-	if (r.time == 0)
-		r.time = t->head.sec;
+	r.time = time_of(t, time);
 	if ((error = txn_record(t, &r)) == 0)
 		txn_note(t, WATCH_MAILBOXES, id, 0, 0);
 	return (error);
@@ -336,10 +341,9 @@ txn_subscribe(struct txn *t, const char *name, bool on, int64_t time)
 		return (txn_fail(t, -EINVAL));
 	sub = sub_find(&t->s->st, name);
 	if ((sub != NULL && sub->on) == on &&
-	    (time == 0 || (sub != NULL && sub->time >= time)))
+	    (time <= 0 || (sub != NULL && sub->time >= time)))
 		return (0);
-	if (r.time == 0)
-		r.time = t->head.sec;
+	r.time = time_of(t, time);
 	n = node_by_name(&t->s->st, name);
 	if ((error = txn_record(t, &r)) == 0)
 		txn_note(t, WATCH_SUBSCRIPTIONS | WATCH_MAILBOXES,

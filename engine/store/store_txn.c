@@ -10,7 +10,13 @@
 #include <string.h>
 #include "store/store_internal.h"
 
-#define CHECKPOINT_PAGES 4096 /* changed pages of 4 KiB: 16 MiB */
+/*
+ * Changed pages of 4 KiB that are held in memory: a quarter of the index, but
+ * from 2 to 16 MiB.
+ */
+#define CHECKPOINT_PAGE 4096u
+#define CHECKPOINT_PAGES_MIN 512u
+#define CHECKPOINT_PAGES_MAX 4096u
 #define CHECKPOINT_TAIL (32u << 20)
 
 int
@@ -170,6 +176,19 @@ txn_write(struct txn *t)
 	return (error);
 }
 
+static bool
+checkpoint_due(const struct store *s)
+{
+	uint64_t limit = btree_file_bytes(s->st.tree) / CHECKPOINT_PAGE / 4;
+
+	if (limit < CHECKPOINT_PAGES_MIN)
+		limit = CHECKPOINT_PAGES_MIN;
+	if (limit > CHECKPOINT_PAGES_MAX)
+		limit = CHECKPOINT_PAGES_MAX;
+	return (btree_dirty_pages(s->st.tree) > limit ||
+	    journal_end(s->journal) - s->ckpt_lsn > CHECKPOINT_TAIL);
+}
+
 int
 txn_commit(struct txn *t)
 {
@@ -192,9 +211,7 @@ txn_commit(struct txn *t)
 	 * The change is made; what a checkpoint meets is reported there and
 	 * concerns later ones.
 	 */
-	if (!s->syncing &&
-	    (btree_dirty_pages(s->st.tree) > CHECKPOINT_PAGES ||
-		journal_end(s->journal) - s->ckpt_lsn > CHECKPOINT_TAIL))
+	if (!s->syncing && checkpoint_due(s))
 		(void)store_checkpoint(s, true);
 	return (0);
 }

@@ -11,14 +11,17 @@
 /* ---- B ---- */
 
 static int
-fill_own(struct brain *b)
+fill_own(struct brain *b, const struct guid *guid)
 {
 	struct box *x = &b->box;
 	struct mailbox m;
 	int rc;
 
-	x->own.mailbox = x->plan->guid;
-	x->own.have_guids = x->own.have_save_guids = true;
+	memset(&x->own, 0, sizeof(x->own));
+	memset(&x->state, 0, sizeof(x->state));
+	memset(&x->loaded, 0, sizeof(x->loaded));
+	x->own.mailbox = *guid;
+	identity_own(b, &x->own);
 	/* a dry run plans as if the mailbox had been made */
 	if (x->id == 0) {
 		x->own.uidvalidity =
@@ -75,7 +78,9 @@ decide(struct brain *b, bool *needs)
 {
 	struct box *x = &b->box;
 
-	x->trust_uids = x->own.uidvalidity == x->peer.uidvalidity;
+	/* dsync tells expunges with GUIDs, whatever the UIDVALIDITYs are. */
+	x->trust_uids =
+	    !b->peer_dsyncfs || x->own.uidvalidity == x->peer.uidvalidity;
 	*needs = false;
 	if (b->params.no_mail_sync)
 		return (0);
@@ -99,6 +104,7 @@ begin(struct brain *b)
 		rc = store_mailbox(b->r->store, x->id, &m);
 	if (rc != 0)
 		return (rc);
+	identity_decide(b);
 	if (x->agreed) {
 		const struct item_mailbox *dest =
 		    b->imports ? &x->own : &x->peer;
@@ -107,6 +113,7 @@ begin(struct brain *b)
 		    b->peer_dsyncfs ? dest->common_uid : x->state.common_uid;
 		x->since = b->source && b->peer_dsyncfs ? dest->common_modseq
 							: x->state.own_since;
+		x->since_sync = true;
 	} else {
 		/*
 		 * Compared in full.  Hints still begin where this side last
@@ -119,8 +126,10 @@ begin(struct brain *b)
 			b->r->store, &b->peer, &x->own.mailbox, &st) == 0 &&
 		    st.own_since > x->since &&
 		    st.own_since <= m.highestmodseq &&
-		    st.uidvalidity == m.uidvalidity)
+		    st.uidvalidity == m.uidvalidity) {
 			x->since = st.own_since;
+			x->since_sync = true;
+		}
 	}
 	rc = exporter_new(b, &x->ex);
 	if (rc == 0 && b->imports)
@@ -130,22 +139,57 @@ begin(struct brain *b)
 	return (rc);
 }
 
+/* The peer may know a mailbox that both sides made by the other GUID. */
+static bool
+try_other(const struct brain *b)
+{
+	const struct box *x = &b->box;
+
+	return (b->master && (x->peer.lost || x->peer.ignore) &&
+	    !guid_is_zero(&x->plan->other) &&
+	    !guid_eq(&x->plan->other, &x->own.mailbox));
+}
+
+/* The peer has nothing to sync this mailbox with. */
+static int
+not_there(struct brain *b)
+{
+	int rc = 0;
+
+	if (b->box.peer.lost) {
+		b->result.changes_during_sync = true;
+		rc = box_state_lost(b);
+	}
+	return (rc != 0 ? rc : BRAIN_DONE);
+}
+
+static int
+master_says(struct brain *b, const struct guid *guid)
+{
+	bool lost;
+	int rc = fill_own(b, guid);
+
+	if (rc == 0)
+		rc = box_state_check(b, &lost);
+	return (rc != 0 ? rc : send_box(b, false));
+}
+
 /* Both records are known.  BRAIN_DONE: nothing to do. */
 static int
 both_known(struct brain *b)
 {
 	struct box *x = &b->box;
 	bool lost, needs;
-	int rc;
+	int rc = 0;
 
-	if (x->peer.ignore)
-		return (BRAIN_DONE);
-	if (x->peer.lost) {
-		b->result.changes_during_sync = true;
-		rc = box_state_lost(b);
-		return (rc != 0 ? rc : BRAIN_DONE);
-	}
-	rc = box_state_check(b, &lost);
+	if (try_other(b))
+		return (master_says(b, &x->plan->other));
+	if (x->peer.lost || x->peer.ignore)
+		return (not_there(b));
+	if (!guid_is_zero(&x->plan->other))
+		rc = brain_tree_take_guid(b, x->plan, &x->own.mailbox);
+	if (rc == 0)
+		rc = box_state_check(b, &lost);
 	if (rc == 0)
 		rc = decide(b, &needs);
 	if (rc != 0)
@@ -173,21 +217,14 @@ box_init(struct brain *b, const struct tree_box *t)
 int
 box_start_master(struct brain *b, const struct tree_box *t)
 {
-	bool lost;
-	int rc;
-
 	box_init(b, t);
-	rc = fill_own(b);
-	if (rc == 0)
-		rc = box_state_check(b, &lost);
-	return (rc != 0 ? rc : send_box(b, false));
+	return (master_says(b, &t->guid));
 }
 
 int
 box_start_slave(struct brain *b, struct item *i)
 {
-	const struct tree_box *t =
-	    tree_plan_by_guid(&b->plan, &i->u.mailbox.mailbox);
+	const struct tree_box *t = brain_tree_box(b, &i->u.mailbox.mailbox);
 	bool lost = false;
 	int rc;
 
@@ -202,7 +239,7 @@ box_start_slave(struct brain *b, struct item *i)
 		rc = send_box(b, true);
 		return (rc != 0 ? rc : BRAIN_DONE);
 	}
-	rc = fill_own(b);
+	rc = fill_own(b, &b->box.peer.mailbox);
 	if (rc == 0)
 		rc = box_state_check(b, &lost);
 	if (rc == 0 && lost) {
@@ -221,6 +258,7 @@ box_fini(struct brain *b)
 {
 	importer_free(b->box.im);
 	exporter_free(b->box.ex);
+	identity_fini(&b->box);
 	b->box.im = NULL;
 	b->box.ex = NULL;
 	b->box.conflicts = NULL;
@@ -235,8 +273,7 @@ box_wants_item(const struct brain *b)
 	const struct box *x = &b->box;
 
 	if (x->rx == RX_MAIL &&
-	    (importer_busy(x->im) || x->tx <= TX_APPLY ||
-		importer_can_save(x->im)))
+	    (importer_busy(x->im) || x->tx <= TX_APPLY || importer_full(x->im)))
 		return (false);
 	return (x->rx != RX_DONE && !(x->rx == RX_STATE && x->tx != TX_DONE));
 }
@@ -269,6 +306,8 @@ recv_state(struct brain *b, struct item *i)
 	if (!guid_eq(&i->u.state.mailbox, &x->own.mailbox))
 		return (brain_protocol(b, i, "the end of this mailbox"));
 	x->got = i->u.state;
+	if (x->got.end_modseq > INT64_MAX)
+		return (brain_protocol(b, i, "an end below 2^63"));
 	if (x->got.changes_during_sync)
 		b->result.changes_during_sync = true;
 	/* The peer wants all compared: what is saved led it astray. */
@@ -375,12 +414,15 @@ static int
 finish(struct brain *b)
 {
 	struct box *x = &b->box;
+	uint64_t end = store_log_end(b->r->store);
 	int rc = box_state_save(b);
 
 	if (rc == 0)
 		rc = box_state_result(b);
 	if (rc != 0)
 		return (rc);
+	if (end == b->committed)
+		b->committed = store_log_end(b->r->store);
 	add_counts(&b->result.counts, &x->counts);
 	conflicts_flush(b);
 	b->result.counts.mailboxes_synced++;
@@ -437,7 +479,6 @@ apply_step(struct brain *b)
 	if (b->exports && b->box.rx <= RX_REQUEST)
 		return (BRAIN_WAIT);
 	rc = importer_apply(b->box.im);
-
 	if (rc < 0)
 		return (rc);
 	if (rc == 0)
@@ -472,9 +513,12 @@ commit_step(struct brain *b)
 		return (rc < 0 ? rc : BRAIN_PROGRESS);
 	/*
 	 * A backup's source too: what it told must not be taken back by a power
-	 * cut, and its UIDs and modseqs be given to something else.
+	 * cut, and its UIDs and modseqs be given to something else.  Where only
+	 * states of other mailboxes were written since the last commit there is
+	 * nothing that the peer relies on.
 	 */
-	b->want_commit = !b->params.dry_run;
+	b->want_commit =
+	    !b->params.dry_run && store_log_end(b->r->store) != b->committed;
 	x->tx = TX_STATE;
 	return (BRAIN_PROGRESS);
 }
@@ -517,7 +561,7 @@ box_work(struct brain *b)
 	struct box *x = &b->box;
 	int rc;
 
-	/* Mails are saved as they come, so that none wait in memory. */
+	/* What has come is saved when no more is there, or enough waits. */
 	if (x->im != NULL && x->rx == RX_MAIL && x->tx > TX_APPLY &&
 	    !importer_busy(x->im)) {
 		bool can = importer_can_save(x->im);

@@ -81,8 +81,10 @@ box_state_load(struct brain *b, const struct mailbox *m)
 	 * A store keeps its UIDs when its UIDVALIDITY changes, and so does one
 	 * at the other end.
 	 */
+	if (m->uidnext <= x->state.common_uid)
+		return (0);
+	x->own.common_uid = x->state.common_uid;
 	if (x->state.backup != b->reverts ||
-	    m->uidnext <= x->state.common_uid ||
 	    m->highestmodseq < x->state.own_end ||
 	    m->history_floor > x->state.own_since)
 		return (0);
@@ -90,7 +92,6 @@ box_state_load(struct brain *b, const struct mailbox *m)
 		rc = changed_here_since(b, x->id, x->state.own_since, &changed);
 	if (rc != 0 || changed)
 		return (rc);
-	x->own.common_uid = x->state.common_uid;
 	x->own.common_modseq = x->state.peer_end;
 	x->own.has_digest = !b->reverts || m->highestmodseq == x->state.own_end;
 	memcpy(x->own.digest, x->state.session.b, sizeof(x->own.digest));
@@ -469,38 +470,44 @@ box_state_make(struct brain *b)
 	st->common_uid = x->sent.last_common_uid;
 	st->own_end = m.highestmodseq;
 	st->own_since = l.first != 0 ? l.first - 1 : m.highestmodseq;
-	x->sent.settled = l.first == 0;
 	if (l.taken)
 		x->changes = true;
 	return (0);
 }
 
 /*
- * Expunges that one side only repeated have cost it modseqs of its own: the
- * side that is behind catches up, so that both say the same number.  No event
- * goes with it; what came here since S was sent is not told yet.
+ * Expunges that one side only repeated have cost it modseqs of its own, so the
+ * two may have told different ends.  Both go on from the larger one and know
+ * that of each other: whoever is behind raises its HIGHESTMODSEQ, for which
+ * there is no event.  What users did here meanwhile may lie below that end
+ * without having been told: then the number goes above it, so that the next run
+ * looks.
  */
 static int
-catch_up(struct brain *b)
+settle_end(struct brain *b)
 {
 	struct box *x = &b->box;
 	struct peer_state *st = &x->state;
+	struct late l = { .peer = &b->peer };
 	struct mailbox_update u = { .min_highestmodseq = x->got.end_modseq };
 	struct mailbox m;
-	int rc;
+	int rc = store_mailbox(b->r->store, x->id, &m);
 
-	/* A source does not. */
-	if (b->exports && x->got.settled &&
-	    x->got.end_modseq < x->sent.end_modseq)
-		st->peer_end = x->sent.end_modseq;
-	if (x->got.end_modseq <= st->own_end)
-		return (0);
-	rc = store_mailbox(b->r->store, x->id, &m);
+	if (rc == 0)
+		rc = store_events(b->r->store, x->id, st->own_end, on_late, &l);
 	if (rc != 0)
 		return (rc);
-	if (x->sent.settled && m.highestmodseq == st->own_end)
-		st->own_since = x->got.end_modseq;
-	st->own_end = x->got.end_modseq;
+	if (x->sent.end_modseq > x->got.end_modseq)
+		u.min_highestmodseq = x->sent.end_modseq;
+	st->peer_end = u.min_highestmodseq;
+	if (l.first == 0 && st->own_since == st->own_end)
+		st->own_since = u.min_highestmodseq;
+	else
+		u.min_highestmodseq++;
+	st->own_end = m.highestmodseq;
+	if (u.min_highestmodseq <= m.highestmodseq)
+		return (0);
+	st->own_end = u.min_highestmodseq;
 	return (b->r->ops->mailbox_update(b->r, x->id, &u, &b->peer));
 }
 
@@ -522,7 +529,7 @@ make_session(struct brain *b)
 	}
 	if (same_session(x) && was->uidvalidity == st->uidvalidity &&
 	    was->common_uid == st->common_uid &&
-	    was->own_since == st->own_since && was->peer_end == st->peer_end) {
+	    was->peer_end == st->peer_end) {
 		st->session = was->session;
 		return (0);
 	}
@@ -557,6 +564,9 @@ box_state_save(struct brain *b)
 	if (x->distrust)
 		return (peer_state_save(
 		    b->r->store, &b->peer, &x->own.mailbox, NULL));
+	/* What filters left out is not in common: the older state stays. */
+	if (filter_active(&b->params))
+		return (0);
 	if (x->sent.changes_during_sync || x->got.changes_during_sync ||
 	    (b->reverts && uid == 0 && x->peer.uidnext > 1))
 		return (0);
@@ -565,7 +575,7 @@ box_state_save(struct brain *b)
 	    b->peer_dsyncfs ? x->got.end_modseq : x->peer.highestmodseq;
 	if (b->peer_dsyncfs && x->state.peer_end == 0)
 		return (0);
-	rc = b->peer_dsyncfs ? catch_up(b) : 0;
+	rc = b->peer_dsyncfs && b->exports ? settle_end(b) : 0;
 	if (rc == 0)
 		rc = make_session(b);
 	return (rc != 0 ? rc

@@ -21,6 +21,8 @@
 #include "base/log.h"
 
 #define MAIL_ERROR_LIMIT 13 /* specs/dsync-protocol.md 2.11: the guard */
+#define MINOR 5 /* of the protocol */
+#define MAX_HASHED 64 /* header names */
 
 /* ---- saying ---- */
 
@@ -168,26 +170,34 @@ handshake_from_options(struct item *i, const struct sync_options *o)
 	h->max_size = o->max_size;
 	h->flag = arena_strdup(&i->arena, o->flag);
 	h->alt_char = o->alt_char;
+	h->empty_hdr_workaround = o->empty_hdr_workaround;
 	h->dry_run = o->dry_run;
 	h->max_delete_percent = o->max_delete_percent;
 	h->max_delete_min = o->max_delete_min;
+}
+
+/*
+ * '~' sorts high, so that a Dovecot on the other side takes its user's lock.
+ */
+static const char *
+own_hostname(const struct brain *b, struct arena *a)
+{
+	char hex[GUID_HEX_LEN + 1];
+
+	return (
+	    arena_printf(a, "~dsyncfs-%s", guid_hex(replica_id(b->r), hex)));
 }
 
 static int
 hello_new(struct brain *b, struct item **out)
 {
 	struct item *i;
-	char hex[GUID_HEX_LEN + 1];
 	int rc = item_new(ITEM_HANDSHAKE, &i);
 
 	if (rc != 0)
 		return (rc);
-	/*
-	 * '~' sorts high, so that a Dovecot on the other side takes its user's
-	 * lock.
-	 */
-	i->u.handshake.hostname = arena_printf(
-	    &i->arena, "~dsyncfs-%s", guid_hex(replica_id(b->r), hex));
+	i->u.handshake.hostname = own_hostname(b, &i->arena);
+	i->u.handshake.minor = MINOR;
 	i->u.handshake.has_replica = true;
 	i->u.handshake.replica = *replica_id(b->r);
 	i->u.handshake.hashed_headers = hashed_headers;
@@ -277,6 +287,29 @@ set_roles(struct brain *b)
 	}
 }
 
+/* Each header line of each mail will be compared with each name. */
+static int
+check_hashed(struct brain *b)
+{
+	struct item_handshake *p = &b->params;
+	bool bad = p->n_hashed_headers > MAX_HASHED;
+
+	for (size_t i = 0; i < p->n_hashed_headers && !bad; i++)
+		bad = strlen(p->hashed_headers[i]) > HDR_HASH_NAME_MAX;
+	if (bad) {
+		log_error("%s: breaks the protocol: wants too many or too long "
+			  "headers hashed",
+		    b->peer_name);
+		return (-EBADMSG);
+	}
+	if (p->n_hashed_headers == 0) {
+		p->hashed_headers = hashed_headers;
+		p->n_hashed_headers =
+		    sizeof(hashed_headers) / sizeof(hashed_headers[0]);
+	}
+	return (0);
+}
+
 static int
 check_params(struct brain *b)
 {
@@ -296,24 +329,29 @@ check_params(struct brain *b)
 	}
 	if (p->type != SYNC_FULL && p->type != SYNC_STATE)
 		b->params.type = SYNC_CHANGED;
-	return (0);
+	return (check_hashed(b));
 }
 
 static int
 recv_hello(struct brain *b, struct item *i)
 {
 	struct item_handshake *h = &i->u.handshake;
+	const char *own = own_hostname(b, &i->arena);
 	int rc;
 
 	if (i->type != ITEM_HANDSHAKE || h->hostname == NULL)
 		return (brain_protocol(b, i, "the handshake"));
 	b->peer_dsyncfs = h->has_replica;
+	b->peer_minor = h->minor;
+	b->hash_version = h->minor < 4 ? 1 : 3;
 	if (h->has_replica) {
 		b->peer = h->replica;
 	} else {
-		rc = guid128_of_string(h->hostname, &b->peer);
+		rc = own == NULL ? -ENOMEM
+				 : guid128_of_string(h->hostname, &b->peer);
 		if (rc != 0)
 			goto fail;
+		b->deletes_last = strcmp(own, h->hostname) > 0;
 	}
 	if (guid_eq(&b->peer, replica_id(b->r)) || guid_is_zero(&b->peer)) {
 		log_error(
@@ -688,6 +726,22 @@ fail(struct brain *b, int rc)
 	return (rc);
 }
 
+static int
+commit(struct brain *b)
+{
+	uint64_t end;
+	int rc;
+
+	b->want_commit = false;
+	b->r->ops->lock(b->r);
+	end = store_log_end(b->r->store);
+	b->r->ops->unlock(b->r);
+	rc = b->r->ops->commit(b->r);
+	if (rc == 0)
+		b->committed = end;
+	return (rc);
+}
+
 int
 brain_step(struct brain *b)
 {
@@ -696,8 +750,7 @@ brain_step(struct brain *b)
 	if (b->failed != 0)
 		return (b->failed);
 	if (b->want_commit) {
-		b->want_commit = false;
-		rc = b->r->ops->commit(b->r);
+		rc = commit(b);
 		return (rc != 0 ? fail(b, rc) : BRAIN_PROGRESS);
 	}
 	if (b->phase == PHASE_BOX && box_working_unlocked(b)) {

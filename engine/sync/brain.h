@@ -66,6 +66,11 @@ struct sync_options {
 	const char *flag;
 	char alt_char; /* -C, 0 = '_' */
 	/*
+	 * where messages are told apart by their headers: one that has none
+	 * matches any other
+	 */
+	bool empty_hdr_workaround;
+	/*
 	 * The guard (guard.c), on both sides: a mailbox that would lose more of
 	 * its messages, all of them, or be deleted with them, stops the sync
 	 * (-ECANCELED).  0 and 100: no guard.
@@ -133,6 +138,8 @@ typedef int dump_line_fn(void *arg, const char *line);
 /* false: leaves modseq= and highestmodseq= out */
 struct dump_options {
 	bool modseqs;
+	/* leaves guid= of messages out */
+	bool no_guids;
 };
 int replica_dump(struct replica *r, const struct dump_options *o,
     dump_line_fn *fn, void *arg, unsigned *problems);

@@ -29,6 +29,7 @@
 #ifndef DSYNCFS_SYNC_BRAIN_INTERNAL_H
 #define DSYNCFS_SYNC_BRAIN_INTERNAL_H
 
+#include "base/hdr_hash.h"
 #include "sync/brain.h"
 #include "sync/merge.h"
 #include "sync/peer.h"
@@ -68,11 +69,12 @@ enum tx {
 	TX_DONE
 };
 
-struct exporter;
-struct importer;
 struct conflict;
-struct dry_saved;
 struct dry_gone;
+struct dry_saved;
+struct exporter;
+struct hash_slot;
+struct importer;
 
 /* The mailbox that is being synced. */
 struct box {
@@ -89,8 +91,17 @@ struct box {
 	uint32_t common_uid; /* 0: compared in full */
 	/* own changes after this modseq are exported, and are hints */
 	uint64_t since;
-	/* UIDVALIDITY is the same: an old UID means the same message */
+	/* since then the two have not been synced, but before */
+	bool since_sync;
+	/* an old UID means the same message, or its GUID says so */
 	bool trust_uids;
+	/* messages are told apart by their headers (identity.c) */
+	bool by_hash;
+	/* GUIDs are compared in their 128-bit form */
+	bool guid128;
+	/* up to here a UID is known to mean the same message on both sides */
+	uint32_t known_uid;
+	struct hash_slot *hashes; /* owned; NULL: none read yet */
 	enum rx rx;
 	enum tx tx;
 	struct exporter *ex;
@@ -118,10 +129,15 @@ struct brain {
 	bool sent_hello, sent_end;
 	/* before the next step, without the lock */
 	bool want_commit;
+	/*
+	 * The log up to here is durable, but for states, which need not be (P1)
+	 */
+	uint64_t committed;
 	/* the master's; strings in params_item */
 	struct item_handshake params;
 	struct item *params_item;
 	bool peer_dsyncfs;
+	unsigned peer_minor, hash_version;
 	/* replica id, or one made from the host name */
 	struct guid peer;
 	struct guid token; /* random, of this sync */
@@ -130,7 +146,10 @@ struct brain {
 	/* source: never changed by this sync */
 	bool imports, exports, reverts, source;
 	struct tree local, remote;
-	bool got_nodes, got_deletes, got_hello, got_states, refreshed;
+	bool got_nodes, got_deletes, got_hello, got_states, sent_deletes;
+	bool refreshed;
+	/* the own D is sent after the peer's (brain_tree.c) */
+	bool deletes_last;
 	/* with another kind of peer: the states that both know */
 	struct state_list states;
 	struct tree_plan plan;
@@ -167,6 +186,28 @@ int brain_tree_send(struct brain *b);
 /* takes i over */
 int brain_tree_recv(struct brain *b, struct item *i);
 int brain_tree_apply(struct brain *b);
+/* What an action gave: 0 where it is a reason to run again only. */
+int brain_tree_result(struct brain *b, int rc);
+/* m->time 0: unknown; t: of the plan, or NULL */
+int brain_tree_create(
+    struct brain *b, const struct mailbox_new *m, struct tree_box *t);
+/* time 0: unknown; the caller tells of it */
+int brain_tree_rename(
+    struct brain *b, uint32_t id, const char *name, int64_t time);
+int brain_tree_subscribe(
+    struct brain *b, const char *name, bool on, int64_t time);
+int brain_tree_empty_inbox(struct brain *b, uint32_t id);
+
+/* brain_tree_dsync.c: with another kind of peer. */
+int brain_tree_apply_dsync(struct brain *b);
+/*
+ * The mailbox that the peer calls by this GUID, or NULL.  One that both sides
+ * made goes by both GUIDs until one of them is taken.
+ */
+const struct tree_box *brain_tree_box(struct brain *b, const struct guid *g);
+/* The mailbox has this GUID from now on.  t is in b->plan. */
+int brain_tree_take_guid(
+    struct brain *b, const struct tree_box *t, const struct guid *g);
 
 /* box.c */
 int box_start_master(struct brain *b, const struct tree_box *t);
@@ -237,8 +278,6 @@ void conflict_flags(
 void conflict_reverted_flags(struct brain *b, uint32_t uid);
 /* The other side's expunge of this message is planned. */
 void conflict_expunge(struct brain *b, uint32_t uid);
-/* A row of a message that was expunged here. */
-void conflict_expunged_here(struct brain *b, const struct item_change *row);
 /* Before the trees are made the same; at the end of a sync. */
 int conflicts_tree(struct brain *b);
 int conflicts_tree_done(struct brain *b);
@@ -261,10 +300,44 @@ int guard_mailbox(struct brain *b, uint64_t n);
 /* Mailboxes would be deleted: what the plan of the trees says. */
 int guard_tree(struct brain *b);
 
+/*
+ * identity.c: by what two messages are the same, their GUIDs or the hashes of
+ * their headers.
+ */
+/* what this replica can do, for its B record */
+void identity_own(const struct brain *b, struct item_mailbox *own);
+/* From both B records and trust_uids: by_hash, guid128, known_uid. */
+void identity_decide(struct brain *b);
+void identity_fini(struct box *x);
+/* A GUID of the store as a peer hears it: "" where it is the store's alone. */
+const char *identity_guid(const struct brain *b, const char *guid);
+/* A peer's GUID as this location has it; "" where it has none.  -ENOMEM. */
+int identity_local(
+    const struct brain *b, struct arena *a, const char *guid, const char **out);
+/* ... as it is given to save; NULL: the location gives one. */
+const char *identity_saved(const struct brain *b, const char *guid);
+/*
+ * A peer tells of a message with this GUID of the store, or that it was
+ * expunged; false: not known.
+ */
+bool identity_same_guid(
+    const struct brain *b, const char *guid, const char *told, bool expunge);
+/*
+ * The header hash of a message here; "" when its header cannot be read, which
+ * is reported.  -ENOMEM.
+ */
+int identity_hash(struct brain *b, uint32_t uid, char out[HDR_HASH_LEN + 1]);
+/* What stands behind the hashes does not count. */
+bool identity_same_hash(const struct brain *b, const char *x, const char *y);
+/* false: it says nothing, since the header is empty or not known */
+bool identity_hash_tells(const char *hash);
+
 /* exporter.c: what this side says of a mailbox. */
 struct hint {
 	uint8_t add, remove;
-	struct keywords kw_add, kw_remove;
+	/* those of them that answer a change of the peer (merge.h) */
+	uint8_t informed;
+	struct keywords kw_add, kw_remove, kw_informed;
 };
 int exporter_new(struct brain *b, struct exporter **out);
 void exporter_free(struct exporter *e);
@@ -285,6 +358,10 @@ uint32_t exporter_moved_to(const struct exporter *e, uint32_t uid);
 bool exporter_saved_here(const struct exporter *e, uint32_t uid);
 /* A sync with the peer brought this UID since the common state. */
 bool exporter_fetched(const struct exporter *e, uint32_t uid);
+/* It is told to have been expunged since the common state. */
+bool exporter_expunged_here(const struct exporter *e, uint32_t uid);
+/* exporter_row.c: the row of a message.  -ENOMEM. */
+int exporter_row(struct brain *b, const struct msg *m, struct item **out);
 /* a change that is not the peer's */
 bool exporter_changed_here(const struct exporter *e);
 
@@ -304,6 +381,8 @@ int importer_mails_done(struct importer *im);
 bool importer_busy(const struct importer *im);
 /* a body is being read: importer_read_body, without the lock */
 bool importer_can_save(const struct importer *im);
+/* ... and enough of them wait: they are saved before more are taken */
+bool importer_full(const struct importer *im);
 /* BRAIN_PROGRESS or BRAIN_WAIT */
 int importer_read_body(struct importer *im);
 /* numbers of the mailbox; the plan is done */
@@ -313,6 +392,11 @@ uint32_t importer_common_uid(const struct importer *im);
 /* filter.c */
 bool filter_active(const struct item_handshake *p);
 bool filter_takes(const struct item_handshake *p, const struct item_change *c);
+/*
+ * The size that -I goes by, at least 1; read from the body where the location
+ * does not know it (not from a callback of the store).  -ENOMEM.
+ */
+int filter_size(struct brain *b, const struct msg *m, uint64_t *size);
 
 /*
  * spool.c: a body on its way, in memory or, when larger, in a file of the
@@ -323,6 +407,8 @@ int spool_new(struct os *os, unsigned number, struct spool **out);
 void spool_free(struct spool *s);
 /* Takes what there is: 1 at the end, 0 more to come, -EAGAIN nothing now. */
 int spool_fill(struct spool *s, struct stream *in);
+/* bytes of it that are held in memory */
+size_t spool_memory(const struct spool *s);
 /* lent by the spool, until spool_free */
 int spool_stream(struct spool *s, struct stream **out);
 

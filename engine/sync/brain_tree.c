@@ -1,6 +1,11 @@
 /*
  * brain_tree -- exchanges the trees and brings the own one to what tree_merge
  * says (specs/dsync-protocol.md 4).
+ *
+ * With another kind of peer D is sent with its separator and escape character
+ * (Dovecot 2.3.19 hangs otherwise), so after its D has come.  That it does not
+ * wait for ours is certain; should it do so all the same, the one with the
+ * smaller host name goes on.  Ours sorts behind all others.
  */
 #include "sync/brain_internal.h"
 
@@ -10,6 +15,7 @@
 
 #include "base/log.h"
 #include "base/name.h"
+#include "sync/tree_dsync.h"
 
 #define MAX_NODES 1000000 /* of a peer */
 #define RENAME_PASSES 8
@@ -17,7 +23,7 @@
  * When a mailbox got a temporary name: before every rename of a user, so that
  * no other side takes it over when this run is killed.
  */
-#define RENAMED_ASIDE (-1)
+#define RENAMED_ASIDE (-2)
 
 /* ---- the own tree ---- */
 
@@ -65,11 +71,33 @@ on_deletion(void *arg, const struct deletion *d)
 	struct brain *b = arg;
 	int rc = 0;
 
-	if (!in_scope(b, d->name == NULL ? "" : d->name, &d->guid))
+	if (!in_scope(b, d->name == NULL ? "" : d->name, &d->guid) ||
+	    (d->kind == DELETED_DIR && tree_has_below(&b->local, d->name)))
 		return (0);
-	if (d->kind != DELETED_MAILBOX)
-		rc = guid128_of_name(d->name, &x.id);
+	if (d->kind != DELETED_MAILBOX && d->name[0] != '\0')
+		rc = tree_name_id(d->name, b->local.sep, b->local.escape,
+		    b->params.alt_char, &x.id);
 	return (rc != 0 ? rc : tree_add_gone(&b->local, kind[d->kind], &x));
+}
+
+/* Two mailboxes with one GUID: this one gets another. */
+static int
+part_guid(void *arg, const struct tree_node *n, struct guid *out)
+{
+	struct mailbox_update u = { 0 };
+	struct brain *b = arg;
+	int rc = os_guid(store_os(b->r->store), u.guid.b);
+
+	if (rc != 0)
+		return (rc);
+	log_warning("%s: mailbox %s has the GUID of another mailbox; it gets "
+		    "one of its own",
+	    b->r->label, n->name);
+	if (!b->params.dry_run && !b->source)
+		rc = b->r->ops->mailbox_update(b->r, n->id, &u, &b->peer);
+	if (rc == 0)
+		*out = u.guid;
+	return (rc);
 }
 
 int
@@ -78,7 +106,7 @@ brain_tree_build(struct brain *b)
 	int rc = store_mailboxes(b->r->store, on_mailbox, b);
 
 	if (rc == 0)
-		rc = store_deletions(b->r->store, on_deletion, b);
+		rc = tree_part_guids(&b->local, part_guid, b);
 	return (rc != 0 ? rc : tree_done(&b->local, b->r->label));
 }
 
@@ -101,22 +129,23 @@ send_node(struct brain *b, const struct tree_node *n)
 	return (brain_send(b, i));
 }
 
-int
-brain_tree_send(struct brain *b)
+static int
+send_deletes(struct brain *b)
 {
 	const struct tree *t = &b->local;
 	struct item *i;
-	int rc = 0;
+	int rc = store_deletions(b->r->store, on_deletion, b);
 
-	for (size_t k = 0; k < t->n && rc == 0; k++)
-		rc = send_node(b, &t->node[k]);
+	/* What is there again meanwhile is not deleted. */
 	if (rc == 0)
-		rc = brain_send_end(b);
+		rc = tree_done(&b->local, b->r->label);
 	if (rc == 0)
 		rc = item_new(ITEM_DELETES, &i);
 	if (rc != 0)
 		return (rc);
-	i->u.deletes.sep = NAME_SEP;
+	b->sent_deletes = true;
+	i->u.deletes.sep = t->sep;
+	i->u.deletes.escape = t->escape;
 	i->u.deletes.mailbox = arena_memdup(&i->arena, t->gone[GONE_MAILBOX],
 	    t->n_gone[GONE_MAILBOX] * sizeof(struct item_delete));
 	i->u.deletes.mailboxes = t->n_gone[GONE_MAILBOX];
@@ -128,6 +157,19 @@ brain_tree_send(struct brain *b)
 		t->n_gone[GONE_SUBSCRIPTION] * sizeof(struct item_delete));
 	i->u.deletes.unsubscribes = t->n_gone[GONE_SUBSCRIPTION];
 	return (brain_send(b, i));
+}
+
+int
+brain_tree_send(struct brain *b)
+{
+	const struct tree *t = &b->local;
+	int rc = 0;
+
+	for (size_t k = 0; k < t->n && rc == 0; k++)
+		rc = send_node(b, &t->node[k]);
+	if (rc == 0)
+		rc = brain_send_end(b);
+	return (rc != 0 || b->deletes_last ? rc : send_deletes(b));
 }
 
 /* ---- the peer's ---- */
@@ -157,6 +199,7 @@ recv_node(struct brain *b, const struct item_node *in)
 	n = tree_add(&b->remote, name);
 	if (n == NULL)
 		return (-ENOMEM);
+	n->fixed = name != in->name;
 	n->existence = in->existence;
 	n->guid =
 	    in->existence == EXISTS ? in->mailbox : (struct guid){ { 0 } };
@@ -177,6 +220,7 @@ recv_deletes(struct brain *b, const struct item_deletes *d)
 	int rc = 0;
 
 	b->remote.sep = d->sep;
+	b->remote.escape = d->escape;
 	for (int k = 0; k < 3; k++)
 		for (size_t i = 0; i < n[k] && rc == 0; i++)
 			rc = tree_add_gone(&b->remote, k, &list[k][i]);
@@ -185,6 +229,11 @@ recv_deletes(struct brain *b, const struct item_deletes *d)
 	if (b->remote.doubles != 0)
 		b->result.incomplete = true;
 	b->got_deletes = true;
+	if (rc == 0 && !b->sent_deletes) {
+		b->local.sep = d->sep;
+		b->local.escape = d->escape;
+		rc = send_deletes(b);
+	}
 	return (rc);
 }
 
@@ -223,8 +272,8 @@ on_uid(void *arg, uint32_t mailbox, const struct msg *m)
 }
 
 /* INBOX is never deleted: it is emptied. */
-static int
-empty_inbox(struct brain *b, const struct tree_node *n)
+int
+brain_tree_empty_inbox(struct brain *b, uint32_t id)
 {
 	struct uids u;
 	uint32_t next = 1;
@@ -232,13 +281,13 @@ empty_inbox(struct brain *b, const struct tree_node *n)
 
 	do {
 		u.n = 0;
-		rc = store_msgs(b->r->store, n->id, next, on_uid, &u);
+		rc = store_msgs(b->r->store, id, next, on_uid, &u);
 		for (size_t i = 0; i < u.n && rc >= 0; i++) {
 			b->result.counts.expunged++;
-			brain_change(b, n->name, u.uid[i], "expunge");
+			brain_change(b, "INBOX", u.uid[i], "expunge");
 			if (!b->params.dry_run)
 				rc = b->r->ops->expunge(
-				    b->r, n->id, u.uid[i], &b->peer);
+				    b->r, id, u.uid[i], &b->peer);
 			next = u.uid[i] + 1;
 		}
 	} while (rc >= 0 && u.n == BATCH);
@@ -249,8 +298,8 @@ empty_inbox(struct brain *b, const struct tree_node *n)
  * What the tree said may have changed since: that is a reason to run again, not
  * to fail.
  */
-static int
-tree_result(struct brain *b, int rc)
+int
+brain_tree_result(struct brain *b, int rc)
 {
 	if (rc == -EEXIST || rc == -ENOENT || rc == -ENOTEMPTY) {
 		b->result.changes_during_sync = true;
@@ -267,7 +316,7 @@ apply_drops(struct brain *b)
 		int rc = 0;
 
 		if (strcmp(n->name, "INBOX") == 0) {
-			rc = empty_inbox(b, n);
+			rc = brain_tree_empty_inbox(b, n->id);
 			if (rc != 0)
 				return (rc);
 			continue;
@@ -279,7 +328,7 @@ apply_drops(struct brain *b)
 			b->result.counts.mailboxes_deleted++;
 			brain_change(b, n->name, 0, "delete mailbox");
 		}
-		rc = tree_result(b, rc);
+		rc = brain_tree_result(b, rc);
 		if (rc != 0)
 			return (rc);
 	}
@@ -337,6 +386,13 @@ tell_renames(struct brain *b)
 	return (0);
 }
 
+int
+brain_tree_rename(struct brain *b, uint32_t id, const char *name, int64_t time)
+{
+	return (b->r->ops->mailbox_rename(
+	    b->r, id, name, time == 0 ? TIME_UNKNOWN : time, &b->peer));
+}
+
 /* Out of the way, to be named again by a later pass. */
 static int
 set_aside(struct brain *b, uint32_t id, const char *from)
@@ -390,6 +446,62 @@ clear_below(struct brain *b, const char *name)
 	return (rc);
 }
 
+/* What stands at a name that something else shall have. */
+static int
+make_room(struct brain *b, const struct mailbox *m, const char *name)
+{
+	return (m->selectable
+		? set_aside(b, m->id, name)
+		: b->r->ops->mailbox_delete(b->r, m->id, 0, &b->peer));
+}
+
+/* c would go along to a name that is taken. */
+static int
+part_child(struct brain *b, struct tree_box *c, const char *name,
+    const char *to, const struct mailbox *in_way)
+{
+	struct mailbox m;
+	int rc;
+
+	if (strcmp(c->name, to) == 0)
+		return (make_room(b, in_way, to));
+	rc = store_mailbox(b->r->store, c->id, &m);
+	if (rc == 0)
+		rc = make_room(b, &m, name);
+	/* apply_boxes makes the directory again. */
+	if (rc == 0 && guid_is_zero(&c->guid))
+		c->id = 0;
+	return (rc);
+}
+
+/* A child that stays, or goes elsewhere, must not be carried along. */
+static int
+part_children(struct brain *b, const struct tree_box *t, const char *from)
+{
+	struct arena a = ARENA_INIT;
+	struct mailbox m, in_way;
+	int rc = 0;
+
+	for (size_t i = 0; i < b->plan.n && rc == 0; i++) {
+		struct tree_box *c = &b->plan.box[i];
+		const char *name, *to;
+
+		if (c == t || c->id == 0 ||
+		    store_mailbox(b->r->store, c->id, &m) != 0 ||
+		    !name_is_child(from, m.name))
+			continue;
+		name = arena_strdup(&a, m.name);
+		to = arena_printf(&a, "%s%s", t->name, m.name + strlen(from));
+		if (a.error != 0)
+			rc = -ENOMEM;
+		else if (store_mailbox_by_name(b->r->store, to, &in_way) == 0 &&
+		    in_way.exists)
+			rc = part_child(b, c, name, to, &in_way);
+	}
+	arena_fini(&a);
+	return (rc);
+}
+
 /* 1: something was renamed. */
 static int
 rename_one(struct brain *b, const struct tree_box *t)
@@ -413,22 +525,19 @@ rename_one(struct brain *b, const struct tree_box *t)
 	    (rc == 0 && in_way.exists && name_is_child(t->name, from))) {
 		rc = set_aside(b, t->id, from);
 	} else {
-		if (rc == 0 && in_way.exists && !in_way.selectable &&
-		    in_way.id != t->id)
-			rc = b->r->ops->mailbox_delete(
-			    b->r, in_way.id, 0, &b->peer);
-		else if (rc == 0 && in_way.exists && in_way.id != t->id)
-			rc = set_aside(b, in_way.id, t->name);
+		if (rc == 0 && in_way.exists && in_way.id != t->id)
+			rc = make_room(b, &in_way, t->name);
 		else if (rc == -ENOENT)
 			rc = 0;
 		if (rc == 0)
-			rc = b->r->ops->mailbox_rename(
-			    b->r, t->id, t->name, t->renamed, &b->peer);
-		if (rc == -EEXIST)
-			rc = clear_below(b, t->name);
+			rc = part_children(b, t, from);
+		if (rc == 0)
+			rc = brain_tree_rename(b, t->id, t->name, t->renamed);
+		if (rc == -EEXIST && (rc = clear_below(b, t->name)) == 0)
+			rc = brain_tree_rename(b, t->id, t->name, t->renamed);
 	}
 	arena_fini(&a);
-	rc = tree_result(b, rc);
+	rc = brain_tree_result(b, rc);
 	return (rc != 0 ? rc : 1);
 }
 
@@ -509,7 +618,51 @@ apply_guid(struct brain *b, const struct tree_box *t)
 		rc = peer_states_rename(b->r->store, &t->local->guid, &t->guid);
 	if (rc == 0 && !b->params.dry_run)
 		rc = note_deleted(b, t);
-	return (tree_result(b, rc));
+	return (brain_tree_result(b, rc));
+}
+
+/* It is here under a name that this sync was told to leave out. */
+static int
+leave_out(struct brain *b, struct tree_box *t)
+{
+	/* A dry run leaves it out as a real one does, which has no id. */
+	if (t == NULL || !b->params.dry_run)
+		return (0);
+	memset(&t->guid, 0, sizeof(t->guid));
+	return (tree_plan_index(&b->plan));
+}
+
+int
+brain_tree_create(
+    struct brain *b, const struct mailbox_new *m, struct tree_box *t)
+{
+	struct mailbox_new as = *m;
+	struct mailbox there;
+	uint32_t id = 0;
+	int rc = 0;
+
+	if (as.time == 0)
+		as.time = TIME_UNKNOWN;
+	if (!m->directory &&
+	    store_mailbox_by_guid(b->r->store, &m->guid, &there) == 0)
+		return (leave_out(b, t));
+	if (m->directory &&
+	    store_mailbox_by_name(b->r->store, m->name, &there) == 0 &&
+	    there.exists)
+		return (0);
+	if (!b->params.dry_run)
+		rc = b->r->ops->mailbox_create(b->r, &as, &b->peer, &id);
+	if (rc == 0) {
+		if (t != NULL)
+			t->id = id;
+		b->result.counts.mailboxes_created++;
+		brain_change(b, m->name, 0,
+		    m->directory ? "create directory" : "create mailbox");
+	} else if (rc == -EINVAL || rc == -ENAMETOOLONG) {
+		log_error(
+		    "%s: mailbox %s cannot be made here", b->r->label, m->name);
+	}
+	return (brain_tree_result(b, rc));
 }
 
 static int
@@ -519,33 +672,10 @@ create(struct brain *b, struct tree_box *t)
 		.guid = t->guid,
 		.directory = guid_is_zero(&t->guid),
 		.time = t->renamed };
-	struct mailbox there;
-	int rc = 0;
 
 	if (t->remote != NULL)
 		m.uidvalidity = t->remote->uidvalidity;
-	/* It may be here under a name that this sync was told to leave out. */
-	if (!m.directory &&
-	    store_mailbox_by_guid(b->r->store, &t->guid, &there) == 0) {
-		/* A dry run leaves it out as a real one does. */
-		memset(&t->guid, 0, sizeof(t->guid));
-		return (0);
-	}
-	if (m.directory &&
-	    store_mailbox_by_name(b->r->store, t->name, &there) == 0 &&
-	    there.exists)
-		return (0);
-	if (!b->params.dry_run)
-		rc = b->r->ops->mailbox_create(b->r, &m, &b->peer, &t->id);
-	if (rc == 0) {
-		b->result.counts.mailboxes_created++;
-		brain_change(b, t->name, 0,
-		    m.directory ? "create directory" : "create mailbox");
-	} else if (rc == -EINVAL || rc == -ENAMETOOLONG) {
-		log_error(
-		    "%s: mailbox %s cannot be made here", b->r->label, t->name);
-	}
-	return (tree_result(b, rc));
+	return (brain_tree_create(b, &m, t));
 }
 
 static int
@@ -565,26 +695,32 @@ apply_boxes(struct brain *b)
 	return (0);
 }
 
+int
+brain_tree_subscribe(struct brain *b, const char *name, bool on, int64_t time)
+{
+	int rc = 0;
+
+	if (!b->params.dry_run)
+		rc = b->r->ops->subscribe(
+		    b->r, name, on, time == 0 ? TIME_UNKNOWN : time, &b->peer);
+	if (rc == 0) {
+		b->result.counts.subscriptions++;
+		brain_change(b, name, 0, on ? "subscribe" : "unsubscribe");
+	}
+	return (brain_tree_result(b, rc));
+}
+
 static int
 apply_subscriptions(struct brain *b)
 {
-	for (size_t i = 0; i < b->plan.subs; i++) {
-		const struct tree_subscription *s = &b->plan.sub[i];
-		int rc = 0;
+	int rc = 0;
 
-		if (!b->params.dry_run)
-			rc = b->r->ops->subscribe(
-			    b->r, s->name, s->on, s->time, &b->peer);
-		if (rc == 0) {
-			b->result.counts.subscriptions++;
-			brain_change(
-			    b, s->name, 0, s->on ? "subscribe" : "unsubscribe");
-		}
-		rc = tree_result(b, rc);
-		if (rc != 0)
-			return (rc);
+	for (size_t i = 0; i < b->plan.subs && rc == 0; i++) {
+		const struct tree_subscription *s = &b->plan.sub[i];
+
+		rc = brain_tree_subscribe(b, s->name, s->on, s->time);
 	}
-	return (0);
+	return (rc);
 }
 
 int
@@ -593,6 +729,8 @@ brain_tree_apply(struct brain *b)
 	enum tree_mode mode = TREE_TWO_WAY;
 	int rc;
 
+	if (!b->peer_dsyncfs)
+		return (brain_tree_apply_dsync(b));
 	if (b->params.no_backup_overwrite)
 		mode = TREE_NO_DELETE;
 	else if (b->reverts)

@@ -148,15 +148,15 @@ conflict_expunge(struct brain *b, uint32_t uid)
 }
 
 void
-conflict_expunged_here(struct brain *b, const struct item_change *row)
+conflict_expunged_here(struct brain *b, const struct row *row)
 {
 	static const struct conflict_text t = {
 		"expunged on one side, flags changed on the other",
 		"an expunge wins", "expunged"
 	};
 
-	if (row->add != 0 || row->remove != 0 || row->kw_add.n != 0 ||
-	    row->kw_remove.n != 0)
+	if (row->add != 0 || row->remove != 0 ||
+	    (row->kw != NULL && row->kw->add.n + row->kw->remove.n != 0))
 		brain_conflict(b, SEEN_BOTH, b->box.name, row->uid, &t);
 }
 
@@ -198,7 +198,9 @@ tell_backup_uid(struct importer *im, const struct merge_entry *e)
 		outcome };
 	bool expunged = store_expunged(b->r->store, b->box.id, e->uid, &a, &was,
 			    &to) == 0 &&
-	    to == 0 && strcmp(was, e->guid) == 0;
+	    to == 0 &&
+	    identity_same_guid(
+		b, was, ((const struct row *)e->row)->guid, false);
 
 	if (expunged)
 		(void)snprintf(what, sizeof(what),
@@ -328,14 +330,17 @@ tell_merged(struct brain *b, const struct tree_box *t)
 {
 	struct conflict_text text = {
 		"both sides have made a mailbox of this name",
-		b->imports && b->exports ? "the larger GUID stays"
-					 : "the source's GUID stays",
+		!b->imports || !b->exports ? "the source's GUID stays"
+		    : b->peer_dsyncfs      ? "the larger GUID stays"
+					   : "the larger GUID stays, if the "
+					     "peer takes it",
 		"one mailbox with the mail of both"
 	};
 
 	/* Every location has an INBOX; an unused one is nobody's doing. */
 	if (strcmp(t->name, "INBOX") == 0 &&
-	    (t->local->uidnext <= 1 || t->remote->uidnext <= 1))
+	    ((t->local != NULL && t->local->uidnext <= 1) ||
+		(t->remote != NULL && t->remote->uidnext <= 1)))
 		return;
 	brain_conflict(b, SEEN_BOTH, t->name, 0, &text);
 }

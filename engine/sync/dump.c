@@ -207,8 +207,11 @@ msg_line(struct cursor *c, const struct mailbox *box, const struct msg *m)
 	}
 	if (rc == -ENOMEM)
 		return (rc);
-	buf_printf(b, "%" PRIu32 " guid=", m->uid);
-	put_escaped(b, m->guid, "");
+	buf_printf(b, "%" PRIu32, m->uid);
+	if (!c->o.no_guids) {
+		buf_printf(b, " guid=");
+		put_escaped(b, m->guid, "");
+	}
 	if (c->o.modseqs)
 		buf_printf(b, " modseq=%" PRIu64, m->modseq);
 	buf_printf(b, " flags=");
@@ -392,7 +395,9 @@ int
 replica_compare(struct replica *a, struct replica *b, dump_line_fn *fn,
     void *arg, uint64_t *differences)
 {
-	static const struct dump_options o = { .modseqs = false };
+	/* Where one side cannot keep the other's, GUIDs differ anyway. */
+	struct dump_options o = { .no_guids = (a->ops->caps & b->ops->caps &
+						  REPLICA_SAVE_GUIDS) == 0 };
 	struct compare x = { .fn = fn, .arg = arg };
 	int rc = cursor_init(&x.c[0], a, &o);
 

@@ -25,8 +25,11 @@
 struct change {
 	uint32_t uid;
 	struct hint hint;
+	/* what the peer's syncs changed, as hints */
+	struct hint heard;
 	bool expunged;
 	uint32_t moved_to; /* expunged: it goes on under this UID */
+	uint32_t moved_from; /* and where it came from */
 	const char *guid; /* of the expunge */
 	UT_hash_handle hh;
 };
@@ -34,7 +37,6 @@ struct change {
 struct request {
 	const char *guid; /* NULL: by uid */
 	uint32_t uid;
-	struct request *next;
 };
 
 struct range {
@@ -49,6 +51,9 @@ struct ranges {
 
 struct exporter {
 	struct brain *b;
+	/* events up to here are known */
+	uint64_t seen_modseq;
+	size_t cap_sorted;
 	struct arena arena; /* owns the changes */
 	struct change *changes;
 	struct change **sorted;
@@ -60,8 +65,9 @@ struct exporter {
 	/* somebody here changed something */
 	bool here;
 	bool messages_done;
-	struct arena request_arena;
-	struct request *requests, **tail;
+	struct arena request_arena; /* their GUIDs */
+	struct request *request; /* owned */
+	size_t n_request, cap_request, next_request;
 };
 
 static struct change *
@@ -101,6 +107,52 @@ hint_add(struct arena *a, struct hint *h, const struct event *e)
 		h->kw_remove = remove;
 	}
 	return (rc);
+}
+
+/* In either set of both pairs. */
+static int
+kw_answers(struct arena *a, const struct event *e, const struct hint *heard,
+    struct keywords *out)
+{
+	static const struct keywords none = { NULL, 0 };
+	struct keywords rest, x, y;
+	int rc = keywords_apply(a, &e->kw_add, &none, &heard->kw_remove, &rest);
+
+	if (rc == 0)
+		rc = keywords_apply(a, &e->kw_add, &none, &rest, &x);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &e->kw_remove, &none, &heard->kw_add, &rest);
+	if (rc == 0)
+		rc = keywords_apply(a, &e->kw_remove, &none, &rest, &y);
+	return (rc != 0 ? rc : keywords_apply(a, &x, &y, &none, out));
+}
+
+/*
+ * Which of this change answer one that a sync with the peer had brought: they
+ * are the later ones, whatever the modseqs say.
+ */
+static int
+note_answers(struct arena *a, struct change *c, const struct event *e)
+{
+	static const struct keywords none = { NULL, 0 };
+	struct hint *h = &c->hint;
+	struct keywords answers, left, less;
+	int rc;
+
+	h->informed &= (uint8_t) ~(e->add | e->remove);
+	h->informed |= (e->add & c->heard.remove) | (e->remove & c->heard.add);
+	if (e->kw_add.n == 0 && e->kw_remove.n == 0)
+		return (0);
+	rc = kw_answers(a, e, &c->heard, &answers);
+	if (rc == 0)
+		rc = keywords_apply(
+		    a, &h->kw_informed, &none, &e->kw_add, &less);
+	if (rc == 0)
+		rc = keywords_apply(a, &less, &none, &e->kw_remove, &left);
+	return (rc != 0
+		? rc
+		: keywords_apply(a, &left, &answers, &none, &h->kw_informed));
 }
 
 static int
@@ -144,7 +196,13 @@ carry_over(struct exporter *e, const struct change *c)
 		.kw_add = c->hint.kw_add,
 		.kw_remove = c->hint.kw_remove };
 
-	return (to == NULL ? -ENOMEM : hint_add(&e->arena, &to->hint, &ev));
+	if (to == NULL)
+		return (-ENOMEM);
+	to->moved_from = c->uid;
+	to->heard = c->heard;
+	to->hint.informed = c->hint.informed;
+	to->hint.kw_informed = c->hint.kw_informed;
+	return (hint_add(&e->arena, &to->hint, &ev));
 }
 
 static bool
@@ -172,7 +230,15 @@ exporter_saved_here(const struct exporter *e, uint32_t uid)
 bool
 exporter_fetched(const struct exporter *e, uint32_t uid)
 {
-	return (ranges_have(&e->fetched, uid));
+	struct change *c;
+
+	while (!ranges_have(&e->fetched, uid)) {
+		HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
+		if (c == NULL || c->moved_from == 0 || c->moved_from >= uid)
+			return (false);
+		uid = c->moved_from;
+	}
+	return (true);
 }
 
 static int
@@ -182,6 +248,7 @@ on_event(void *arg, const struct event *ev)
 	struct brain *b = e->b;
 	bool by_peer = guid_eq(&ev->origin, &b->peer);
 	struct change *c;
+	int rc;
 
 	if (!by_peer)
 		e->here = true;
@@ -189,11 +256,9 @@ on_event(void *arg, const struct event *ev)
 		return (ranges_add(&e->saved, ev->uid));
 	if (ev->type == EVENT_SAVE)
 		return (by_peer ? ranges_add(&e->fetched, ev->uid) : 0);
-	/*
-	 * Messages above the common UID are all listed anyway; of them only
-	 * hints and expunges matter.
-	 */
-	if (ev->type == EVENT_FLAGS && by_peer && ev->uid > b->box.common_uid)
+	/* Another kind of peer knows of no answers. */
+	if (ev->type == EVENT_FLAGS && by_peer && !b->peer_dsyncfs &&
+	    ev->uid > b->box.common_uid)
 		return (0);
 	c = change_of(e, ev->uid);
 	if (c == NULL)
@@ -207,7 +272,52 @@ on_event(void *arg, const struct event *ev)
 			: c->moved_to == 0 ? 0
 					   : carry_over(e, c));
 	}
-	return (by_peer ? 0 : hint_add(&e->arena, &c->hint, ev));
+	if (by_peer)
+		return (hint_add(&e->arena, &c->heard, ev));
+	rc = b->peer_dsyncfs ? note_answers(&e->arena, c, ev) : 0;
+	return (rc != 0 ? rc : hint_add(&e->arena, &c->hint, ev));
+}
+
+/*
+ * While the mailbox is listed batch by batch its users go on.  What they
+ * expunge before its turn is told as that: a message that is in no row would be
+ * given a new UID over there.
+ */
+static int
+on_late_event(void *arg, const struct event *ev)
+{
+	struct exporter *e = arg;
+	struct change *c, **p;
+	size_t at = e->next_change;
+	bool known;
+
+	if (ev->modseq > e->seen_modseq)
+		e->seen_modseq = ev->modseq;
+	if (ev->type != EVENT_EXPUNGE || ev->moved_to != 0 ||
+	    ev->uid < e->next_uid || ev->uid >= e->b->box.own.uidnext)
+		return (0);
+	HASH_FIND(hh, e->changes, &ev->uid, sizeof(ev->uid), c);
+	known = c != NULL;
+	c = change_of(e, ev->uid);
+	if (c == NULL)
+		return (-ENOMEM);
+	c->expunged = true;
+	c->guid = arena_strdup(&e->arena, ev->guid == NULL ? "" : ev->guid);
+	if (c->guid == NULL || known)
+		return (c->guid == NULL ? -ENOMEM : 0);
+	if (e->n > e->cap_sorted) {
+		p = reallocarray(e->sorted, e->n * 2, sizeof(*p));
+		if (p == NULL)
+			return (-ENOMEM);
+		e->sorted = p;
+		e->cap_sorted = e->n * 2;
+	}
+	while (at < e->n - 1 && e->sorted[at]->uid < c->uid)
+		at++;
+	memmove(&e->sorted[at + 1], &e->sorted[at],
+	    (e->n - 1 - at) * sizeof(*e->sorted));
+	e->sorted[at] = c;
+	return (0);
 }
 
 static int
@@ -229,13 +339,14 @@ exporter_new(struct brain *b, struct exporter **out)
 		return (-ENOMEM);
 	e->b = b;
 	e->next_uid = b->box.common_uid + 1;
-	e->tail = &e->requests;
 	if (b->box.id != 0)
 		rc = store_events(
 		    b->r->store, b->box.id, b->box.since, on_event, e);
 	if (rc != 0)
 		goto fail;
-	e->sorted = calloc(e->n + 1, sizeof(*e->sorted));
+	e->seen_modseq = b->box.own.highestmodseq;
+	e->cap_sorted = e->n + 1;
+	e->sorted = calloc(e->cap_sorted, sizeof(*e->sorted));
 	rc = -ENOMEM;
 	if (e->sorted == NULL)
 		goto fail;
@@ -261,6 +372,7 @@ exporter_free(struct exporter *e)
 	free(e->sorted);
 	free(e->saved.v);
 	free(e->fetched.v);
+	free(e->request);
 	arena_fini(&e->arena);
 	arena_fini(&e->request_arena);
 	free(e);
@@ -273,6 +385,15 @@ exporter_hint(const struct exporter *e, uint32_t uid)
 
 	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
 	return (c == NULL ? (struct hint){ 0 } : c->hint);
+}
+
+bool
+exporter_expunged_here(const struct exporter *e, uint32_t uid)
+{
+	struct change *c;
+
+	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
+	return (c != NULL && c->expunged);
 }
 
 uint32_t
@@ -312,6 +433,7 @@ any_instance(void *arg, uint32_t mailbox, const struct msg *m)
 static int
 send_expunge(struct exporter *e, const struct change *c)
 {
+	const char *guid = identity_guid(e->b, c->guid);
 	struct item *i;
 	struct guid g;
 	char hex[GUID_HEX_LEN + 1];
@@ -323,76 +445,21 @@ send_expunge(struct exporter *e, const struct change *c)
 	i->u.change.uid = c->uid;
 	i->u.change.saved_here = exporter_saved_here(e, c->uid);
 	i->u.change.moved_to = exporter_moved_to(e, c->uid);
-	if (c->guid[0] != '\0' && guid128_of_string(c->guid, &g) == 0)
+	if (guid[0] != '\0' && guid128_of_string(guid, &g) == 0)
 		i->u.change.guid = arena_strdup(&i->arena, guid_hex(&g, hex));
-	i->u.change.elsewhere = store_msgs_by_guid(e->b->r->store, c->guid,
-				    any_instance, NULL) == 1;
+	i->u.change.elsewhere = c->guid[0] != '\0' &&
+	    store_msgs_by_guid(e->b->r->store, c->guid, any_instance, NULL) ==
+		1;
 	return (brain_send(e->b, i));
-}
-
-/* Hints are only told where they agree with the state that is told. */
-static int
-put_keywords(struct arena *a, struct item_change *c, const struct msg *m,
-    const struct hint *h)
-{
-	static const struct keywords none = { NULL, 0 };
-	struct keywords only_add, gone;
-	int rc = keywords_copy(a, &m->keywords, &c->kw_final);
-
-	/* kw_add: hinted and present = final - (final - hinted) */
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &m->keywords, &none, &h->kw_add, &only_add);
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &m->keywords, &none, &only_add, &c->kw_add);
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &h->kw_remove, &none, &m->keywords, &gone);
-	if (rc == 0)
-		rc = keywords_copy(a, &gone, &c->kw_remove);
-	return (rc);
-}
-
-static bool
-is_recent(const struct brain *b, const struct msg *m)
-{
-	return (b->peer_dsyncfs ? (m->state & MSG_NEW) != 0
-				: m->uid >= b->box.own.first_recent);
 }
 
 static int
 send_message(struct exporter *e, const struct msg *m)
 {
-	struct hint h = exporter_hint(e, m->uid);
-	struct item_change *c;
 	struct item *i;
-	int rc = item_new(ITEM_CHANGE, &i);
+	int rc = exporter_row(e->b, m, &i);
 
-	if (rc != 0)
-		return (rc);
-	c = &i->u.change;
-	c->kind = m->uid > e->b->box.common_uid ? CHANGE_SAVE : CHANGE_FLAGS;
-	c->uid = m->uid;
-	c->guid = arena_strdup(&i->arena, m->guid);
-	c->modseq = m->modseq;
-	c->saved_here = exporter_saved_here(e, m->uid);
-	c->fetched = exporter_fetched(e, m->uid);
-	c->final = (uint8_t)((m->flags & MAIL_FLAGS) |
-	    (is_recent(e->b, m) ? MAIL_RECENT : 0));
-	c->add = h.add & m->flags;
-	c->remove = h.remove & (uint8_t)~m->flags;
-	c->virtual_size = UINT64_MAX;
-	if (filter_active(&e->b->params)) {
-		c->received = m->received > 0 ? m->received : 1;
-		c->virtual_size = m->vsize != 0 ? m->vsize : m->body.size;
-	}
-	rc = put_keywords(&i->arena, c, m, &h);
-	if (rc != 0 || i->arena.error != 0) {
-		item_free(i);
-		return (-ENOMEM);
-	}
-	return (brain_send(e->b, i));
+	return (rc != 0 ? rc : brain_send(e->b, i));
 }
 
 /* Expunges and changed old messages with a UID below `before`. */
@@ -435,19 +502,17 @@ struct walk {
 	struct exporter *e;
 	unsigned budget;
 	int rc;
+	/* messages of which something has to be read */
+	uint32_t uid[BATCH];
+	size_t n;
 };
 
+/* 1: no more now */
 static int
-on_message(void *arg, uint32_t mailbox, const struct msg *m)
+list_message(struct walk *w, const struct msg *m)
 {
-	struct walk *w = arg;
 	struct exporter *e = w->e;
 
-	(void)mailbox;
-	if (m->uid >= e->b->box.own.uidnext) {
-		e->messages_done = true;
-		return (1);
-	}
 	w->rc = send_changed_before(e, m->uid, &w->budget);
 	if (w->rc != 0 || w->budget == 0)
 		return (1);
@@ -462,6 +527,45 @@ on_message(void *arg, uint32_t mailbox, const struct msg *m)
 	return (w->rc != 0 || --w->budget == 0);
 }
 
+static int
+on_message(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	struct walk *w = arg;
+
+	(void)mailbox;
+	if (m->uid >= w->e->b->box.own.uidnext) {
+		w->e->messages_done = true;
+		return (1);
+	}
+	if (!w->e->b->box.by_hash && w->e->b->params.max_size == 0)
+		return (list_message(w, m));
+	w->uid[w->n++] = m->uid;
+	return (w->n == BATCH);
+}
+
+/* Reading a mail may change the store: not while it is walked through. */
+static int
+list_later(struct walk *w)
+{
+	struct brain *b = w->e->b;
+	int rc = 0;
+
+	for (size_t i = 0; i < w->n && rc == 0; i++) {
+		struct arena a = ARENA_INIT;
+		struct msg m;
+
+		rc = store_msg(b->r->store, b->box.id, w->uid[i], &a, &m);
+		if (rc == 0 && list_message(w, &m) != 0)
+			rc = w->rc != 0 ? w->rc : 1;
+		if (rc == -ENOENT)
+			rc = 0;
+		arena_fini(&a);
+	}
+	if (rc == 1)
+		w->e->messages_done = false;
+	return (rc == 1 ? 0 : rc);
+}
+
 int
 exporter_changes(struct exporter *e)
 {
@@ -471,6 +575,13 @@ exporter_changes(struct exporter *e)
 
 	if (b->c->ops->full(b->c))
 		return (1);
+	if (b->box.id != 0 && !e->messages_done)
+		rc = store_events(
+		    b->r->store, b->box.id, e->seen_modseq, on_late_event, e);
+	if (rc == -ESTALE) /* compacted meanwhile: told by the next run */
+		rc = 0;
+	if (rc != 0)
+		return (rc);
 	/*
 	 * While batches were sent, messages may have come that were changed
 	 * before their turn: they are listed below.
@@ -482,6 +593,9 @@ exporter_changes(struct exporter *e)
 			return (rc < 0 ? rc : w.rc);
 		if (rc == 0)
 			e->messages_done = true;
+		rc = list_later(&w);
+		if (rc != 0)
+			return (rc);
 		if (!e->messages_done)
 			return (1);
 	}
@@ -496,19 +610,45 @@ exporter_changes(struct exporter *e)
 int
 exporter_request(struct exporter *e, const struct item_request *r)
 {
-	struct request *q = arena_zalloc(&e->request_arena, sizeof(*q));
+	struct request q = { .uid = r->uid };
 
-	if (q == NULL)
-		return (-ENOMEM);
-	q->uid = r->uid;
-	q->guid = r->guid == NULL || r->guid[0] == '\0'
-	    ? NULL
-	    : arena_strdup(&e->request_arena, r->guid);
+	if (r->guid != NULL && r->guid[0] != '\0')
+		q.guid = arena_strdup(&e->request_arena, r->guid);
 	if (e->request_arena.error != 0)
 		return (-ENOMEM);
-	*e->tail = q;
-	e->tail = &q->next;
+	if (e->n_request == e->cap_request) {
+		size_t cap = e->cap_request == 0 ? 16 : e->cap_request * 2;
+		struct request *p = reallocarray(e->request, cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		e->request = p;
+		e->cap_request = cap;
+	}
+	e->request[e->n_request++] = q;
 	return (0);
+}
+
+/* The message of this UID, also where it has got another one since. */
+static int
+find_moved(struct exporter *e, uint32_t uid, struct arena *a, struct msg *m)
+{
+	struct brain *b = e->b;
+	const char *guid;
+	uint32_t to;
+	int rc;
+
+	for (;;) {
+		rc = store_msg(b->r->store, b->box.id, uid, a, m);
+		if (rc != -ENOENT)
+			return (rc);
+		rc = store_expunged(b->r->store, b->box.id, uid, a, &guid, &to);
+		if (rc != 0)
+			return (rc);
+		if (to <= uid) /* UIDs only grow */
+			return (-ENOENT);
+		uid = to;
+	}
 }
 
 static int
@@ -519,11 +659,11 @@ find_requested(
 	int rc;
 
 	/*
-	 * The UID first, since a GUID may have several instances; but it may
-	 * have been renumbered since.
+	 * The UID first, since a GUID may have several instances, or the peer
+	 * may not know it.
 	 */
 	if (q->uid != 0) {
-		rc = store_msg(b->r->store, b->box.id, q->uid, a, m);
+		rc = find_moved(e, q->uid, a, m);
 		if (rc == 0 &&
 		    (q->guid == NULL || strcmp(m->guid, q->guid) == 0))
 			return (0);
@@ -573,8 +713,7 @@ fill_mail(struct exporter *e, const struct request *q, struct item *i)
 int
 exporter_mails(struct exporter *e)
 {
-	for (unsigned n = 0; e->requests != NULL; n++) {
-		struct request *q = e->requests;
+	for (unsigned n = 0; e->next_request < e->n_request; n++) {
 		struct item *i;
 		int rc;
 
@@ -583,14 +722,12 @@ exporter_mails(struct exporter *e)
 		rc = item_new(ITEM_MAIL, &i);
 		if (rc != 0)
 			return (rc);
-		rc = fill_mail(e, q, i);
+		rc = fill_mail(e, &e->request[e->next_request], i);
 		if (rc != 0) {
 			item_free(i);
 			return (rc);
 		}
-		e->requests = q->next;
-		if (e->requests == NULL)
-			e->tail = &e->requests;
+		e->next_request++;
 		rc = brain_send(e->b, i);
 		if (rc != 0)
 			return (rc);

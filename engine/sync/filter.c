@@ -4,6 +4,7 @@
  */
 #include "sync/brain_internal.h"
 
+#include <errno.h>
 #include <string.h>
 #include <strings.h>
 
@@ -78,8 +79,9 @@ filter_active(const struct item_handshake *p)
 	    p->flag != NULL);
 }
 
-static bool
-flag_match(const char *flag, const struct item_change *c)
+/* 0: no system flag that is known */
+static uint8_t
+flag_bit(const char *flag)
 {
 	static const struct {
 		const char *name;
@@ -95,7 +97,15 @@ flag_match(const char *flag, const struct item_change *c)
 
 	for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
 		if (strcasecmp(flag, flags[i].name) == 0)
-			return ((c->final & flags[i].bit) != 0);
+			return (flags[i].bit);
+	return (0);
+}
+
+static bool
+flag_match(const char *flag, const struct item_change *c)
+{
+	if (flag[0] == '\\')
+		return ((c->final & flag_bit(flag)) != 0);
 	for (size_t i = 0; i < c->kw_final.n; i++)
 		if (strcasecmp(flag, c->kw_final.name[i]) == 0)
 			return (true);
@@ -105,6 +115,9 @@ flag_match(const char *flag, const struct item_change *c)
 bool
 filter_takes(const struct item_handshake *p, const struct item_change *c)
 {
+	const char *flag = p->flag;
+	bool want;
+
 	if (p->since != 0 && c->received < p->since)
 		return (false);
 	if (p->until != 0 && c->received > p->until)
@@ -112,8 +125,47 @@ filter_takes(const struct item_handshake *p, const struct item_change *c)
 	if (p->max_size != 0 && c->virtual_size != UINT64_MAX &&
 	    c->virtual_size > p->max_size)
 		return (false);
-	if (p->flag != NULL)
-		return (p->flag[0] == '-' ? !flag_match(p->flag + 1, c)
-					  : flag_match(p->flag, c));
-	return (true);
+	if (flag == NULL)
+		return (true);
+	want = flag[0] != '-';
+	flag += !want;
+	/* As Dovecot does: a flag that is not known filters nothing. */
+	if (flag[0] == '\\' && flag_bit(flag) == 0)
+		return (true);
+	return (flag_match(flag, c) == want);
+}
+
+static int
+read_size(struct stream *s, uint64_t *size)
+{
+	uint8_t chunk[16384];
+	uint8_t last = 0;
+	ssize_t n;
+
+	while ((n = stream_read(s, chunk, sizeof(chunk))) > 0)
+		for (ssize_t i = 0; i < n; i++) {
+			*size += chunk[i] == '\n' && last != '\r' ? 2 : 1;
+			last = chunk[i];
+		}
+	return ((int)n);
+}
+
+int
+filter_size(struct brain *b, const struct msg *m, uint64_t *size)
+{
+	struct stream *s = NULL;
+	uint64_t n = m->vsize;
+	int rc = 0;
+
+	if (n == 0) {
+		rc = b->r->ops->body(b->r, b->box.id, m->uid, &s);
+		if (rc == 0)
+			rc = read_size(s, &n);
+		stream_close(s);
+	}
+	if (rc == -ENOMEM)
+		return (rc);
+	/* One that cannot be read is not left out for its size. */
+	*size = rc != 0 || n == 0 ? 1 : n;
+	return (0);
 }

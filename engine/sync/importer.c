@@ -20,6 +20,14 @@
 
 #include "base/log.h"
 
+static const char *
+told_guid(const void *arg, uint32_t i)
+{
+	const struct importer *im = arg;
+
+	return (im->told[i]);
+}
+
 int
 importer_new(struct brain *b, struct importer **out)
 {
@@ -36,6 +44,9 @@ importer_new(struct brain *b, struct importer **out)
 	    (b->box.agreed && b->params.type == SYNC_STATE);
 	im->match = b->box.common_uid;
 	merge_queue_init(&im->queue);
+	importer_plan_init(im);
+	strindex_init(&im->told_gone, told_guid, im);
+	importer_fetches_init(im);
 	*out = im;
 	return (0);
 }
@@ -46,9 +57,6 @@ importer_free(struct importer *im)
 	if (im == NULL)
 		return;
 	importer_fetches_free(im);
-	for (size_t i = 0; i < im->n_rows; i++)
-		item_free(im->rows[i]);
-	free(im->rows);
 	free(im->maybe);
 	free(im->doubt);
 	item_free(im->reading_mail);
@@ -56,10 +64,13 @@ importer_free(struct importer *im)
 	merge_queue_fini(&im->queue);
 	free(im->flags.op);
 	free(im->expunges.op);
-	free(im->doomed.uid);
-	free(im->buried.uid);
-	free(im->elsewhere.uid);
-	free(im->told_gone);
+	strindex_fini(&im->expunged);
+	free(im->movers);
+	free(im->doomed.slot);
+	free(im->buried.slot);
+	free(im->elsewhere.slot);
+	strindex_fini(&im->told_gone);
+	free(im->told);
 	free(im->create);
 	arena_fini(&im->batch_arena);
 	arena_fini(&im->arena);
@@ -75,26 +86,44 @@ importer_common_uid(const struct importer *im)
 /* ---- small growing things ---- */
 
 int
-importer_keep_row(struct importer *im, struct item *i)
+importer_keep_row(
+    struct importer *im, const struct row *r, const struct row **kept)
 {
-	if (i->kept)
-		return (0);
-	if (im->n_rows == im->cap_rows) {
-		size_t cap = im->cap_rows == 0 ? 32 : im->cap_rows * 2;
-		struct item **p = reallocarray(im->rows, cap, sizeof(*p));
+	struct row_keywords *kw = NULL;
+	struct row *copy;
+	int rc = 0;
 
-		if (p == NULL)
+	*kept = r;
+	if (r->kept)
+		return (0);
+	copy = arena_memdup(&im->arena, r, sizeof(*r));
+	if (copy == NULL)
+		return (-ENOMEM);
+	copy->kept = true;
+	copy->guid = arena_strdup(&im->arena, r->guid);
+	copy->key =
+	    r->key == r->guid ? copy->guid : arena_strdup(&im->arena, r->key);
+	if (r->kw != NULL) {
+		kw = arena_alloc(&im->arena, sizeof(*kw));
+		if (kw == NULL)
 			return (-ENOMEM);
-		im->rows = p;
-		im->cap_rows = cap;
+		rc = keywords_copy(&im->arena, &r->kw->final, &kw->final);
+		if (rc == 0)
+			rc = keywords_copy(&im->arena, &r->kw->add, &kw->add);
+		if (rc == 0)
+			rc = keywords_copy(
+			    &im->arena, &r->kw->remove, &kw->remove);
+		if (rc == 0)
+			rc = keywords_copy(
+			    &im->arena, &r->kw->informed, &kw->informed);
+		copy->kw = kw;
 	}
-	im->rows[im->n_rows++] = i;
-	i->kept = true;
-	return (0);
+	*kept = copy;
+	return (rc != 0 ? rc : im->arena.error);
 }
 
-static int
-ops_add(struct ops *l, const struct op *o)
+int
+importer_ops_add(struct ops *l, const struct op *o)
 {
 	if (l->n == l->cap) {
 		size_t cap = l->cap == 0 ? 32 : l->cap * 2;
@@ -109,80 +138,58 @@ ops_add(struct ops *l, const struct op *o)
 	return (0);
 }
 
-static int
-create_add(struct importer *im, const struct create *c)
+static size_t
+uids_slot(const struct uid_set *s, uint32_t uid)
 {
-	if (im->n_create == im->cap_create) {
-		size_t cap = im->cap_create == 0 ? 32 : im->cap_create * 2;
-		struct create *p = reallocarray(im->create, cap, sizeof(*p));
+	size_t at = (uid * 2654435761u) & (s->cap - 1);
 
-		if (p == NULL)
-			return (-ENOMEM);
-		im->create = p;
-		im->cap_create = cap;
-	}
-	im->create[im->n_create++] = *c;
-	return (0);
+	while (s->slot[at] != 0 && s->slot[at] != uid)
+		at = (at + 1) & (s->cap - 1);
+	return (at);
 }
 
 static int
 uids_add(struct uid_set *s, uint32_t uid)
 {
-	if (s->n == s->cap) {
-		size_t cap = s->cap == 0 ? 16 : s->cap * 2;
-		uint32_t *p = reallocarray(s->uid, cap, sizeof(*p));
+	struct uid_set big = { .cap = s->cap == 0 ? 16 : s->cap * 2 };
 
-		if (p == NULL)
+	if (s->n >= s->cap / 4 * 3) {
+		big.slot = calloc(big.cap, sizeof(*big.slot));
+		if (big.slot == NULL)
 			return (-ENOMEM);
-		s->uid = p;
-		s->cap = cap;
+		for (size_t i = 0; i < s->cap; i++)
+			if (s->slot[i] != 0)
+				big.slot[uids_slot(&big, s->slot[i])] =
+				    s->slot[i];
+		big.n = s->n;
+		free(s->slot);
+		*s = big;
 	}
-	s->uid[s->n++] = uid;
+	s->slot[uids_slot(s, uid)] = uid;
+	s->n++;
 	return (0);
 }
 
-static bool
-uids_have(const struct uid_set *s, uint32_t uid)
+bool
+importer_uids_have(const struct uid_set *s, uint32_t uid)
 {
-	for (size_t i = 0; i < s->n; i++)
-		if (s->uid[i] == uid)
-			return (true);
-	return (false);
+	return (s->n > 0 && uid != 0 && s->slot[uids_slot(s, uid)] == uid);
 }
 
 /* ---- single messages ---- */
 
-/*
- * The same message: as strings, or as 128 bits when one is only known so (an
- * expunge row).
- */
-bool
-importer_same_guid(const char *a, const char *b)
-{
-	struct guid x, y;
-
-	if (a == NULL || b == NULL || a[0] == '\0' || b[0] == '\0')
-		return (false);
-	if (strcmp(a, b) == 0)
-		return (true);
-	return (guid128_of_string(a, &x) == 0 &&
-	    guid128_of_string(b, &y) == 0 && guid_eq(&x, &y));
-}
-
 int
-importer_plan_flags(struct importer *im, const struct msg *m, struct item *i,
-    uint32_t hint_uid, bool kept)
+importer_plan_flags(struct importer *im, const struct msg *m,
+    const struct row *r, uint32_t hint_uid)
 {
 	struct arena a = ARENA_INIT;
 	struct msg_update u;
 	struct merge_result merged;
 	bool differs;
-	int rc = importer_merge(
-	    im, &a, m, &i->u.change, hint_uid, &u, &differs, &merged);
-	struct op o = { .uid = m->uid,
-		.hint_uid = hint_uid,
-		.modseq = m->modseq,
-		.row = &i->u.change };
+	int rc = importer_merge(im, &a, m, r, hint_uid, &u, &differs, &merged);
+	struct op o = {
+		.uid = m->uid, .hint_uid = hint_uid, .modseq = m->modseq
+	};
 
 	if (rc == 0)
 		conflict_flags(im->b, m->uid, &merged);
@@ -192,8 +199,8 @@ importer_plan_flags(struct importer *im, const struct msg *m, struct item *i,
 	if (rc != 0 || !differs)
 		return (rc);
 	o.guid = arena_strdup(&im->arena, m->guid);
-	rc = o.guid == NULL ? -ENOMEM : kept ? 0 : importer_keep_row(im, i);
-	return (rc != 0 ? rc : ops_add(&im->flags, &o));
+	rc = o.guid == NULL ? -ENOMEM : importer_keep_row(im, r, &o.row);
+	return (rc != 0 ? rc : importer_ops_add(&im->flags, &o));
 }
 
 int
@@ -212,13 +219,12 @@ importer_plan_expunge(
 		return (0);
 	if (moved_to == 0)
 		conflict_expunge(im->b, m->uid);
-	return (ops_add(&im->expunges, &o));
+	return (importer_expunge_add(im, &o));
 }
 
 /* A row of the peer says so. */
 static int
-plan_expunge_row(
-    struct importer *im, const struct msg *m, const struct item_change *c)
+plan_expunge_row(struct importer *im, const struct msg *m, const struct row *c)
 {
 	size_t n = im->expunges.n;
 	int rc = importer_plan_expunge(im, m, c->moved_to);
@@ -235,20 +241,36 @@ enum fate {
 	FATE_MOVED /* here under a UID that another sync gave it */
 };
 
+/*
+ * The row is of the message that is, or was, here under its UID: the GUID says
+ * so, or both sides know it from before.
+ */
+static bool
+was_here(const struct importer *im, const char *guid, const struct row *c)
+{
+	return (identity_same_guid(im->b, guid, c->guid, c->expunge) ||
+	    (im->b->box.by_hash && c->uid <= im->b->box.known_uid));
+}
+
 static int
-fate_of(struct importer *im, const struct item_change *c, struct arena *a,
+fate_of(struct importer *im, const struct row *c, struct arena *a,
     struct msg *m, enum fate *out)
 {
 	struct store *s = im->b->r->store;
 	uint32_t uid = c->uid, to;
-	const char *was;
+	const char *first = NULL, *was;
 	int rc;
 
 	*out = FATE_UNKNOWN;
+	/* By a UID alone only what the other side is told, too. */
+	if (im->b->box.by_hash && !exporter_expunged_here(im->b->box.ex, uid))
+		return (0);
 	while (
 	    (rc = store_expunged(s, im->b->box.id, uid, a, &was, &to)) == 0) {
-		if (!importer_same_guid(was, c->guid))
+		if (first == NULL ? !was_here(im, was, c)
+				  : strcmp(was, first) != 0)
 			return (0);
+		first = was;
 		*out = FATE_GONE;
 		if (to <= uid) /* UIDs only grow */
 			return (0);
@@ -257,7 +279,7 @@ fate_of(struct importer *im, const struct item_change *c, struct arena *a,
 	if (rc != -ENOENT || uid == c->uid)
 		return (rc == -ENOENT ? 0 : rc);
 	rc = store_msg(s, im->b->box.id, uid, a, m);
-	if (rc == 0 && importer_same_guid(m->guid, c->guid))
+	if (rc == 0 && strcmp(m->guid, first) == 0)
 		*out = FATE_MOVED;
 	return (rc == -ENOENT ? 0 : rc);
 }
@@ -267,9 +289,9 @@ fate_of(struct importer *im, const struct item_change *c, struct arena *a,
  * what the row says is planned.
  */
 static int
-absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
+absent_row(
+    struct importer *im, const struct row *c, struct arena *a, bool *known)
 {
-	struct item_change *c = &i->u.change;
 	enum fate fate;
 	struct msg m;
 	int rc = fate_of(im, c, a, &m, &fate);
@@ -277,12 +299,12 @@ absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
 	*known = rc == 0 && fate != FATE_UNKNOWN;
 	if (!*known)
 		return (rc);
-	if (c->kind != CHANGE_EXPUNGE) {
+	if (!c->expunge) {
 		if (fate == FATE_GONE) {
 			conflict_expunged_here(im->b, c);
 			return (0);
 		}
-		rc = importer_plan_flags(im, &m, i, m.uid, false);
+		rc = importer_plan_flags(im, &m, c, m.uid);
 		return (rc != 0 ? rc : uids_add(&im->elsewhere, m.uid));
 	}
 	/*
@@ -302,47 +324,36 @@ absent_row(struct importer *im, struct item *i, struct arena *a, bool *known)
 
 /* An old message that both have, or had. */
 static int
-old_row(struct importer *im, struct item *i, struct arena *a)
+old_row(struct importer *im, const struct row *c, struct arena *a)
 {
 	struct brain *b = im->b;
-	struct item_change *c = &i->u.change;
 	bool known;
 	struct msg m;
 	int rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
 
 	if (rc == 0) {
-		if (!importer_same_guid(m.guid, c->guid) &&
-		    !(c->kind == CHANGE_EXPUNGE && c->guid == NULL)) {
+		/* Without GUIDs on both sides the common UID has to do. */
+		if (!b->box.by_hash &&
+		    !identity_same_guid(b, m.guid, c->guid, c->expunge) &&
+		    !(c->expunge && c->guid == NULL)) {
 			log_warning("%s: %s: UID %u is another message at %s; "
 				    "the mailbox is compared in full next time",
 			    b->r->label, b->box.name, c->uid, b->peer_name);
 			b->box.distrust = b->box.changes = true;
 			return (0);
 		}
-		return (c->kind == CHANGE_EXPUNGE
-			? plan_expunge_row(im, &m, c)
-			: importer_plan_flags(im, &m, i, c->uid, false));
+		return (c->expunge ? plan_expunge_row(im, &m, c)
+				   : importer_plan_flags(im, &m, c, c->uid));
 	}
 	if (rc != -ENOENT)
 		return (rc);
-	rc = absent_row(im, i, a, &known);
-	if (rc == 0 && !known && c->kind != CHANGE_EXPUNGE)
+	rc = absent_row(im, c, a, &known);
+	if (rc == 0 && !known && !c->expunge)
 		b->box.distrust = b->box.changes = true;
 	return (rc);
 }
 
 /* ---- messages above the common UID ---- */
-
-static bool
-local_filtered(const struct brain *b, const struct msg *m)
-{
-	struct item_change c = { .final = m->flags,
-		.kw_final = m->keywords,
-		.received = m->received,
-		.virtual_size = m->vsize != 0 ? m->vsize : m->body.size };
-
-	return (filter_active(&b->params) && !filter_takes(&b->params, &c));
-}
 
 static int
 on_local(void *arg, uint32_t mailbox, const struct msg *m)
@@ -359,7 +370,8 @@ on_local(void *arg, uint32_t mailbox, const struct msg *m)
 		return (1);
 	l = &im->batch[im->n_batch];
 	l->uid = m->uid;
-	l->filtered = local_filtered(im->b, m);
+	l->key = NULL;
+	importer_filter_local(im->b, m, l);
 	l->guid = arena_strdup(&im->batch_arena, m->guid);
 	if (l->guid == NULL)
 		return (-ENOMEM);
@@ -379,6 +391,8 @@ importer_local_head(struct importer *im, struct local **out)
 		im->n_batch = im->next_local = 0;
 		rc = store_msgs(
 		    im->b->r->store, im->b->box.id, im->next_uid, on_local, im);
+		if (rc >= 0)
+			rc = importer_size_locals(im);
 		if (rc < 0)
 			return (rc);
 		if (im->n_batch == 0)
@@ -389,17 +403,22 @@ importer_local_head(struct importer *im, struct local **out)
 }
 
 int
-importer_queue_local(struct importer *im, const struct local *l)
+importer_queue_local(struct importer *im, struct local *l)
 {
 	struct brain *b = im->b;
-	struct merge_entry e = { .uid = l->uid,
-		.guid = arena_strdup(&im->arena, l->guid),
-		.keep = l->filtered };
+	struct merge_entry e = { .uid = l->uid, .keep = l->filtered };
+	int rc;
 
-	if (e.guid == NULL)
-		return (-ENOMEM);
-	if (uids_have(&im->doomed, l->uid))
+	if (importer_uids_have(&im->doomed, l->uid))
 		return (0);
+	rc = importer_local_key(im, l, &e.key);
+	if (rc != 0)
+		return (rc);
+	e.key = importer_link_key(im, e.key);
+	e.guid = arena_strdup(&im->arena, l->guid);
+	e.key = e.key == l->guid ? e.guid : arena_strdup(&im->arena, e.key);
+	if (e.guid == NULL || e.key == NULL)
+		return (-ENOMEM);
 	/* One-way: the source never learns of new UIDs here, so none are given.
 	 */
 	e.usable =
@@ -410,31 +429,40 @@ importer_queue_local(struct importer *im, const struct local *l)
 static int
 note_told_gone(struct importer *im, const char *guid)
 {
-	if (guid == NULL)
-		return (0);
-	if (im->n_told_gone == im->cap_told_gone) {
-		size_t cap = im->cap_told_gone * 2 + 16;
-		struct guid *p = reallocarray(im->told_gone, cap, sizeof(*p));
+	char hex[GUID_HEX_LEN + 1];
+	struct guid g;
+	uint32_t i;
+	int rc = guid == NULL ? 0 : guid128_of_string(guid, &g);
+
+	if (guid == NULL || rc != 0 ||
+	    strindex_find(&im->told_gone, guid_hex(&g, hex), &i))
+		return (rc);
+	if (im->n_told == im->cap_told) {
+		size_t cap = im->cap_told * 2 + 16;
+		const char **p = reallocarray(im->told, cap, sizeof(*p));
 
 		if (p == NULL)
 			return (-ENOMEM);
-		im->told_gone = p;
-		im->cap_told_gone = cap;
+		im->told = p;
+		im->cap_told = cap;
 	}
-	return (guid128_of_string(guid, &im->told_gone[im->n_told_gone++]));
+	if (im->n_told >= UINT32_MAX - 1)
+		return (-EOVERFLOW);
+	im->told[im->n_told] = arena_strdup(&im->arena, hex);
+	if (im->told[im->n_told] == NULL)
+		return (-ENOMEM);
+	return (strindex_add(&im->told_gone, (uint32_t)im->n_told++));
 }
 
 static bool
 told_gone(const struct importer *im, const char *guid)
 {
+	char hex[GUID_HEX_LEN + 1];
 	struct guid g;
+	uint32_t i;
 
-	if (guid128_of_string(guid, &g) != 0)
-		return (true);
-	for (size_t i = 0; i < im->n_told_gone; i++)
-		if (guid_eq(&im->told_gone[i], &g))
-			return (true);
-	return (false);
+	return (guid128_of_string(guid, &g) != 0 ||
+	    strindex_find(&im->told_gone, guid_hex(&g, hex), &i));
 }
 
 /*
@@ -444,7 +472,7 @@ told_gone(const struct importer *im, const char *guid)
  * other side expunged and saved it again.
  */
 static int
-expunged_since(struct importer *im, const struct item_change *c, uint32_t *uid)
+expunged_since(struct importer *im, const struct row *c, uint32_t *uid)
 {
 	struct brain *b = im->b;
 	struct arena a = ARENA_INIT;
@@ -453,7 +481,7 @@ expunged_since(struct importer *im, const struct item_change *c, uint32_t *uid)
 
 	*uid = 0;
 	if (!b->peer_dsyncfs || !b->imports || !b->exports || b->box.id == 0 ||
-	    c->guid[0] == '\0')
+	    b->box.by_hash || c->guid[0] == '\0')
 		return (0);
 	if (store_msg_by_guid(b->r->store, b->box.id, c->guid, &a, &m) != 0)
 		rc = store_gone_by_guid(b->r->store, b->box.id, c->guid, uid);
@@ -466,20 +494,23 @@ expunged_since(struct importer *im, const struct item_change *c, uint32_t *uid)
 }
 
 int
-importer_queue_remote(struct importer *im, struct item *i)
+importer_queue_remote(struct importer *im, const struct row *r)
 {
-	struct brain *b = im->b;
-	struct item_change *c = &i->u.change;
-	struct merge_entry e = {
-		.uid = c->uid, .guid = c->guid, .remote = true, .row = i
-	};
-	int rc = importer_keep_row(im, i);
+	const struct row *kept;
+	struct merge_entry e = { .uid = r->uid,
+		.remote = true,
+		.keep = r->filtered,
+		.usable = r->uid >= im->b->box.own.uidnext };
+	int rc = importer_keep_row(im, r, &kept);
 
 	if (rc == 0)
-		rc = expunged_since(im, c, &e.gone);
-	e.usable = c->uid >= b->box.own.uidnext;
-	e.keep = filter_active(&b->params) && !filter_takes(&b->params, c);
-	return (rc != 0 ? rc : merge_queue_add(&im->queue, &e));
+		rc = expunged_since(im, kept, &e.gone);
+	if (rc != 0)
+		return (rc);
+	e.guid = kept->guid;
+	e.key = importer_link_key(im, kept->key);
+	e.row = kept;
+	return (merge_queue_add(&im->queue, &e));
 }
 
 /*
@@ -487,21 +518,20 @@ importer_queue_remote(struct importer *im, struct item *i)
  * the expunge of the one says nothing about the other.
  */
 static bool
-saved_apart(const struct importer *im, const struct item_change *c)
+saved_apart(const struct importer *im, const struct row *c)
 {
 	return (c->saved_here && exporter_saved_here(im->b->box.ex, c->uid));
 }
 
 /* A row above the common UID that nobody here has under that UID. */
 static int
-new_row(struct importer *im, struct item *i, struct arena *a)
+new_row(struct importer *im, const struct row *c, struct arena *a)
 {
 	struct brain *b = im->b;
-	struct item_change *c = &i->u.change;
 	bool known = false;
 	int rc = 0;
 
-	if (c->kind != CHANGE_EXPUNGE && uids_have(&im->buried, c->uid))
+	if (!c->expunge && importer_uids_have(&im->buried, c->uid))
 		return (0);
 	/*
 	 * It was here and is not any more: it was expunged, or got another UID
@@ -509,15 +539,14 @@ new_row(struct importer *im, struct item *i, struct arena *a)
 	 */
 	if (b->box.trust_uids && !b->reverts && b->box.id != 0 &&
 	    c->uid < b->box.own.uidnext && !saved_apart(im, c))
-		rc = absent_row(im, i, a, &known);
-	if (rc != 0 || known || c->kind == CHANGE_EXPUNGE)
+		rc = absent_row(im, c, a, &known);
+	if (rc != 0 || known || c->expunge)
 		return (rc);
-	return (importer_queue_remote(im, i));
+	return (importer_queue_remote(im, c));
 }
 
-/* Takes back what was planned for a message. */
-static void
-spare(struct ops *o, uint32_t uid)
+void
+importer_spare(struct ops *o, uint32_t uid)
 {
 	size_t kept = 0;
 
@@ -527,62 +556,103 @@ spare(struct ops *o, uint32_t uid)
 	o->n = kept;
 }
 
+/*
+ * Both lie under one UID: are they one message?  A header that cannot be read
+ * differs from none, or a damaged mail would take its good copy along.
+ */
 static int
-same_uid(struct importer *im, struct local *l, struct item *i, struct arena *a)
+same_message(
+    struct importer *im, struct local *l, const struct row *c, int *cmp)
 {
-	struct brain *b = im->b;
-	struct item_change *c = &i->u.change;
-	bool same = importer_same_guid(l->guid, c->guid) ||
-	    (l->guid[0] == '\0' && (c->guid == NULL || c->guid[0] == '\0'));
+	const struct brain *b = im->b;
+	const char *own;
+	int rc = importer_local_key(im, l, &own);
+
+	if (rc != 0)
+		return (rc);
+	*cmp = strcmp(own, c->key);
+	if (b->box.by_hash &&
+	    (own[0] == '\0' || c->key[0] == '\0' ||
+		identity_same_hash(b, own, c->key)))
+		*cmp = 0;
+	return (0);
+}
+
+/* A message that is here is told to be expunged there. */
+static int
+expunged_there(
+    struct importer *im, struct local *l, const struct row *c, struct arena *a)
+{
 	struct msg m;
 	int rc;
 
-	if (same && c->kind == CHANGE_EXPUNGE && saved_apart(im, c))
+	if (!was_here(im, l->guid, c) || saved_apart(im, c))
 		return (0);
-	if (uids_have(&im->doomed, l->uid)) {
-		/* The other side has it too: what it expunged was another. */
-		if (same && c->kind != CHANGE_EXPUNGE)
-			spare(&im->expunges, l->uid);
-		else
-			im->next_local++;
-		if (!same)
-			return (c->kind == CHANGE_EXPUNGE
-				? 0
-				: importer_queue_remote(im, i));
-	}
-	if (same) {
-		im->next_local++;
-		/* What is over there under this very UID says what it is. */
-		if (uids_have(&im->elsewhere, c->uid))
-			spare(&im->flags, c->uid);
-		rc = store_msg(b->r->store, b->box.id, c->uid, a, &m);
-		if (rc == -ENOENT) {
-			b->box.changes = true;
-			return (0);
-		}
-		if (rc != 0)
-			return (rc);
-		if (c->kind != CHANGE_EXPUNGE)
-			return (importer_plan_flags(im, &m, i, c->uid, false));
-		return (c->guid == NULL ? 0 : plan_expunge_row(im, &m, c));
-	}
-	if (c->kind == CHANGE_EXPUNGE || uids_have(&im->buried, c->uid))
-		return (0);
-	/* The order of the queue must be the same on both sides. */
-	if (strcmp(l->guid, c->guid) < 0) {
-		im->next_local++;
-		rc = importer_queue_local(im, l);
-		return (rc != 0 ? rc : importer_queue_remote(im, i));
-	}
-	rc = importer_queue_remote(im, i);
 	im->next_local++;
+	if (importer_uids_have(&im->doomed, l->uid))
+		return (0);
+	rc = store_msg(im->b->r->store, im->b->box.id, c->uid, a, &m);
+	if (rc == -ENOENT)
+		im->b->box.changes = true;
+	return (rc == -ENOENT ? 0 : rc != 0 ? rc : plan_expunge_row(im, &m, c));
+}
+
+/* The same message, under the same UID. */
+static int
+same_there(struct importer *im, const struct row *c, struct arena *a)
+{
+	struct msg m;
+	int rc;
+
+	/* What is over there under this very UID says what it is. */
+	if (importer_uids_have(&im->elsewhere, c->uid))
+		importer_spare(&im->flags, c->uid);
+	rc = store_msg(im->b->r->store, im->b->box.id, c->uid, a, &m);
+	if (rc == -ENOENT)
+		im->b->box.changes = true;
+	return (rc == -ENOENT ? 0
+		: rc != 0     ? rc
+			      : importer_plan_flags(im, &m, c, c->uid));
+}
+
+static int
+same_uid(
+    struct importer *im, struct local *l, const struct row *c, struct arena *a)
+{
+	bool doomed = importer_uids_have(&im->doomed, l->uid);
+	int rc, cmp;
+
+	if (c->expunge)
+		return (expunged_there(im, l, c, a));
+	rc = same_message(im, l, c, &cmp);
+	if (rc != 0)
+		return (rc);
+	if (doomed && cmp != 0) {
+		im->next_local++;
+		return (importer_queue_remote(im, c));
+	}
+	/* The other side has it too: what it expunged was another. */
+	if (doomed)
+		importer_spare(&im->expunges, l->uid);
+	if (cmp == 0) {
+		im->next_local++;
+		return (same_there(im, c, a));
+	}
+	if (importer_uids_have(&im->buried, c->uid))
+		return (0);
+	im->next_local++;
+	/* The order of the queue must be the same on both sides. */
+	if (cmp < 0) {
+		rc = importer_queue_local(im, l);
+		return (rc != 0 ? rc : importer_queue_remote(im, c));
+	}
+	rc = importer_queue_remote(im, c);
 	return (rc != 0 ? rc : importer_queue_local(im, l));
 }
 
 static int
-fresh_row(struct importer *im, struct item *i, struct arena *a)
+fresh_row(struct importer *im, const struct row *c, struct arena *a)
 {
-	struct item_change *c = &i->u.change;
 	struct local *l;
 	int rc;
 
@@ -591,9 +661,9 @@ fresh_row(struct importer *im, struct item *i, struct arena *a)
 		if (rc != 0)
 			return (rc);
 		if (l == NULL || l->uid > c->uid)
-			return (new_row(im, i, a));
+			return (new_row(im, c, a));
 		if (l->uid == c->uid)
-			return (same_uid(im, l, i, a));
+			return (same_uid(im, l, c, a));
 		im->next_local++;
 		rc = importer_queue_local(im, l);
 		if (rc != 0)
@@ -606,6 +676,8 @@ check_row(struct importer *im, const struct item_change *c)
 {
 	bool bad = c->uid == 0 || c->uid <= im->last_uid ||
 	    (c->kind != CHANGE_EXPUNGE && c->guid == NULL) ||
+	    (c->kind != CHANGE_EXPUNGE && c->hdr_hash == NULL &&
+		im->b->box.by_hash) ||
 	    (c->kind == CHANGE_SAVE && c->uid <= im->b->box.common_uid) ||
 	    (c->kind == CHANGE_FLAGS && c->uid > im->b->box.common_uid);
 
@@ -617,211 +689,66 @@ check_row(struct importer *im, const struct item_change *c)
 	return (bad ? -EBADMSG : 0);
 }
 
-int
-importer_change(struct importer *im, struct item *i)
+/* kw: what the row points to. */
+static struct row
+row_of(const struct importer *im, const struct item_change *c,
+    struct row_keywords *kw)
 {
-	struct item_change *c = &i->u.change;
-	struct arena a = ARENA_INIT;
-	int rc = check_row(im, c);
+	const struct item_handshake *p = &im->b->params;
+	struct row r = { .guid = c->guid,
+		.modseq = c->modseq,
+		.uid = c->uid,
+		.moved_to = c->moved_to,
+		.add = c->add,
+		.remove = c->remove,
+		.informed = c->informed,
+		.final = c->final,
+		.expunge = c->kind == CHANGE_EXPUNGE,
+		.elsewhere = c->elsewhere,
+		.saved_here = c->saved_here,
+		.fetched = c->fetched };
 
-	if (rc == 0 && (c->kind == CHANGE_EXPUNGE && !im->b->box.trust_uids))
-		goto out;
-	if (rc == 0 && c->kind == CHANGE_EXPUNGE && c->moved_to == 0)
-		rc = note_told_gone(im, c->guid);
-	if (rc == 0) {
-		im->last_uid = c->uid;
-		if (c->uid <= im->b->box.common_uid)
-			rc = old_row(im, i, &a);
-		else if (im->b->peer_dsyncfs || im->b->reverts)
-			rc = fresh_row(im, i, &a);
-		else
-			rc = importer_foreign_row(im, i);
-	}
-out:
+	r.filtered = !r.expunge && filter_active(p) && !filter_takes(p, c);
+	*kw = (struct row_keywords){ c->kw_final, c->kw_add, c->kw_remove,
+		c->kw_informed };
+	if (kw->final.n + kw->add.n + kw->remove.n != 0)
+		r.kw = kw;
+	return (r);
+}
+
+static int
+take_row(struct importer *im, const struct row *r)
+{
+	struct arena a = ARENA_INIT;
+	int rc = 0;
+
+	if (r->expunge && r->moved_to == 0)
+		rc = note_told_gone(im, r->guid);
+	im->last_uid = r->uid;
+	if (im->b->reverts && im->b->box.by_hash && !r->expunge &&
+	    r->key[0] == '\0' && im->b->box.own.messages != 0)
+		im->blind = true;
+	if (rc == 0 && r->uid <= im->b->box.common_uid)
+		rc = old_row(im, r, &a);
+	else if (rc == 0 && (im->b->peer_dsyncfs || im->b->reverts))
+		rc = fresh_row(im, r, &a);
+	else if (rc == 0)
+		rc = importer_foreign_row(im, r);
 	arena_fini(&a);
-	if (!i->kept)
-		item_free(i);
 	return (rc);
 }
 
-/* ---- the plan ---- */
-
-/*
- * The message that the other side says it moved to this UID, or an instance of
- * this GUID that it expunged: the new message is that one, moved.
- */
-static struct op *
-find_expunge(struct importer *im, const struct merge_entry *e)
-{
-	struct op *alike = NULL;
-
-	if (e->guid[0] == '\0')
-		return (NULL);
-	for (size_t i = im->expunges.n; i > 0; i--) {
-		struct op *o = &im->expunges.op[i - 1];
-
-		if (o->moved || strcmp(o->guid, e->guid) != 0)
-			continue;
-		if (o->moved_to == e->uid)
-			return (o);
-		if (alike == NULL && o->moved_to == 0)
-			alike = o;
-	}
-	return (alike);
-}
-
-/*
- * The flags of a message that gets another UID are merged before it does, so
- * that the log tells of them, for third replicas.
- */
-static int
-plan_flags_of(struct importer *im, uint32_t uid, struct item *row)
-{
-	struct arena a = ARENA_INIT;
-	struct msg m;
-	int rc = store_msg(im->b->r->store, im->b->box.id, uid, &a, &m);
-
-	if (rc == 0)
-		rc = importer_plan_flags(im, &m, row, uid, true);
-	arena_fini(&a);
-	return (rc == -ENOENT ? 0 : rc);
-}
-
-static int
-plan_new(struct importer *im, const struct merge_entry *e)
-{
-	int rc = 0;
-	struct item *row = e->row;
-	struct create c = {
-		.final = e->final, .guid = e->guid, .row = &row->u.change
-	};
-	struct op *gone = e->gone != 0 ? NULL : find_expunge(im, e);
-
-	if (e->gone != 0) {
-		c.from = e->gone;
-		c.gone = true;
-	} else if (gone != NULL) {
-		gone->moved = true;
-		c.from = gone->uid;
-		c.expunged = gone->moved_to == 0;
-		if (!c.expunged)
-			rc = plan_flags_of(im, gone->uid, row);
-	} else {
-		c.fetch = importer_fetch(im, e->guid, e->uid);
-		if (c.fetch == NULL)
-			return (-ENOMEM);
-	}
-	return (rc != 0 ? rc : create_add(im, &c));
-}
-
-static int
-plan_local(struct importer *im, const struct merge_entry *e)
-{
-	struct item *row = e->linked ? im->queue.entry[e->link].row : NULL;
-	struct create c = { .final = e->final,
-		.from = e->uid,
-		.guid = e->guid,
-		.row = row == NULL ? NULL : &row->u.change };
-	int rc = row == NULL ? 0 : plan_flags_of(im, e->uid, row);
-
-	return (rc != 0 || e->final == e->uid ? rc : create_add(im, &c));
-}
-
-static int
-plan_extra(struct importer *im, const struct merge_entry *e)
-{
-	struct arena a = ARENA_INIT;
-	struct msg m;
-	int rc = store_msg(im->b->r->store, im->b->box.id, e->uid, &a, &m);
-
-	if (rc == 0)
-		rc = importer_plan_expunge(im, &m, 0);
-	arena_fini(&a);
-	return (rc == -ENOENT ? 0 : rc);
-}
-
-/* Backup: final UIDs are the source's wherever that can be. */
-static void
-assign_reverting(struct importer *im)
-{
-	struct brain *b = im->b;
-	uint32_t next = b->box.own.uidnext > b->box.peer.uidnext
-	    ? b->box.own.uidnext
-	    : b->box.peer.uidnext;
-
-	for (size_t i = 0; i < im->queue.n; i++) {
-		struct merge_entry *e = &im->queue.entry[i];
-		struct merge_entry *o =
-		    e->linked ? &im->queue.entry[e->link] : NULL;
-
-		if (!e->remote) {
-			if (o == NULL)
-				e->final = e->uid;
-			continue;
-		}
-		if (e->uid >= b->box.own.uidnext)
-			e->final = e->uid;
-		else
-			e->final = o != NULL ? o->uid : next++;
-		if (o != NULL)
-			o->final = e->final;
-		if (e->final != e->uid && !e->keep)
-			im->exact = false;
-	}
-	im->common_uid = im->exact ? b->box.peer.uidnext - 1 : 0;
-}
-
-static int
-create_cmp(const void *a, const void *b)
-{
-	const struct create *x = a, *y = b;
-
-	return (x->final < y->final ? -1 : x->final > y->final);
-}
-
 int
-importer_changes_done(struct importer *im)
+importer_change(struct importer *im, struct item *i)
 {
-	struct brain *b = im->b;
-	struct local *l;
-	uint32_t next = b->box.own.uidnext > b->box.peer.uidnext
-	    ? b->box.own.uidnext
-	    : b->box.peer.uidnext;
-	int rc;
+	struct row_keywords kw;
+	struct row r = row_of(im, &i->u.change, &kw);
+	int rc = check_row(im, &i->u.change);
 
-	rc = im->found || b->peer_dsyncfs || b->reverts
-	    ? 0
-	    : importer_foreign_done(im);
-	if (rc != 0)
-		return (rc);
-	while ((rc = importer_local_head(im, &l)) == 0 && l != NULL) {
-		im->next_local++;
-		rc = importer_queue_local(im, l);
-		if (rc != 0)
-			return (rc);
-	}
-	if (rc != 0)
-		return (rc);
-	if (b->reverts)
-		assign_reverting(im);
-	else
-		im->common_uid = merge_assign(&im->queue, next) - 1;
-	for (size_t i = 0; i < im->queue.n && rc == 0; i++) {
-		const struct merge_entry *e = &im->queue.entry[i];
-
-		if (e->remote && !e->linked && !e->keep)
-			rc = plan_new(im, e);
-		else if (!e->remote && b->reverts && !e->linked && !e->keep)
-			rc = plan_extra(im, e);
-		else if (!e->remote)
-			rc = plan_local(im, e);
-	}
-	if (rc == 0 && im->n_create > 1)
-		qsort(
-		    im->create, im->n_create, sizeof(*im->create), create_cmp);
-	if (rc == 0)
-		rc = guard_plan(im);
-	if (rc == 0)
-		conflicts_uids(im);
+	if (rc == 0 && !r.expunge)
+		rc = importer_row_key(im, &i->u.change, &r);
+	if (rc == 0 && (!r.expunge || im->b->box.trust_uids))
+		rc = take_row(im, &r);
+	item_free(i);
 	return (rc);
 }

@@ -5,7 +5,6 @@
 #include "sync/importer_internal.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -14,9 +13,17 @@
 
 /* ---- flags ---- */
 
+static const struct row_keywords no_keywords;
+
+static const struct row_keywords *
+keywords_of(const struct row *r)
+{
+	return (r->kw == NULL ? &no_keywords : r->kw);
+}
+
 static int
-replace_flags(struct arena *a, const struct msg *m,
-    const struct item_change *row, struct msg_update *u)
+replace_flags(struct arena *a, const struct msg *m, const struct row *row,
+    struct msg_update *u)
 {
 	static const struct keywords none = { NULL, 0 };
 	uint8_t want = row->final & MAIL_FLAGS;
@@ -24,16 +31,17 @@ replace_flags(struct arena *a, const struct msg *m,
 
 	u->add = want & (uint8_t)~m->flags;
 	u->remove = m->flags & (uint8_t)~want & MAIL_FLAGS;
-	rc = keywords_apply(a, &row->kw_final, &none, &m->keywords, &u->kw_add);
+	rc = keywords_apply(
+	    a, &keywords_of(row)->final, &none, &m->keywords, &u->kw_add);
 	if (rc == 0)
-		rc = keywords_apply(
-		    a, &m->keywords, &none, &row->kw_final, &u->kw_remove);
+		rc = keywords_apply(a, &m->keywords, &none,
+		    &keywords_of(row)->final, &u->kw_remove);
 	return (rc);
 }
 
 int
 importer_merge(struct importer *im, struct arena *a, const struct msg *m,
-    const struct item_change *row, uint32_t hint_uid, struct msg_update *u,
+    const struct row *row, uint32_t hint_uid, struct msg_update *u,
     bool *differs, struct merge_result *merged)
 {
 	struct brain *b = im->b;
@@ -42,6 +50,10 @@ importer_merge(struct importer *im, struct arena *a, const struct msg *m,
 	struct merge_side l = { .final = m->flags,
 		.add = h.add | now.add,
 		.remove = h.remove | now.remove,
+		.informed = h.informed | now.informed,
+		.kw_informed = hint_uid == m->uid || h.kw_informed.n != 0
+		    ? h.kw_informed
+		    : now.kw_informed,
 		.kw_final = m->keywords,
 		.kw_add = hint_uid == m->uid || h.kw_add.n != 0 ? h.kw_add
 								: now.kw_add,
@@ -52,9 +64,11 @@ importer_merge(struct importer *im, struct arena *a, const struct msg *m,
 	struct merge_side r = { .final = row->final,
 		.add = row->add,
 		.remove = row->remove,
-		.kw_final = row->kw_final,
-		.kw_add = row->kw_add,
-		.kw_remove = row->kw_remove,
+		.informed = row->informed,
+		.kw_informed = keywords_of(row)->informed,
+		.kw_final = keywords_of(row)->final,
+		.kw_add = keywords_of(row)->add,
+		.kw_remove = keywords_of(row)->remove,
 		.modseq = row->modseq };
 	struct merge_result res = { 0 };
 	int rc;
@@ -174,204 +188,6 @@ apply_flags(struct importer *im, const struct op *o)
 	return (rc == 1 ? 0 : brain_bad_item(b, rc));
 }
 
-/* ---- bodies that are needed ---- */
-
-static bool
-is_here(struct importer *im, const char *guid)
-{
-	struct brain *b = im->b;
-	struct arena a = ARENA_INIT;
-	struct msg m;
-	uint32_t box;
-	bool here = false;
-
-	if (b->params.dry_run)
-		(void)dry_has(b, guid, &here);
-	else
-		here = store_find_guid(b->r->store, guid, &a, &box, &m) == 0;
-	arena_fini(&a);
-	return (here);
-}
-
-struct fetch *
-importer_fetch(struct importer *im, const char *guid, uint32_t uid)
-{
-	struct fetch *f;
-	char by_uid[16];
-	const char *key = guid;
-
-	if (guid[0] == '\0') {
-		(void)snprintf(by_uid, sizeof(by_uid), "#%u", uid);
-		key = by_uid;
-	}
-	HASH_FIND_STR(im->fetches, key, f);
-	if (f != NULL)
-		return (f);
-	f = arena_zalloc(&im->arena, sizeof(*f));
-	if (f == NULL || (f->key = arena_strdup(&im->arena, key)) == NULL)
-		return (NULL);
-	f->uid = uid;
-	f->state =
-	    guid[0] != '\0' && is_here(im, guid) ? FETCH_LOCAL : FETCH_NEEDED;
-	HASH_ADD_KEYPTR(hh, im->fetches, f->key, strlen(f->key), f);
-	return (f);
-}
-
-void
-importer_fetches_free(struct importer *im)
-{
-	for (struct fetch *f = im->fetches; f != NULL; f = f->hh.next) {
-		item_free(f->mail);
-		spool_free(f->spool);
-	}
-	HASH_CLEAR(hh, im->fetches);
-}
-
-int
-importer_requests(struct importer *im)
-{
-	struct brain *b = im->b;
-
-	for (unsigned n = 0; im->next_request < im->n_create;
-	     im->next_request++) {
-		struct create *c = &im->create[im->next_request];
-		struct item *i;
-		int rc;
-
-		if (b->params.dry_run || c->fetch == NULL ||
-		    c->fetch->state != FETCH_NEEDED || c->fetch->requested)
-			continue;
-		if (n++ == BATCH || b->c->ops->full(b->c))
-			return (1);
-		rc = item_new(ITEM_REQUEST, &i);
-		if (rc != 0)
-			return (rc);
-		i->u.request.guid = c->guid[0] == '\0'
-		    ? NULL
-		    : arena_strdup(&i->arena, c->guid);
-		i->u.request.uid = c->fetch->uid;
-		c->fetch->requested = true;
-		rc = brain_send(b, i);
-		if (rc != 0)
-			return (rc);
-	}
-	return (0);
-}
-
-int
-importer_mail(struct importer *im, struct item *i)
-{
-	struct item_mail *mail = &i->u.mail;
-	struct fetch *f;
-	char by_uid[16];
-	const char *key = mail->guid;
-	int rc;
-
-	if (key == NULL || key[0] == '\0') {
-		(void)snprintf(by_uid, sizeof(by_uid), "#%u", mail->uid);
-		key = by_uid;
-	}
-	HASH_FIND_STR(im->fetches, key, f);
-	if (f == NULL || f->state != FETCH_NEEDED) {
-		log_warning(
-		    "%s: mailbox %s: sent a mail that was not asked for: %s",
-		    im->b->peer_name, im->b->box.name, key);
-		item_free(i);
-		return (0);
-	}
-	if (mail->body == NULL) {
-		log_warning("%s: mailbox %s: mail %s is no longer there or "
-			    "cannot be read",
-		    im->b->peer_name, im->b->box.name, key);
-		f->state = FETCH_FAILED;
-		im->b->box.changes = true;
-		item_free(i);
-		return (0);
-	}
-	rc = spool_new(
-	    store_os(im->b->r->store), im->spools++, &im->reading_spool);
-	if (rc != 0) {
-		item_free(i);
-		return (rc);
-	}
-	im->reading = f;
-	im->reading_mail = i;
-	return (0);
-}
-
-/* A mail that has come is the next to be saved: before another one is taken. */
-bool
-importer_can_save(const struct importer *im)
-{
-	const struct create *c;
-
-	if (im->next_create == im->n_create)
-		return (false);
-	c = &im->create[im->next_create];
-	return (c->from == 0 && c->fetch != NULL &&
-	    c->fetch->state == FETCH_PARKED);
-}
-
-bool
-importer_busy(const struct importer *im)
-{
-	return (im->reading != NULL);
-}
-
-int
-importer_read_body(struct importer *im)
-{
-	struct brain *b = im->b;
-	struct fetch *f = im->reading;
-	int rc = spool_fill(im->reading_spool, im->reading_mail->u.mail.body);
-
-	if (rc == 0)
-		return (BRAIN_PROGRESS);
-	if (rc == -EAGAIN)
-		return (BRAIN_WAIT);
-	im->reading = NULL;
-	if (rc == 1) {
-		/* What is parked holds no handle of the other end. */
-		stream_close(im->reading_mail->u.mail.body);
-		im->reading_mail->u.mail.body = NULL;
-		f->state = FETCH_PARKED;
-		f->mail = im->reading_mail;
-		f->spool = im->reading_spool;
-	} else {
-		f->state = FETCH_FAILED;
-		item_free(im->reading_mail);
-		spool_free(im->reading_spool);
-	}
-	im->reading_mail = NULL;
-	im->reading_spool = NULL;
-	if (rc == 1)
-		return (BRAIN_PROGRESS);
-	/*
-	 * An unreadable mail at the other end is one bad item; a dead
-	 * connection is not.
-	 */
-	if (rc != -EIO && rc != -ENOENT)
-		return (rc);
-	log_error("%s: mailbox %s: mail %s could not be read; it is left out",
-	    b->peer_name, b->box.name, f->key);
-	b->box.incomplete = true;
-	return (BRAIN_PROGRESS);
-}
-
-int
-importer_mails_done(struct importer *im)
-{
-	for (struct fetch *f = im->fetches; f != NULL; f = f->hh.next)
-		if (f->state == FETCH_NEEDED && !im->b->params.dry_run) {
-			log_warning("%s: mailbox %s: mail %s was asked for and "
-				    "not sent",
-			    im->b->peer_name, im->b->box.name, f->key);
-			f->state = FETCH_FAILED;
-			im->b->box.changes = true;
-		}
-	return (0);
-}
-
 /* ---- messages under new UIDs ---- */
 
 static void
@@ -386,14 +202,14 @@ created(struct importer *im, const struct create *c, uint32_t uid)
 }
 
 static void
-msg_from_row(const struct create *c, struct msg *m)
+msg_from_row(const struct brain *b, const struct create *c, struct msg *m)
 {
 	memset(m, 0, sizeof(*m));
 	m->uid = c->final;
-	m->guid = c->guid;
+	m->guid = identity_saved(b, c->guid);
 	m->modseq = c->row->modseq;
 	m->flags = c->row->final & MAIL_FLAGS;
-	m->keywords = c->row->kw_final;
+	m->keywords = keywords_of(c->row)->final;
 	m->state = (c->row->final & MAIL_RECENT) != 0 ? MSG_NEW : 0;
 }
 
@@ -446,8 +262,8 @@ moved_msg(const struct create *c, struct arena *a, struct msg *m)
 	}
 	m->flags = c->row->final & MAIL_FLAGS;
 	m->modseq = c->row->modseq;
-	return (
-	    keywords_apply(a, &c->row->kw_final, &none, &none, &m->keywords));
+	return (keywords_apply(
+	    a, &keywords_of(c->row)->final, &none, &none, &m->keywords));
 }
 
 /*
@@ -508,18 +324,18 @@ static int
 do_copy(struct importer *im, const struct create *c)
 {
 	struct brain *b = im->b;
+	const struct fetch *f = importer_fetch_of(im, c);
 	struct arena a = ARENA_INIT;
 	struct msg from, m;
 	uint32_t box = b->box.id, uid;
 	int rc;
 
-	if (c->fetch->state == FETCH_SAVED)
-		rc =
-		    store_msg(b->r->store, box, c->fetch->saved_uid, &a, &from);
+	if (f->state == FETCH_SAVED)
+		rc = store_msg(b->r->store, box, f->saved_uid, &a, &from);
 	else
 		rc = store_find_guid(b->r->store, c->guid, &a, &box, &from);
 	if (rc == 0) {
-		msg_from_row(c, &m);
+		msg_from_row(b, c, &m);
 		m.received = from.received;
 		m.saved = from.saved;
 		m.pop3_uidl = from.pop3_uidl;
@@ -544,27 +360,25 @@ static int
 do_save(struct importer *im, const struct create *c)
 {
 	struct brain *b = im->b;
-	struct fetch *f = c->fetch;
+	struct fetch *f = importer_fetch_of(im, c);
+	const struct item_mail *mail = &f->parked->mail->u.mail;
 	struct stream *body;
 	struct msg m;
 	uint32_t uid;
 	uint64_t size;
-	int rc = spool_stream(f->spool, &body);
+	int rc = spool_stream(f->parked->spool, &body);
 
 	if (rc != 0)
 		return (rc);
 	size = body->size;
-	msg_from_row(c, &m);
-	m.received = f->mail->u.mail.received;
-	m.saved = f->mail->u.mail.saved;
-	m.pop3_uidl = f->mail->u.mail.pop3_uidl;
-	m.pop3_order = f->mail->u.mail.pop3_order;
+	msg_from_row(b, c, &m);
+	m.received = mail->received;
+	m.saved = mail->saved;
+	m.pop3_uidl = mail->pop3_uidl;
+	m.pop3_order = mail->pop3_order;
 	rc = b->r->ops->save(b->r, b->box.id, &m, body, &b->peer, &uid);
 	stream_close(body);
-	item_free(f->mail);
-	spool_free(f->spool);
-	f->mail = NULL;
-	f->spool = NULL;
+	importer_unpark(im, f);
 	f->state = rc == 0 ? FETCH_SAVED : FETCH_FAILED;
 	if (rc != 0)
 		return (brain_bad_item(b, rc));
@@ -583,6 +397,7 @@ static int
 plan_create(struct importer *im, const struct create *c)
 {
 	struct brain *b = im->b;
+	struct fetch *f;
 
 	if (c->gone) {
 		brain_change(b, b->box.name, c->final, "expunged as %u guid=%s",
@@ -591,15 +406,19 @@ plan_create(struct importer *im, const struct create *c)
 		b->box.counts.renumbered++;
 		brain_change(b, b->box.name, c->final, "renumber %u guid=%s",
 		    c->from, c->guid);
-	} else if (c->fetch->state != FETCH_NEEDED) {
+	}
+	if (c->from != 0)
+		return (0);
+	f = importer_fetch_of(im, c);
+	if (f->state != FETCH_NEEDED) {
 		b->box.counts.copied++;
 		brain_change(b, b->box.name, c->final, "copy guid=%s", c->guid);
 	} else {
 		b->box.counts.saved++;
 		brain_change(b, b->box.name, c->final, "save guid=%s", c->guid);
-		c->fetch->state = FETCH_SAVED;
+		f->state = FETCH_SAVED;
 	}
-	return (c->from != 0 ? 0 : dry_save(b, c->guid));
+	return (dry_save(b, c->guid));
 }
 
 /* 1: more could be done now; 0: done, or a body must come first. */
@@ -607,7 +426,7 @@ static int
 advance(struct importer *im, unsigned *budget)
 {
 	for (; im->next_create < im->n_create; im->next_create++) {
-		struct create *c = &im->create[im->next_create];
+		const struct create *c = &im->create[im->next_create];
 		int rc = 0;
 
 		if (*budget == 0)
@@ -619,11 +438,11 @@ advance(struct importer *im, unsigned *budget)
 			rc = bury(im, c);
 		else if (c->from != 0)
 			rc = do_move(im, c);
-		else if (c->fetch->state == FETCH_NEEDED)
+		else if (importer_fetch_of(im, c)->state == FETCH_NEEDED)
 			return (0);
-		else if (c->fetch->state == FETCH_PARKED)
+		else if (importer_fetch_of(im, c)->state == FETCH_PARKED)
 			rc = do_save(im, c);
-		else if (c->fetch->state != FETCH_FAILED)
+		else if (importer_fetch_of(im, c)->state != FETCH_FAILED)
 			rc = do_copy(im, c);
 		if (rc != 0)
 			return (rc);

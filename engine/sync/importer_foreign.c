@@ -32,42 +32,80 @@ note_doubt(struct importer *im, uint32_t uid)
 }
 
 static int
-note_maybe(struct importer *im, struct item *i)
+note_maybe(struct importer *im, const struct row *r)
 {
+	const struct row *kept;
+	int rc = importer_keep_row(im, r, &kept);
+
+	if (rc != 0)
+		return (rc);
 	if (im->n_maybe == im->cap_maybe) {
 		size_t cap = im->cap_maybe == 0 ? 32 : im->cap_maybe * 2;
-		struct item **p = reallocarray(im->maybe, cap, sizeof(*p));
+		const struct row **p = reallocarray(im->maybe, cap, sizeof(*p));
 
 		if (p == NULL)
 			return (-ENOMEM);
 		im->maybe = p;
 		im->cap_maybe = cap;
 	}
-	im->maybe[im->n_maybe++] = i;
-	return (importer_keep_row(im, i));
+	im->maybe[im->n_maybe++] = kept;
+	return (0);
 }
 
 /* Changes to the local message of this UID, if it is (still) there. */
 static int
-plan_local(struct importer *im, uint32_t uid, struct item *i)
+plan_local(struct importer *im, uint32_t uid, const struct row *r)
 {
 	struct arena a = ARENA_INIT;
 	struct msg m;
 	int rc = store_msg(im->b->r->store, im->b->box.id, uid, &a, &m);
 
 	if (rc == 0)
-		rc = i != NULL ? importer_plan_flags(im, &m, i, uid, false)
+		rc = r != NULL ? importer_plan_flags(im, &m, r, uid)
 			       : importer_plan_expunge(im, &m, 0);
 	arena_fini(&a);
 	return (rc == -ENOENT ? 0 : rc);
 }
 
+/*
+ * A user here saved the message of this UID since the last sync: the peer
+ * never had it, so it can neither have expunged it nor mean it.  dsync only
+ * compares, and can be led to think so by a later message that both saved.
+ * Before a first sync a user's messages may be there all the same; GUIDs tell.
+ */
+static bool
+never_there(const struct importer *im, uint32_t uid)
+{
+	return ((im->b->box.since_sync || im->b->box.by_hash) &&
+	    exporter_saved_here(im->b->box.ex, uid));
+}
+
 /* ---- 6.6 ---- */
 
+/*
+ * The smaller head is taken; 0: the same message.  The workaround takes an
+ * empty header for that of whatever comes next.
+ */
 static int
-queue_row(struct importer *im, struct item *i)
+compare(struct importer *im, struct local *l, const struct row *c, int *order)
 {
-	const struct item_change *c = &i->u.change;
+	const char *own;
+	int rc = importer_local_key(im, l, &own);
+
+	if (rc != 0)
+		return (rc);
+	*order = strcmp(own, c->key);
+	if (*order != 0 && im->b->box.by_hash &&
+	    identity_same_hash(im->b, own, c->key))
+		*order = 0;
+	else if (*order == 0)
+		*order = l->uid < c->uid ? -1 : l->uid > c->uid;
+	return (0);
+}
+
+static int
+queue_row(struct importer *im, const struct row *c)
+{
 	struct local *l;
 	int rc, order;
 
@@ -76,19 +114,37 @@ queue_row(struct importer *im, struct item *i)
 		if (rc != 0)
 			return (rc);
 		if (l == NULL)
-			return (importer_queue_remote(im, i));
-		order = strcmp(l->guid, c->guid);
-		if (order == 0)
-			order = l->uid < c->uid ? -1 : l->uid > c->uid;
+			return (importer_queue_remote(im, c));
+		rc = compare(im, l, c, &order);
+		if (rc != 0)
+			return (rc);
 		if (order > 0)
-			return (importer_queue_remote(im, i));
+			return (importer_queue_remote(im, c));
 		im->next_local++;
 		if (order == 0)
-			return (plan_local(im, l->uid, i));
+			return (plan_local(im, l->uid, c));
 		rc = importer_queue_local(im, l);
 		if (rc != 0)
 			return (rc);
 	}
+}
+
+/* It gets a UID under which the peer will see it. */
+static int
+queue_doubtful(struct importer *im, uint32_t uid)
+{
+	struct arena a = ARENA_INIT;
+	struct local l = { .uid = uid };
+	struct msg m;
+	int rc = store_msg(im->b->r->store, im->b->box.id, uid, &a, &m);
+
+	if (rc == 0) {
+		l.guid = m.guid;
+		l.size = m.vsize;
+		rc = importer_queue_local(im, &l);
+	}
+	arena_fini(&a);
+	return (rc == -ENOENT ? 0 : rc);
 }
 
 /*
@@ -103,34 +159,43 @@ found(struct importer *im)
 	im->found = true;
 	for (size_t k = 0; k < im->n_doubt && rc == 0; k++)
 		if (im->doubt[k] <= im->match)
-			rc = plan_local(im, im->doubt[k], NULL);
+			rc = never_there(im, im->doubt[k])
+			    ? queue_doubtful(im, im->doubt[k])
+			    : plan_local(im, im->doubt[k], NULL);
 	arena_fini(&im->batch_arena);
 	im->n_batch = im->next_local = 0;
 	im->next_uid = im->match + 1;
 	im->locals_done = im->b->box.id == 0;
 	for (size_t k = 0; k < im->n_maybe && rc == 0; k++)
-		if (im->maybe[k]->u.change.uid > im->match)
+		if (im->maybe[k]->uid > im->match ||
+		    never_there(im, im->maybe[k]->uid))
 			rc = queue_row(im, im->maybe[k]);
 	return (rc);
 }
 
 /* ---- 6.5 ---- */
 
-/* What the own expunge log says of this row. */
+/*
+ * What the own expunge log says of this row.  Where GUIDs need not be the same
+ * on both sides, only an equal one tells something.
+ */
 static int
-expunge_log(
-    struct importer *im, const struct item_change *c, bool *known, bool *same)
+expunge_log(struct importer *im, const struct row *c, enum verdict *v)
 {
+	struct brain *b = im->b;
 	struct arena a = ARENA_INIT;
 	const char *was;
 	uint32_t to;
 	int rc = -ENOENT;
 
-	if (im->b->box.trust_uids && im->b->box.id != 0)
+	*v = UNDECIDED;
+	if (b->box.trust_uids && b->box.id != 0)
 		rc = store_expunged(
-		    im->b->r->store, im->b->box.id, c->uid, &a, &was, &to);
-	*known = rc == 0;
-	*same = rc == 0 && importer_same_guid(was, c->guid);
+		    b->r->store, b->box.id, c->uid, &a, &was, &to);
+	if (rc == 0 && identity_same_guid(b, was, c->guid, c->expunge))
+		*v = MATCH;
+	else if (rc == 0 && !c->expunge && !b->box.by_hash)
+		*v = MISMATCH;
 	arena_fini(&a);
 	return (rc == -ENOENT ? 0 : rc);
 }
@@ -144,64 +209,79 @@ pass_below(struct importer *im, uint32_t uid, struct local **l)
 	while ((rc = importer_local_head(im, l)) == 0 && *l != NULL &&
 	    (*l)->uid < uid) {
 		im->next_local++;
-		rc = note_doubt(im, (*l)->uid);
+		/* One that the filters leave out need not have been sent. */
+		if (!(*l)->filtered)
+			rc = note_doubt(im, (*l)->uid);
 		if (rc != 0)
 			break;
 	}
 	return (rc);
 }
 
+/* Both sides have, or had, a message of this UID. */
 static int
-judge(struct importer *im, const struct item_change *c, const struct local *l,
-    enum verdict *v)
+judge_same_uid(
+    struct importer *im, const struct row *c, struct local *l, enum verdict *v)
 {
-	bool known, same;
+	const struct brain *b = im->b;
+	const char *own;
+	int rc;
+
+	if (!b->box.by_hash) {
+		if (c->guid != NULL && c->guid[0] != '\0')
+			*v = identity_same_guid(b, l->guid, c->guid, c->expunge)
+			    ? MATCH
+			    : MISMATCH;
+		return (0);
+	}
+	/* Of what was expunged nobody knows the header. */
+	if (c->expunge)
+		return (0);
+	rc = importer_local_key(im, l, &own);
+	if (rc == 0)
+		*v = identity_same_hash(b, own, c->key) ? MATCH : MISMATCH;
+	return (rc);
+}
+
+static int
+judge(
+    struct importer *im, const struct row *c, struct local *l, enum verdict *v)
+{
 	int rc;
 
 	*v = UNDECIDED;
-	if (l != NULL && l->uid == c->uid) {
-		if (c->guid != NULL && c->guid[0] != '\0')
-			*v = importer_same_guid(l->guid, c->guid) ? MATCH
-								  : MISMATCH;
-		return (0);
-	}
+	if (l != NULL && l->uid == c->uid)
+		return (judge_same_uid(im, c, l, v));
 	if (l == NULL && im->b->box.own.uidnext <= c->uid) {
 		*v = MISMATCH;
 		return (0);
 	}
-	rc = expunge_log(im, c, &known, &same);
-	if (same)
-		*v = MATCH;
-	else if (l == NULL || (known && c->kind != CHANGE_EXPUNGE))
+	rc = expunge_log(im, c, v);
+	if (l == NULL && *v == UNDECIDED)
 		*v = MISMATCH;
 	return (rc);
 }
 
 int
-importer_foreign_row(struct importer *im, struct item *i)
+importer_foreign_row(struct importer *im, const struct row *c)
 {
-	const struct item_change *c = &i->u.change;
-	bool filtered = filter_active(&im->b->params) &&
-	    c->kind != CHANGE_EXPUNGE && !filter_takes(&im->b->params, c),
-	     here;
+	bool here;
 	struct local *l;
 	enum verdict v;
 	int rc;
 
 	if (im->found)
-		return (c->kind == CHANGE_EXPUNGE ? 0 : queue_row(im, i));
+		return (c->expunge ? 0 : queue_row(im, c));
 	rc = pass_below(im, c->uid, &l);
 	if (rc != 0)
 		return (rc);
 	here = l != NULL && l->uid == c->uid;
-	if ((l == NULL && c->kind == CHANGE_EXPUNGE) || (!here && filtered))
+	if ((l == NULL && c->expunge) || (!here && c->filtered))
 		return (0);
 	rc = judge(im, c, l, &v);
 	if (rc == 0 && v == MISMATCH) {
 		rc = found(im);
-		return (rc != 0 || c->kind == CHANGE_EXPUNGE
-			? rc
-			: queue_row(im, i));
+		return (rc != 0 || c->expunge ? rc : queue_row(im, c));
 	}
 	if (rc != 0)
 		return (rc);
@@ -209,12 +289,11 @@ importer_foreign_row(struct importer *im, struct item *i)
 		im->next_local++;
 	if (v == MATCH) {
 		im->match = c->uid;
-		return (here ? plan_local(im, c->uid,
-				   c->kind == CHANGE_EXPUNGE ? NULL : i)
-			     : 0);
+		return (
+		    here ? plan_local(im, c->uid, c->expunge ? NULL : c) : 0);
 	}
-	if (c->kind != CHANGE_EXPUNGE)
-		return (note_maybe(im, i));
+	if (!c->expunge)
+		return (note_maybe(im, c));
 	return (here ? note_doubt(im, c->uid) : 0);
 }
 

@@ -48,6 +48,13 @@ struct item_handshake {
 	const char *const *hashed_headers;
 	size_t n_hashed_headers;
 	char alt_char; /* 0 = '_' */
+	/* a header hash of nothing matches any other */
+	bool empty_hdr_workaround;
+	/*
+	 * the sender's minor protocol version (specs/dsync-protocol.md 1.4), as
+	 * it announced it; set by the channel that received the item
+	 */
+	unsigned minor;
 	bool has_replica; /* dsyncfs: replica is set */
 	/* dsyncfs: the sender's replica id */
 	struct guid replica;
@@ -63,11 +70,6 @@ struct item_state {
 	bool changes_during_sync;
 	/* dsyncfs: up to this modseq the sender has told all of its changes */
 	uint64_t end_modseq;
-	/*
-	 * dsyncfs: and there are no later ones: its HIGHESTMODSEQ will be the
-	 * larger one of both sides' end_modseq
-	 */
-	bool settled;
 	/*
 	 * dsyncfs: two-way: random, for the session; of a backup's source: the
 	 * name of its history (store.h).  Zero: none
@@ -110,7 +112,10 @@ struct item_mailbox {
 	 * source: the name of its history
 	 */
 	uint8_t digest[16];
-	/* dsyncfs: of the sender's saved peer state; 0 = has none */
+	/*
+	 * dsyncfs: of the sender's saved peer state, also where the rest of it
+	 * is not used; 0 = has none
+	 */
 	uint32_t common_uid;
 	/*
 	 * dsyncfs: the receiver's modseq up to which the sender knows its
@@ -134,9 +139,16 @@ struct item_change {
 	 * conflict with a third replica); 0: it is gone
 	 */
 	uint32_t moved_to;
+	/* HDR_HASH_LEN hex digits, or "": not known; NULL: not told */
 	const char *hdr_hash;
 	uint64_t modseq, pvt_modseq;
 	uint8_t add, remove, final; /* with MAIL_RECENT */
+	/*
+	 * dsyncfs: of add and remove, and of their keywords: made in answer to
+	 * a change that the receiver had told before
+	 */
+	uint8_t informed;
+	struct keywords kw_informed;
 	bool keywords_reset;
 	/* kw_final is the complete present set */
 	struct keywords kw_add, kw_remove, kw_final;
@@ -180,8 +192,6 @@ struct item_finish {
 
 struct item {
 	enum item_type type;
-	/* by its receiver, which frees it later */
-	bool kept;
 	struct arena arena; /* owns all strings below */
 	union {
 		struct item_handshake handshake;

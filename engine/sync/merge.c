@@ -8,11 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
 /* A set of up to 8 bits at once: final, added, removed. */
 struct bits {
-	uint8_t final, add, remove;
+	uint8_t final, add, remove, informed;
 };
 
 /* Steps 1 to 3 of 6.9: what the local side ends with. */
@@ -21,16 +19,18 @@ merge_bits(struct bits l, struct bits r, bool prefer_remote, uint8_t *fought)
 {
 	uint8_t fight_add = l.add & r.remove, fight_remove = l.remove & r.add,
 		differ = l.final ^ r.final;
-	uint8_t add, rem, lw, rw;
+	uint8_t add, rem, lw, rw, local_wins;
 
-	*fought = (fight_add | fight_remove) & differ;
-	if (prefer_remote) {
-		l.add &= (uint8_t)~fight_add;
-		l.remove &= (uint8_t)~fight_remove;
-	} else {
-		r.remove &= (uint8_t)~fight_add;
-		r.add &= (uint8_t)~fight_remove;
-	}
+	/* A change that was made in answer to the other one is the later. */
+	local_wins =
+	    (uint8_t)((prefer_remote ? 0 : 0xff) | (l.informed & ~r.informed)) &
+	    (uint8_t) ~(r.informed & ~l.informed);
+	*fought = (fight_add | fight_remove) & differ &
+	    (uint8_t) ~(l.informed ^ r.informed);
+	r.remove &= (uint8_t) ~(fight_add & local_wins);
+	r.add &= (uint8_t) ~(fight_remove & local_wins);
+	l.add &= (uint8_t) ~(fight_add & ~local_wins);
+	l.remove &= (uint8_t) ~(fight_remove & ~local_wins);
 	add = (l.add | r.add) & differ;
 	rem = (l.remove | r.remove) & differ;
 	lw = (uint8_t)((l.final | add) & ~rem);
@@ -63,8 +63,8 @@ static struct bits
 keyword_bits(const struct merge_side *s, const char *name)
 {
 	return ((struct bits){ keywords_has(&s->kw_final, name),
-	    keywords_has(&s->kw_add, name),
-	    keywords_has(&s->kw_remove, name) });
+	    keywords_has(&s->kw_add, name), keywords_has(&s->kw_remove, name),
+	    keywords_has(&s->kw_informed, name) });
 }
 
 static int
@@ -121,9 +121,9 @@ merge_flags(struct arena *a, const struct merge_side *local,
 	int rc;
 
 	want = merge_bits((struct bits){ lf, local->add & MAIL_FLAGS,
-			      local->remove & MAIL_FLAGS },
-	    (struct bits){
-		rf, remote->add & MAIL_FLAGS, remote->remove & MAIL_FLAGS },
+			      local->remove & MAIL_FLAGS, local->informed },
+	    (struct bits){ rf, remote->add & MAIL_FLAGS,
+		remote->remove & MAIL_FLAGS, remote->informed },
 	    prefer_remote, &m.fought);
 	m.fought_set = m.fought & want;
 	m.add = (uint8_t)(want & ~lf);
@@ -140,50 +140,98 @@ merge_flags(struct arena *a, const struct merge_side *local,
 
 /* ---- UIDs ---- */
 
-#define NONE SIZE_MAX
-
-/* The entries of one GUID, in the order they came. */
-struct merge_guid {
-	const char *guid; /* borrowed; the key */
-	size_t *entry; /* owned */
-	size_t n, cap;
-	UT_hash_handle hh;
+/*
+ * The entries of a key that has several, side by side (index: remote).  Those
+ * that are not linked are the last ones of one side.
+ */
+struct merge_chain {
+	uint32_t head[2], tail[2];
+	uint32_t unlinked[2]; /* the first */
+	/* the last with a UID below all that the other side has */
+	uint32_t below[2];
 };
+
+static const char *
+key_at(const void *arg, uint32_t i)
+{
+	const struct merge_queue *q = arg;
+
+	return (q->entry[i].key);
+}
 
 void
 merge_queue_init(struct merge_queue *q)
 {
 	memset(q, 0, sizeof(*q));
+	strindex_init(&q->first, key_at, q);
 }
 
 void
 merge_queue_fini(struct merge_queue *q)
 {
-	struct merge_guid *g, *next;
-
-	HASH_ITER (hh, q->by_guid, g, next) {
-		HASH_DEL(q->by_guid, g);
-		free(g->entry);
-		free(g);
-	}
+	strindex_fini(&q->first);
+	free(q->chain);
 	free(q->entry);
 	merge_queue_init(q);
 }
 
-static struct merge_guid *
-guid_list(struct merge_queue *q, const char *guid)
+static void
+chain_append(struct merge_queue *q, struct merge_chain *c, uint32_t i)
 {
-	struct merge_guid *g;
+	bool side = q->entry[i].remote;
 
-	HASH_FIND_STR(q->by_guid, guid, g);
-	if (g != NULL)
-		return (g);
-	g = calloc(1, sizeof(*g));
-	if (g == NULL)
-		return (NULL);
-	g->guid = guid;
-	HASH_ADD_KEYPTR(hh, q->by_guid, g->guid, strlen(g->guid), g);
-	return (g);
+	if (c->tail[side] == MERGE_NONE)
+		c->head[side] = i;
+	else
+		q->entry[c->tail[side]].next = i;
+	c->tail[side] = i;
+	if (!q->entry[i].linked && c->unlinked[side] == MERGE_NONE)
+		c->unlinked[side] = i;
+}
+
+/* The chain of the key whose first entry this is. */
+static int
+chain_of(struct merge_queue *q, uint32_t first, struct merge_chain **out)
+{
+	static const struct merge_chain none = {
+		{ MERGE_NONE, MERGE_NONE },
+		{ MERGE_NONE, MERGE_NONE },
+		{ MERGE_NONE, MERGE_NONE },
+		{ MERGE_NONE, MERGE_NONE },
+	};
+
+	if (q->entry[first].chain == 0) {
+		if (q->chains == q->cap_chains) {
+			size_t cap =
+			    q->cap_chains == 0 ? 16 : q->cap_chains * 2;
+			struct merge_chain *p =
+			    reallocarray(q->chain, cap, sizeof(*p));
+
+			if (p == NULL)
+				return (-ENOMEM);
+			q->chain = p;
+			q->cap_chains = cap;
+		}
+		q->chain[q->chains++] = none;
+		q->entry[first].chain = (uint32_t)q->chains;
+		chain_append(q, &q->chain[q->chains - 1], first);
+	}
+	*out = &q->chain[q->entry[first].chain - 1];
+	return (0);
+}
+
+/* The other side's entry of this UID in the chain, or MERGE_NONE. */
+static uint32_t
+same_uid(
+    const struct merge_queue *q, struct merge_chain *c, uint32_t uid, bool side)
+{
+	uint32_t i = c->below[side] == MERGE_NONE
+	    ? c->head[side]
+	    : q->entry[c->below[side]].next;
+
+	for (; i != MERGE_NONE && q->entry[i].uid < uid; i = q->entry[i].next)
+		c->below[side] = i;
+	return (i != MERGE_NONE && q->entry[i].uid == uid ? i : MERGE_NONE);
 }
 
 /*
@@ -191,40 +239,39 @@ guid_list(struct merge_queue *q, const char *guid)
  * with the same UID is usable after all.
  */
 static int
-link_entry(struct merge_queue *q, size_t i)
+link_entry(struct merge_queue *q, uint32_t i)
 {
 	struct merge_entry *e = &q->entry[i];
-	struct merge_guid *g = guid_list(q, e->guid);
+	struct merge_chain *c;
+	uint32_t first, o;
+	int rc;
 
-	if (g == NULL)
-		return (-ENOMEM);
-	if (g->n == g->cap) {
-		size_t cap = g->cap == 0 ? 2 : g->cap * 2;
-		size_t *p = reallocarray(g->entry, cap, sizeof(*p));
-
-		if (p == NULL)
-			return (-ENOMEM);
-		g->entry = p;
-		g->cap = cap;
+	if (!strindex_find(&q->first, e->key, &first))
+		return (strindex_add(&q->first, i));
+	rc = chain_of(q, first, &c);
+	if (rc != 0)
+		return (rc);
+	o = same_uid(q, c, e->uid, !e->remote);
+	if (o != MERGE_NONE)
+		q->entry[o].usable = true;
+	o = c->unlinked[!e->remote];
+	if (o != MERGE_NONE) {
+		c->unlinked[!e->remote] = q->entry[o].next;
+		e->linked = q->entry[o].linked = true;
+		e->link = o;
+		q->entry[o].link = i;
 	}
-	for (size_t k = 0; k < g->n; k++) {
-		struct merge_entry *o = &q->entry[g->entry[k]];
-
-		if (o->uid == e->uid)
-			o->usable = true;
-		if (!e->linked && !o->linked && o->remote != e->remote) {
-			e->linked = o->linked = true;
-			e->link = g->entry[k];
-			o->link = i;
-		}
-	}
-	g->entry[g->n++] = i;
+	chain_append(q, c, i);
 	return (0);
 }
 
 int
 merge_queue_add(struct merge_queue *q, const struct merge_entry *e)
 {
+	struct merge_entry *to;
+
+	if (q->n >= MERGE_NONE - 1)
+		return (-EOVERFLOW);
 	if (q->n == q->cap) {
 		size_t cap = q->cap == 0 ? 16 : q->cap * 2;
 		struct merge_entry *p = reallocarray(q->entry, cap, sizeof(*p));
@@ -234,12 +281,12 @@ merge_queue_add(struct merge_queue *q, const struct merge_entry *e)
 		q->entry = p;
 		q->cap = cap;
 	}
-	q->entry[q->n] = *e;
-	q->entry[q->n].linked = false;
-	q->entry[q->n].link = NONE;
-	q->entry[q->n].final = 0;
-	q->n++;
-	return (e->guid[0] == '\0' ? 0 : link_entry(q, q->n - 1));
+	to = &q->entry[q->n++];
+	*to = *e;
+	to->linked = false;
+	to->link = to->next = MERGE_NONE;
+	to->final = to->chain = 0;
+	return (e->key[0] == '\0' ? 0 : link_entry(q, (uint32_t)q->n - 1));
 }
 
 uint32_t

@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/mail.h"
+#include "sync/strindex.h"
 
 /*
  * One side's view of a message: its complete state, and what its users did
@@ -17,7 +18,9 @@
  */
 struct merge_side {
 	uint8_t final, add, remove;
-	struct keywords kw_final, kw_add, kw_remove;
+	/* of add and remove: who did it knew of the other side's change */
+	uint8_t informed;
+	struct keywords kw_final, kw_add, kw_remove, kw_informed;
 	uint64_t modseq;
 };
 
@@ -40,37 +43,47 @@ int merge_flags(struct arena *a, const struct merge_side *local,
 
 /*
  * One message above the last common UID that the other side does not have under
- * the same UID.
+ * the same UID.  Those of one side are added in ascending order of UIDs.
  */
 struct merge_entry {
 	const char *guid;
+	/* entries of one message have one key; "" is of no other */
+	const char *key;
+	const void *row; /* the caller's */
 	uint32_t uid;
 	uint32_t final; /* assigned UID */
-	bool remote;
+	/* the same message on the other side */
+	uint32_t link;
+	/* of the same key on the same side; MERGE_NONE: the last */
+	uint32_t next;
+	/* of a key's first entry, when it has several: number plus 1 */
+	uint32_t chain;
+	/* it was expunged here, as this UID, and only gets its number */
+	uint32_t gone;
+	bool remote : 1;
 	/* its UID is free on both sides */
-	bool usable;
+	bool usable : 1;
 	/*
 	 * not taken over by the other side (filtered): keeps its UID, takes no
 	 * number
 	 */
-	bool keep;
-	/* it was expunged here, as this UID, and only gets its number */
-	uint32_t gone;
-	bool linked;
-	/* the same message on the other side */
-	size_t link;
-	void *row; /* the caller's */
+	bool keep : 1;
+	bool linked : 1;
 };
+
+#define MERGE_NONE UINT32_MAX
 
 struct merge_queue {
 	struct merge_entry *entry; /* owned */
 	size_t n, cap;
-	struct merge_guid *by_guid; /* owned (uthash) */
+	struct strindex first; /* of each key, to its first entry */
+	struct merge_chain *chain; /* owned */
+	size_t chains, cap_chains;
 };
 
 void merge_queue_init(struct merge_queue *q);
 void merge_queue_fini(struct merge_queue *q);
-/* Appends and links (6.6); e's strings are borrowed.  -ENOMEM. */
+/* Appends and links (6.6); e's strings are borrowed.  -ENOMEM, -EOVERFLOW. */
 int merge_queue_add(struct merge_queue *q, const struct merge_entry *e);
 /* Gives every entry its final UID; the result is the next free one. */
 uint32_t merge_assign(struct merge_queue *q, uint32_t next);

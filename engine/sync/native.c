@@ -286,7 +286,7 @@ native_close(struct replica *r)
 
 static const struct replica_ops native_ops = {
 	.driver = "dsyncfs",
-	.caps = REPLICA_MODSEQS,
+	.caps = REPLICA_MODSEQS | REPLICA_GUIDS | REPLICA_SAVE_GUIDS,
 	.refresh = native_refresh,
 	.mailbox_create = native_mailbox_create,
 	.mailbox_rename = native_mailbox_rename,

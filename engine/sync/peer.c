@@ -176,8 +176,7 @@ peer_session(const struct peer_session *p, struct peer_state *st)
 	buf_put(&b, p->mailbox->b, sizeof(p->mailbox->b));
 	buf_put_le32(&b, st->uidvalidity);
 	buf_put_le32(&b, st->common_uid);
-	buf_put_le64(&b, first ? st->own_since : st->peer_end);
-	buf_put_le64(&b, first ? st->peer_end : st->own_since);
+	buf_put_le64(&b, st->peer_end);
 	rc = b.error;
 	if (rc == 0)
 		rc = digest_new(DIGEST_SHA256, &d);

@@ -4,8 +4,8 @@
  *
  * P1  A state is written only after both sides have made their changes durable
  * and said so (S); an older state is always correct, it only costs comparing
- * more. P2  Both sides hold the same session, which names the numbers of both;
- * when they do not agree the mailbox is compared in full.
+ * more. P2  Both sides hold the same session, which names the numbers that both
+ * went on from; when they do not agree the mailbox is compared in full.
  */
 #ifndef DSYNCFS_SYNC_PEER_H
 #define DSYNCFS_SYNC_PEER_H
@@ -29,7 +29,11 @@ struct peer_state {
 	/* every own change up to it has been given */
 	uint64_t own_since;
 	uint64_t own_end; /* own highestmodseq at the end */
-	uint64_t peer_end; /* the peer's own_since */
+	/*
+	 * The peer's HIGHESTMODSEQ is this as long as nothing happens there: in
+	 * a mirror of two dsyncfs the same number on both sides.
+	 */
+	uint64_t peer_end;
 };
 
 /*

@@ -30,12 +30,22 @@ enum {
 	/* holds at most 26 keywords a mailbox; more are kept in the sidecar
 	   alone */
 	REPLICA_KEYWORD_LIMIT = 2,
-	REPLICA_NO_RENAME_DATE = 4
+	REPLICA_NO_RENAME_DATE = 4,
+	/*
+	 * Its messages have GUIDs of their own.  Without it the store's GUIDs
+	 * are its own business, and no peer hears of them.
+	 */
+	REPLICA_GUIDS = 8,
+	/* save and copy take the GUID that they are given */
+	REPLICA_SAVE_GUIDS = 16,
+	/* ... but keep only its 128-bit form (guid.h) */
+	REPLICA_GUID128 = 32
 };
 
 /*
  * A message to be saved: *m as for txn_save with uid, guid, modseq, flags,
- * keywords, dates set; the replica chooses name and ino.
+ * keywords, dates set; the replica chooses name and ino, and the GUID where
+ * guid is NULL.
  */
 struct replica_ops {
 	const char *driver; /* "dsyncfs", "maildir" */

@@ -15,7 +15,6 @@
 #include "base/log.h"
 
 #define SPOOL_MEMORY (1u << 20)
-#define SPOOL_CHUNK 65536u
 #define SPOOL_STEP 16 /* chunks a call */
 
 struct spool {
@@ -95,14 +94,15 @@ settle(struct spool *s)
 int
 spool_fill(struct spool *s, struct stream *in)
 {
+	size_t chunk = stream_chunk(in);
 	ssize_t n;
 	int rc;
 
 	for (int i = 0; i < SPOOL_STEP; i++) {
-		rc = buf_reserve(&s->mem, SPOOL_CHUNK);
+		rc = buf_reserve(&s->mem, chunk);
 		if (rc != 0)
 			return (rc);
-		n = stream_read(in, s->mem.data + s->mem.len, SPOOL_CHUNK);
+		n = stream_read(in, s->mem.data + s->mem.len, chunk);
 		if (n < 0)
 			return (n == -EAGAIN && i > 0 ? 0 : (int)n);
 		if (n == 0)
@@ -115,6 +115,12 @@ spool_fill(struct spool *s, struct stream *in)
 			return (rc);
 	}
 	return (0);
+}
+
+size_t
+spool_memory(const struct spool *s)
+{
+	return (s->mem.len);
 }
 
 static ssize_t

@@ -96,30 +96,21 @@ pair_at(const struct work *w, int s, const char *name)
 	return (n == NULL ? NULL : w->of_node[s][index_of(w->tree[s], n)]);
 }
 
-static const struct item_delete *
-find_gone(const struct tree *t, int kind, const struct guid *id)
-{
-	for (size_t i = 0; i < t->n_gone[kind]; i++)
-		if (guid_eq(&t->gone[kind][i].id, id))
-			return (&t->gone[kind][i]);
-	return (NULL);
-}
-
 /* A name as the other side hashed it. */
 static const struct item_delete *
 find_gone_name(struct work *w, const struct tree *t, int kind, const char *name)
 {
-	char *copy = arena_strdup(w->a, name);
 	struct guid id;
+	char *copy;
 
-	if (copy == NULL || t->n_gone[kind] == 0)
+	if (t->n_gone[kind] == 0 || (copy = arena_strdup(w->a, name)) == NULL)
 		return (NULL);
 	for (char *p = copy; *p != '\0'; p++)
 		if (*p == NAME_SEP)
 			*p = t->sep;
 	if (guid128_of_name(copy, &id) != 0)
 		return (NULL);
-	return (find_gone(t, kind, &id));
+	return (tree_find_gone(t, kind, &id));
 }
 
 /*
@@ -138,7 +129,7 @@ apply_deletions(struct work *w)
 		if (p->side[0] != NULL && p->side[1] != NULL)
 			continue;
 		if (strcmp(p->side[s]->name, "INBOX") == 0 ||
-		    find_gone(w->tree[!s], GONE_MAILBOX, &p->guid) == NULL)
+		    tree_find_gone(w->tree[!s], GONE_MAILBOX, &p->guid) == NULL)
 			continue;
 		again = pair_at(w, !s, p->side[s]->name);
 		p->dead = again == NULL || again->side[s] != NULL;
@@ -421,13 +412,21 @@ has_box(const struct tree_plan *p, size_t mailboxes, const char *name)
 
 /* In the result something lies below name. */
 static bool
-has_children(const struct tree_plan *p, size_t mailboxes, const char *name)
+has_children(struct work *w, size_t mailboxes, const char *name)
 {
-	for (size_t i = 0; i < mailboxes; i++)
-		if (name_is_child(name, p->box[i].name) &&
-		    strcmp(name, p->box[i].name) != 0)
-			return (true);
-	return (false);
+	const char *below = arena_printf(w->a, "%s/", name);
+	const struct tree_box *box = w->plan->box;
+	size_t lo = 0, hi = mailboxes, mid;
+
+	while (below != NULL && lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (strcmp(box[mid].name, below) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return (below != NULL && lo < mailboxes &&
+	    strncmp(box[lo].name, below, strlen(below)) == 0);
 }
 
 static bool
@@ -470,7 +469,7 @@ add_dirs(struct work *w, size_t mailboxes)
 				return (-ENOMEM);
 			if (has_box(p, mailboxes, final) ||
 			    (dir_deleted(w, s, n) &&
-				!has_children(p, mailboxes, final)))
+				!has_children(w, mailboxes, final)))
 				continue;
 			p->box[p->n++] = (struct tree_box){ .name = final,
 				.renamed = n->renamed,
@@ -498,13 +497,17 @@ add_dirs(struct work *w, size_t mailboxes)
 	return (0);
 }
 
-static bool
-box_uses(const struct tree_plan *p, const struct tree_node *n)
+/* Which local nodes the result uses, by index. */
+static bool *
+used_nodes(struct work *w)
 {
-	for (size_t i = 0; i < p->n; i++)
-		if (p->box[i].local == n)
-			return (true);
-	return (false);
+	const struct tree *l = w->tree[0];
+	bool *used = arena_zalloc(w->a, (l->n + 1) * sizeof(*used));
+
+	for (size_t i = 0; used != NULL && i < w->plan->n; i++)
+		if (w->plan->box[i].local != NULL)
+			used[index_of(l, w->plan->box[i].local)] = true;
+	return (used);
 }
 
 /* What the local side has and the result has not. */
@@ -513,6 +516,7 @@ add_drops(struct work *w)
 {
 	const struct tree *l = w->tree[0];
 	struct tree_plan *p = w->plan;
+	bool *used = used_nodes(w);
 
 	p->drop = arena_alloc(w->a, (l->n + 1) * sizeof(*p->drop));
 	p->drop_time = arena_zalloc(w->a, (l->n + 1) * sizeof(*p->drop_time));
@@ -525,7 +529,7 @@ add_drops(struct work *w)
 		const struct item_delete *d;
 		bool dir = guid_is_zero(&n->guid);
 
-		if (n->existence != EXISTS || box_uses(p, n))
+		if (n->existence != EXISTS || used[i])
 			continue;
 		/*
 		 * A directory that merely went elsewhere, or became a mailbox,
@@ -537,7 +541,7 @@ add_drops(struct work *w)
 		if (dir && has_box(p, p->n, n->name))
 			continue;
 		d = dir ? find_gone_name(w, w->tree[1], GONE_DIR, n->name)
-			: find_gone(w->tree[1], GONE_MAILBOX, &n->guid);
+			: tree_find_gone(w->tree[1], GONE_MAILBOX, &n->guid);
 		p->drop_time[p->drops] = d == NULL ? 0 : d->time;
 		p->drop[p->drops++] = n;
 	}
@@ -593,6 +597,32 @@ add_subscriptions(struct work *w)
 	return (w->a->error);
 }
 
+static int
+box_guid_cmp(const void *a, const void *b)
+{
+	const struct tree_box *const *x = a, *const *y = b;
+
+	return (guid_cmp(&(*x)->guid, &(*y)->guid));
+}
+
+int
+tree_plan_index(struct tree_plan *p)
+{
+	if (p->by_guid == NULL)
+		p->by_guid =
+		    arena_alloc(&p->arena, (p->n + 1) * sizeof(*p->by_guid));
+	if (p->by_guid == NULL)
+		return (-ENOMEM);
+	p->mailboxes = 0;
+	for (size_t i = 0; i < p->n; i++)
+		if (!guid_is_zero(&p->box[i].guid))
+			p->by_guid[p->mailboxes++] = &p->box[i];
+	if (p->mailboxes > 1)
+		qsort(p->by_guid, p->mailboxes, sizeof(*p->by_guid),
+		    box_guid_cmp);
+	return (0);
+}
+
 int
 tree_merge(const struct tree *local, const struct tree *remote,
     enum tree_mode mode, struct tree_plan *out)
@@ -636,6 +666,8 @@ tree_merge(const struct tree *local, const struct tree *remote,
 	if (rc == 0)
 		rc = add_dirs(&w, n);
 	if (rc == 0)
+		rc = tree_plan_index(out);
+	if (rc == 0)
 		rc = add_drops(&w);
 	if (rc == 0)
 		rc = add_subscriptions(&w);
@@ -656,9 +688,16 @@ tree_plan_fini(struct tree_plan *p)
 const struct tree_box *
 tree_plan_by_guid(const struct tree_plan *p, const struct guid *g)
 {
-	for (size_t i = 0; i < p->n; i++)
-		if (!guid_is_zero(&p->box[i].guid) &&
-		    guid_eq(&p->box[i].guid, g))
-			return (&p->box[i]);
-	return (NULL);
+	size_t lo = 0, hi = p->mailboxes, mid;
+
+	while (lo < hi) {
+		mid = lo + (hi - lo) / 2;
+		if (guid_cmp(&p->by_guid[mid]->guid, g) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return (lo < p->mailboxes && guid_eq(&p->by_guid[lo]->guid, g)
+		? p->by_guid[lo]
+		: NULL);
 }

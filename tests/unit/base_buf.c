@@ -2,6 +2,8 @@
  * base_buf -- tests of buf, arena, stream and log.
  */
 #include <errno.h>
+#include <stdalign.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/arena.h"
@@ -113,6 +115,19 @@ START_TEST(an_error_of_a_buf_sticks)
 }
 END_TEST
 
+START_TEST(strings_in_an_arena_take_their_bytes)
+{
+	struct arena a = ARENA_INIT;
+
+	for (int i = 0; i < 100; i++)
+		ck_assert_str_eq(arena_strdup(&a, "four"), "four");
+	ck_assert_uint_eq(a.used, 500);
+	ck_assert_uint_eq(
+	    (uintptr_t)arena_alloc(&a, 8) % alignof(max_align_t), 0);
+	arena_fini(&a);
+}
+END_TEST
+
 START_TEST(an_arena_is_aligned_and_whole)
 {
 	struct arena a = ARENA_INIT;
@@ -202,6 +217,7 @@ main(void)
 	tcase_add_test(t, what_was_put_is_read);
 	tcase_add_test(t, hostile_varints_are_bad);
 	tcase_add_test(t, an_error_of_a_buf_sticks);
+	tcase_add_test(t, strings_in_an_arena_take_their_bytes);
 	tcase_add_test(t, an_arena_is_aligned_and_whole);
 	tcase_add_test(t, a_memory_stream_gives_all_its_bytes);
 	tcase_add_test(t, a_log_line_cannot_drive_a_terminal);

@@ -492,6 +492,41 @@ START_TEST(tree_changes)
 }
 END_TEST
 
+/* A peer's times are kept; what it does not know is not now. */
+START_TEST(times_of_others_stay_and_unknown_ones_stay_unknown)
+{
+	struct mailbox_new n = { .name = "A", .time = 77 };
+	struct txn *t = begin();
+	struct mailbox m;
+	uint32_t a, d;
+
+	ck_assert_int_eq(txn_mailbox_create(t, &n, &a), 0);
+	n.name = "D";
+	n.directory = true;
+	n.time = TIME_UNKNOWN;
+	ck_assert_int_eq(txn_mailbox_create(t, &n, &d), 0);
+	ck_assert_int_eq(txn_subscribe(t, "A", true, TIME_UNKNOWN), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	check_same();
+	ck_assert_int_eq(store_mailbox(s, a, &m), 0);
+	ck_assert_int_eq(m.renamed, 77);
+	ck_assert(m.subscribed);
+	ck_assert_int_eq(m.subscription_changed, 0);
+	ck_assert_int_eq(store_mailbox(s, d, &m), 0);
+	ck_assert_int_eq(m.renamed, 0);
+
+	t = begin();
+	ck_assert_int_eq(txn_mailbox_rename(t, a, "B", TIME_UNKNOWN), 0);
+	ck_assert_int_eq(txn_mailbox_rename(t, d, "E", 0), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	ck_assert_int_eq(store_mailbox(s, a, &m), 0);
+	ck_assert_int_eq(m.renamed, 0);
+	ck_assert_int_eq(store_mailbox(s, d, &m), 0);
+	ck_assert_int_eq(m.renamed, T0);
+	check_same();
+}
+END_TEST
+
 START_TEST(abort_puts_everything_back)
 {
 	uint32_t box = make_mailbox(s, "INBOX"),
@@ -784,6 +819,7 @@ suite(void)
 	tcase_add_test(tc, expunged_can_be_taken_back);
 	tcase_add_test(tc, a_move_within_a_mailbox_is_known_as_one);
 	tcase_add_test(tc, tree_changes);
+	tcase_add_test(tc, times_of_others_stay_and_unknown_ones_stay_unknown);
 	tcase_add_test(tc, abort_puts_everything_back);
 	tcase_add_test(tc, peers_and_settings_of_any_size);
 	tcase_add_test(tc, equal_bodies_are_shared);

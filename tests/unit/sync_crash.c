@@ -162,6 +162,56 @@ START_TEST(changes_at_every_step_are_kept)
 }
 END_TEST
 
+static unsigned live_count;
+
+static void
+live_flags(void)
+{
+	for (unsigned i = 0; i < live_count; i++)
+		mail_flags(&A, "INBOX", mail_uid(&A, "INBOX", "b"),
+		    i % 2 == 0 ? MAIL_ANSWERED : 0,
+		    i % 2 == 0 ? 0 : MAIL_ANSWERED);
+}
+
+/*
+ * The sides tell different ends: B repeats A's expunges behind the flag that A
+ * changed last.  What comes in A while they settle on the larger one has
+ * modseqs below it, at it or above it.
+ */
+START_TEST(changes_between_two_ends_are_told)
+{
+	unsigned steps = 1;
+
+	live_count = (unsigned)_i;
+	for (unsigned n = 0; n < steps; n++) {
+		struct sync_result r;
+		uint8_t flags;
+
+		side_new(&A, "A", 1);
+		side_new(&B, "B", 2);
+		box_new(&A, "INBOX");
+		mail_new(&A, "INBOX", "b", "b");
+		for (unsigned k = 0; k < 4; k++)
+			mail_new(&A, "INBOX", NULL, "gone");
+		ck_assert_int_eq(sync_mirror(&A, &B, NULL), 0);
+		for (uint32_t uid = 2; uid < 6; uid++)
+			mail_expunge(&A, "INBOX", uid);
+		mail_flags(&A, "INBOX", 1, MAIL_DRAFT, 0);
+		ck_assert_int_eq(
+		    sync_with_hook(&A, &B, &mirror, n, live_flags, &steps), 0);
+		ck_assert_int_eq(sync_mirror(&A, &B, &r), 0);
+		ck_assert_int_eq(sync_mirror(&A, &B, &r), 0);
+		ck_assert_uint_eq(result_changes(&r), 0);
+		assert_equal(&A, &B);
+		ck_assert(mail_get(&B, "INBOX", 1, &flags));
+		ck_assert_uint_eq(flags,
+		    MAIL_DRAFT | (live_count % 2 == 1 ? MAIL_ANSWERED : 0));
+		side_free(&A);
+		side_free(&B);
+	}
+}
+END_TEST
+
 /* _i: which side, and what survives. */
 START_TEST(power_loss_at_every_operation)
 {
@@ -199,6 +249,7 @@ main(void)
 	tcase_set_timeout(t, 300);
 	tcase_add_loop_test(t, killed_at_every_step, 0, 2);
 	tcase_add_loop_test(t, changes_at_every_step_are_kept, 0, 2);
+	tcase_add_loop_test(t, changes_between_two_ends_are_told, 1, 9);
 	tcase_add_loop_test(t, power_loss_at_every_operation, 0, 6);
 	suite_add_tcase(s, t);
 	return (run_suite(s));

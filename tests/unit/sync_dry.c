@@ -380,7 +380,7 @@ END_TEST
 
 /* Another kind of peer does not know of dry runs. */
 static void
-unaware(struct item *i, bool by_master)
+unaware(bool by_master, struct item *i)
 {
 	(void)by_master;
 	if (i->type == ITEM_HANDSHAKE)
@@ -403,7 +403,7 @@ START_TEST(another_kind_of_peer_is_only_read)
 	a = side_dump(&S[0]);
 	b = side_dump(&S[1]);
 	sync_foreign = true;
-	sync_item_hook = unaware;
+	sync_watch = unaware;
 	ck_assert_int_eq(
 	    sync_with(&S[0], &S[1], &o, NULL), _i == 2 ? 0 : -ENOTSUP);
 	ck_assert(_i != 2 || told_changes != 0);

@@ -2,6 +2,7 @@
  * sync_merge -- the pure rules: flags bit by bit, UIDs, trees.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,6 +56,39 @@ START_TEST(higher_modseq_wins_the_same_bit)
 	r.modseq = 7;
 	ck_assert_uint_eq(merged(&l, &r, false), MAIL_SEEN);
 	ck_assert_uint_eq(merged(&l, &r, true), 0);
+}
+END_TEST
+
+/*
+ * Who knew of the other side's change and undid it did so later, whatever the
+ * modseqs are: something else may have raised them.
+ */
+START_TEST(a_change_that_answers_another_wins)
+{
+	const char *k[] = { "k" };
+	struct merge_side l = { .final = MAIL_SEEN,
+		.add = MAIL_SEEN,
+		.kw_final = { k, 1 },
+		.kw_add = { k, 1 },
+		.modseq = 9 };
+	struct merge_side r = { .remove = MAIL_SEEN,
+		.informed = MAIL_SEEN,
+		.kw_remove = { k, 1 },
+		.kw_informed = { k, 1 },
+		.modseq = 5 };
+	struct arena a = ARENA_INIT;
+	struct merge_result m;
+
+	ck_assert_uint_eq(merged(&l, &r, false), 0);
+	ck_assert_uint_eq(merged(&r, &l, true), 0);
+	ck_assert_int_eq(merge_flags(&a, &l, &r, false, &m), 0);
+	ck_assert_uint_eq(m.kw_remove.n, 1);
+	ck_assert(m.fought == 0 && m.kw_fought.n == 0);
+	/* Both answered: then it is the modseq again. */
+	l.informed = MAIL_SEEN;
+	ck_assert_uint_eq(merged(&l, &r, false), MAIL_SEEN);
+	ck_assert_uint_eq(merged(&r, &l, true), MAIL_SEEN);
+	arena_fini(&a);
 }
 END_TEST
 
@@ -119,7 +153,7 @@ add(struct merge_queue *q, const char *guid, uint32_t uid, bool remote,
     bool usable)
 {
 	struct merge_entry e = {
-		.guid = guid, .uid = uid, .remote = remote, .usable = usable
+		.key = guid, .uid = uid, .remote = remote, .usable = usable
 	};
 
 	ck_assert_int_eq(merge_queue_add(q, &e), 0);
@@ -152,6 +186,85 @@ START_TEST(same_mail_under_two_uids_gets_one)
 	ck_assert_uint_eq(q.entry[1].final, 6);
 	ck_assert_uint_eq(q.entry[2].final, 5);
 	merge_queue_fini(&q);
+}
+END_TEST
+
+/* 6.6 word for word: each entry looks at all before it. */
+static void
+link_slowly(struct merge_entry *e, size_t i)
+{
+	e[i].linked = false;
+	e[i].link = MERGE_NONE;
+	for (size_t k = 0; k < i && e[i].key[0] != '\0'; k++) {
+		if (strcmp(e[k].key, e[i].key) != 0)
+			continue;
+		if (e[k].uid == e[i].uid)
+			e[k].usable = true;
+		if (!e[i].linked && !e[k].linked &&
+		    e[k].remote != e[i].remote) {
+			e[i].linked = e[k].linked = true;
+			e[i].link = (uint32_t)k;
+			e[k].link = (uint32_t)i;
+		}
+	}
+}
+
+START_TEST(entries_link_as_if_each_looked_at_all_before_it)
+{
+	static const char *const guids[] = { "a", "b", "c", "" };
+	uint64_t seed = (uint64_t)_i + 1;
+	struct merge_entry want[200] = { { .key = "" } };
+	struct merge_queue q;
+	uint32_t uid[2] = { 0, 0 };
+
+	merge_queue_init(&q);
+	for (size_t i = 0; i < 200; i++) {
+		bool remote = rnd(&seed, 2) == 0;
+
+		uid[remote] += 1 + rnd(&seed, 2);
+		want[i] = (struct merge_entry){ .key = guids[rnd(&seed, 4)],
+			.uid = uid[remote],
+			.remote = remote,
+			.usable = rnd(&seed, 2) == 0 };
+		ck_assert_int_eq(merge_queue_add(&q, &want[i]), 0);
+		link_slowly(want, i);
+	}
+	for (size_t i = 0; i < 200; i++) {
+		ck_assert_int_eq(q.entry[i].linked, want[i].linked);
+		ck_assert_uint_eq(q.entry[i].link, want[i].link);
+		ck_assert_int_eq(q.entry[i].usable, want[i].usable);
+	}
+	merge_queue_fini(&q);
+}
+END_TEST
+
+static const char *
+word_at(const void *arg, uint32_t i)
+{
+	const char(*word)[8] = arg;
+
+	return (word[i]);
+}
+
+START_TEST(every_string_of_an_index_is_found_and_no_other)
+{
+	static char word[3000][8];
+	struct strindex x;
+	uint32_t at;
+
+	strindex_init(&x, word_at, word);
+	ck_assert(!strindex_find(&x, "w1", &at));
+	for (uint32_t i = 0; i < 3000; i++) {
+		(void)snprintf(word[i], sizeof(word[i]), "w%u", i);
+		ck_assert(!strindex_find(&x, word[i], &at));
+		ck_assert_int_eq(strindex_add(&x, i), 0);
+	}
+	for (uint32_t i = 0; i < 3000; i++) {
+		ck_assert(strindex_find(&x, word[i], &at));
+		ck_assert_uint_eq(at, i);
+	}
+	ck_assert(!strindex_find(&x, "w3000", &at));
+	strindex_fini(&x);
 }
 END_TEST
 
@@ -382,10 +495,14 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, hints_win_over_modseqs);
 	tcase_add_test(t, higher_modseq_wins_the_same_bit);
+	tcase_add_test(t, a_change_that_answers_another_wins);
 	tcase_add_test(t, both_sides_come_to_the_same_flags);
 	tcase_add_test(t, keywords_merge_name_by_name);
 	tcase_add_test(t, uid_conflict_gives_both_new_uids);
 	tcase_add_test(t, same_mail_under_two_uids_gets_one);
+	tcase_add_loop_test(
+	    t, entries_link_as_if_each_looked_at_all_before_it, 0, 100);
+	tcase_add_test(t, every_string_of_an_index_is_found_and_no_other);
 	tcase_add_test(t, newest_rename_names_a_mailbox);
 	tcase_add_test(t, equal_times_take_the_smaller_name);
 	tcase_add_test(t, children_go_along_with_a_renamed_parent);

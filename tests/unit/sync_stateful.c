@@ -31,7 +31,7 @@ static bool slave_distrusts;
 static uint32_t common_uid;
 
 static void
-hook(struct item *i, bool by_master)
+hook(bool by_master, struct item *i)
 {
 	switch (i->type) {
 	case ITEM_STATE:
@@ -67,7 +67,7 @@ setup(void)
 	box_new(&A, "INBOX");
 	state_list_init(&states);
 	sync_foreign = true;
-	sync_item_hook = hook;
+	sync_watch = hook;
 	move_uidvalidity = common_uid = 0;
 	slave_distrusts = false;
 }

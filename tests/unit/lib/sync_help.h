@@ -14,9 +14,15 @@ struct side {
 	struct store *s;
 	struct replica *r;
 	const char *label;
+	/* its location can do less (hidden.h) */
+	bool hidden;
+	unsigned guids; /* REPLICA_*, as far as hidden */
 };
 
 void side_new(struct side *d, const char *label, uint64_t seed);
+/* ... that of GUIDs can do only this */
+void side_new_hidden(
+    struct side *d, const char *label, uint64_t seed, unsigned guids);
 /* Opens what is in d->os; 0 or -errno. */
 int side_open(struct side *d);
 void side_close(struct side *d); /* the tree stays */
@@ -36,6 +42,9 @@ void box_subscribe(struct side *d, const char *name, bool on, int64_t time);
 /* guid NULL: random; the body follows from the text. */
 uint32_t mail_new(
     struct side *d, const char *box, const char *guid, const char *text);
+/* The whole mail. */
+uint32_t mail_raw(
+    struct side *d, const char *box, const char *guid, const char *raw);
 void mail_flags(
     struct side *d, const char *box, uint32_t uid, uint8_t add, uint8_t remove);
 void mail_keyword(struct side *d, const char *box, uint32_t uid,
@@ -50,6 +59,7 @@ unsigned mail_count(struct side *d, const char *box);
 
 /* The dump as one malloc'd string. */
 char *side_dump(struct side *d);
+/* But for GUIDs of messages where a side is hidden. */
 bool sides_equal(struct side *a, struct side *b);
 void assert_equal(struct side *a, struct side *b);
 
@@ -72,11 +82,13 @@ extern bool sync_foreign;
 extern bool sync_stateful;
 /* What sync_mirror uses. */
 enum sync_type sync_mirror_type(void);
+/* Looks at, and may change, what the brains say; NULL: nobody does. */
+extern void (*sync_on_send)(struct item *i);
 /*
- * With sync_foreign: sees each item on its way, and may change its numbers.
- * NULL: none.
+ * Sees, and may change, each item that is sent; by_master says by whom.  One
+ * whose type it makes 0 is lost.  NULL: nobody looks.
  */
-extern void (*sync_item_hook)(struct item *i, bool by_master);
+extern void (*sync_watch)(bool by_master, struct item *i);
 
 /* Two ends for brains that a test makes itself. */
 void sync_pair(
