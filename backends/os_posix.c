@@ -12,6 +12,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ftw.h>
+#include <libgen.h>
 #include <limits.h>
 #include <linux/openat2.h>
 #include <stdio.h>
@@ -27,6 +29,8 @@ struct os_posix {
 	struct os os; /* first */
 	int fd; /* owned, O_PATH */
 	char *label; /* owned */
+	/* the directory, which label names, goes with the tree */
+	bool temporary;
 };
 
 struct os_file {
@@ -616,6 +620,7 @@ tree_new(int fd, char *label, struct os **out)
 	t->os.ops = &posix_ops;
 	t->fd = fd;
 	t->label = label;
+	t->temporary = false;
 	*out = &t->os;
 	return (0);
 }
@@ -640,6 +645,16 @@ posix_label(struct os *os)
 	return (self(os)->label);
 }
 
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+	(void)st;
+	(void)type;
+	(void)ftw;
+	(void)remove(path);
+	return (0);
+}
+
 static void
 posix_close_tree(struct os *os)
 {
@@ -649,6 +664,8 @@ posix_close_tree(struct os *os)
 		return;
 	t = self(os);
 	(void)close(t->fd);
+	if (t->temporary)
+		(void)nftw(t->label, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 	free(t->label);
 	free(t);
 }
@@ -721,6 +738,35 @@ os_posix_open(const char *path, bool create, struct os **out)
 	if ((label = realpath(path, NULL)) == NULL)
 		label = strdup(path);
 	return (tree_new(fd, label, out));
+}
+
+bool
+os_posix_can_make(const char *path)
+{
+	char *copy = strdup(path);
+	bool there = copy != NULL && access(dirname(copy), W_OK | X_OK) == 0;
+
+	free(copy);
+	return (there);
+}
+
+int
+os_posix_temp(struct os **out)
+{
+	const char *dir = getenv("TMPDIR");
+	char *path = NULL;
+	int rc;
+
+	if (dir == NULL || *dir != '/')
+		dir =
+		    access("/var/tmp", W_OK | X_OK) == 0 ? "/var/tmp" : "/tmp";
+	if (asprintf(&path, "%s/dsyncfs-XXXXXX", dir) < 0)
+		return (-ENOMEM);
+	rc = mkdtemp(path) == NULL ? -errno : os_posix_open(path, false, out);
+	if (rc == 0)
+		self(*out)->temporary = true;
+	free(path);
+	return (rc);
 }
 
 int

@@ -13,6 +13,13 @@
  * is reported.
  */
 int os_posix_open(const char *path, bool create, struct os **out);
+/* os_posix_open with create could make it: its parent is there. */
+bool os_posix_can_make(const char *path);
+/*
+ * A new directory in $TMPDIR (default /var/tmp), which close_tree removes with
+ * all that is in it.
+ */
+int os_posix_temp(struct os **out);
 /*
  * The tree's own descriptor (O_PATH), for what needs one beside struct os (a
  * socket in it); lent by the os.

@@ -10,6 +10,7 @@
 #include <strings.h>
 
 #include "backends/maildir/write.h"
+#include "backends/os_copy.h"
 #include "backends/os_posix.h"
 #include "base/log.h"
 
@@ -243,18 +244,52 @@ any_folder(void *arg, const struct os_dirent *e)
 	    strcmp(e->name, "new") == 0 || strcmp(e->name, "tmp") == 0);
 }
 
+static int
+any_entry(void *arg, const struct os_dirent *e)
+{
+	(void)arg;
+	(void)e;
+	return (1);
+}
+
+/*
+ * In a dry run a temporary directory stands for one that would be made, or is
+ * empty, and may be written: *temp.
+ */
+static int
+open_dir(const char *path, unsigned flags, struct os **out, bool *temp)
+{
+	bool create = (flags & LOCATION_CREATE) != 0;
+	int rc;
+
+	*temp = false;
+	if ((flags & LOCATION_DRY) == 0)
+		return (os_posix_open(path, create, out));
+	rc = os_posix_open(path, false, out);
+	if (rc == 0 && create &&
+	    (*out)->ops->list(*out, "", any_entry, NULL) == 0) {
+		(*out)->ops->close_tree(*out);
+		*out = NULL;
+		rc = -ENOENT;
+	} else if (rc != -ENOENT || !create || !os_posix_can_make(path)) {
+		return (rc);
+	}
+	*temp = true;
+	return (os_posix_temp(out));
+}
+
 /*
  * A root without any mailbox may be a disk that is not mounted: then all mail
  * would look like deleted.
  */
 static int
-open_root(const struct location *l, unsigned flags, bool fs, struct os **out)
+open_root(const struct location *l, unsigned flags, bool fs, struct os **out,
+    bool *temp)
 {
 	bool create = (flags & LOCATION_CREATE) != 0;
-	int rc;
+	int rc = open_dir(l->path, flags, out, temp);
 
-	*out = NULL;
-	if ((rc = os_posix_open(l->path, create, out)) != 0)
+	if (rc != 0)
 		return (complain(l, l->path, rc));
 	rc = (*out)->ops->list(*out, "", any_folder, &fs);
 	if (rc == 1 || (rc == 0 && create))
@@ -269,15 +304,61 @@ open_root(const struct location *l, unsigned flags, bool fs, struct os **out)
 	return (-ENOENT);
 }
 
+/*
+ * A copy of the sidecar, as it is while nobody else has it; of none, an empty
+ * directory.
+ */
 static int
-open_sidecar(
-    const struct location *l, const struct maildir_config *c, struct os **out)
+copy_sidecar(const struct location *l, const struct maildir_config *c,
+    const char *given, const char *path, struct os **out)
 {
-	const char *given = location_option(l, "SIDECAR"),
+	struct os *real = NULL;
+	struct store *s = NULL;
+	struct os_stat st;
+	int rc = given != NULL ? os_posix_open(given, false, &real)
+			       : c->root->ops->sub(c->root, path, &real);
+
+	if (rc == 0 && (rc = real->ops->stat(real, "store", &st)) == -ENOENT)
+		real->ops->close_tree(real);
+	if (rc == -ENOENT || rc == -ENOTDIR)
+		return (os_posix_temp(out));
+	if (rc == 0)
+		rc = store_open(real, STORE_RDONLY | STORE_SIDECAR, NULL, &s);
+	if (rc != 0)
+		goto out;
+	rc = os_posix_temp(out);
+	if (rc == 0 && (rc = os_copy_tree(real, *out)) != 0)
+		(*out)->ops->close_tree(*out);
+	if (rc != 0)
+		log_error("%s (from %s): its sidecar cannot be copied for the "
+			  "dry run: %s; TMPDIR says where to",
+		    l->text, l->origin, strerror(-rc));
+out:
+	(void)store_close(s);
+	if (real != NULL)
+		real->ops->close_tree(real);
+	return (rc);
+}
+
+static const char *
+option(const struct location *l, const char *key)
+{
+	const char *value = location_option(l, key);
+
+	return (value == NULL || *value == 0 ? NULL : value);
+}
+
+static int
+open_sidecar(const struct location *l, const struct maildir_config *c,
+    unsigned flags, struct os **out)
+{
+	const char *given = option(l, "SIDECAR"),
 		   *path = c->fs ? MD_SIDECAR_FS : MD_SIDECAR_PLUS;
 	int rc;
 
-	if (given != NULL && *given != 0) {
+	if ((flags & LOCATION_DRY) != 0)
+		return (copy_sidecar(l, c, given, path, out));
+	if (given != NULL) {
 		rc = os_posix_open(given, true, out);
 		return (rc == 0 ? 0 : complain(l, given, rc));
 	}
@@ -290,14 +371,43 @@ open_sidecar(
 	return (rc);
 }
 
+/* The control directory and the sidecar of a Maildir that is there. */
+static int
+open_others(const struct location *l, unsigned flags, struct maildir_config *c)
+{
+	const char *control = option(l, "CONTROL");
+	bool temp;
+	int rc = 0;
+
+	if (control != NULL &&
+	    (rc = open_dir(control, flags, &c->control, &temp)) != 0)
+		(void)complain(l, control, rc);
+	return (rc != 0 ? rc : open_sidecar(l, c, flags, &c->sidecar));
+}
+
+/* Those of a temporary one, which may be written: where they would be. */
+static int
+make_others(const struct location *l, struct maildir_config *c)
+{
+	int rc = 0;
+
+	if (option(l, "CONTROL") != NULL)
+		rc = os_posix_temp(&c->control);
+	if (rc == 0 && option(l, "SIDECAR") != NULL)
+		rc = os_posix_temp(&c->sidecar);
+	else if (rc == 0)
+		rc = open_sidecar(l, c, 0, &c->sidecar);
+	return (rc);
+}
+
 static int
 driver_open(const struct location *l, const struct store_settings *settings,
     unsigned flags, struct replica **out)
 {
-	const char *layout = location_option(l, "LAYOUT"),
-		   *control = location_option(l, "CONTROL");
-	struct maildir_config c = { .rdonly = (flags & LOCATION_RDONLY) != 0,
-		.utf8 = location_option(l, "UTF-8") != NULL };
+	const char *layout = location_option(l, "LAYOUT");
+	struct maildir_config c = { .utf8 =
+					location_option(l, "UTF-8") != NULL };
+	bool temp;
 	int rc;
 
 	if (layout != NULL && strcasecmp(layout, "fs") != 0 &&
@@ -308,14 +418,10 @@ driver_open(const struct location *l, const struct store_settings *settings,
 		return (-EINVAL);
 	}
 	c.fs = layout != NULL && strcasecmp(layout, "fs") == 0;
-	if ((rc = open_root(l, flags, c.fs, &c.root)) != 0)
+	if ((rc = open_root(l, flags, c.fs, &c.root, &temp)) != 0)
 		return (rc);
-	if (control != NULL && *control != 0 &&
-	    (rc = os_posix_open(
-		 control, (flags & LOCATION_CREATE) != 0, &c.control)) != 0)
-		(void)complain(l, control, rc);
-	if (rc == 0)
-		rc = open_sidecar(l, &c, &c.sidecar);
+	c.rdonly = !temp && (flags & (LOCATION_RDONLY | LOCATION_DRY)) != 0;
+	rc = temp ? make_others(l, &c) : open_others(l, flags, &c);
 	if (rc == 0)
 		rc = maildir_replica_new(&c, settings, l->text, out);
 	if (rc != 0)

@@ -39,6 +39,37 @@ native_tree(const struct location *l, struct os **out)
 }
 
 static int
+any_entry(void *arg, const struct os_dirent *e)
+{
+	(void)arg;
+	(void)e;
+	return (1);
+}
+
+/*
+ * A dry run: a store that is there is only read.  Where one would be made, in a
+ * directory that is missing or empty, a temporary one is.
+ */
+static int
+open_dry(const struct location *l, bool create, struct os **os, unsigned *how)
+{
+	int error = os_posix_open(l->path, false, os);
+
+	*how = STORE_RDONLY;
+	if (error == 0 && create &&
+	    (*os)->ops->list(*os, "", any_entry, NULL) == 0) {
+		(*os)->ops->close_tree(*os);
+		error = -ENOENT;
+	} else if (error != -ENOENT || !create ||
+	    (strcmp(l->origin, "default") != 0 &&
+		!os_posix_can_make(l->path))) {
+		return (error);
+	}
+	*how = STORE_CREATE;
+	return (os_posix_temp(os));
+}
+
+static int
 native_open(const struct location *l, const struct store_settings *settings,
     unsigned flags, struct replica **out)
 {
@@ -49,12 +80,17 @@ native_open(const struct location *l, const struct store_settings *settings,
 	struct os *os;
 	int error;
 
-	if ((error = os_posix_open(l->path, create, &os)) != 0) {
+	if ((flags & LOCATION_DRY) != 0) {
+		error = open_dry(l, create, &os, &how);
+	} else {
+		error = os_posix_open(l->path, create, &os);
+		how |= create ? STORE_CREATE : 0;
+		how |= (flags & LOCATION_RDONLY) != 0 ? STORE_RDONLY : 0;
+	}
+	if (error != 0) {
 		complain(l, error);
 		return (error);
 	}
-	how |= create ? STORE_CREATE : 0;
-	how |= (flags & LOCATION_RDONLY) != 0 ? STORE_RDONLY : 0;
 	if ((error = store_open(os, how, settings, &s)) != 0)
 		goto close_tree;
 	if ((error = replica_native_new(s, l->text, true, &hooks, out)) != 0)

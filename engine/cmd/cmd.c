@@ -85,6 +85,7 @@ cmd_status_of(int error)
 		return (EX_MAX_DELETE);
 	case -EBUSY:
 	case -EINTR:
+	case -ESTALE:
 		return (EX_TRY_LATER);
 	case -EACCES:
 	case -EPERM:

@@ -80,6 +80,7 @@ struct options {
 	const struct given *given;
 	size_t n_given;
 	const char *config, *user, *flag, *guid, *uids;
+	const char *state; /* -s; "": none yet; NULL: saved ones */
 	const char *const *overrides, *const *mailbox, *const *exclude;
 	size_t n_overrides, n_mailbox, n_exclude;
 	struct guid mailbox_guid;
@@ -247,12 +248,16 @@ replica_native(const struct replica *r)
 	return ((r->ops->caps & REPLICA_MODSEQS) != 0);
 }
 
-/* ---- what is remembered of peers and conflicts (memory.c) ---- */
+/* ---- what is remembered of peers (memory_peers.c), conflicts (memory.c) ----
+ */
 
 struct peer_memory {
 	struct guid peer;
 	const char *label;
-	/* end of the last good sync; begin and end of the last one */
+	/*
+	 * end of the last good sync; begin of the last one that took mail away
+	 * here; end of the last one
+	 */
 	int64_t success, begun, tried;
 	int status; /* of the last sync */
 	const char *error; /* "" */
@@ -266,13 +271,21 @@ struct conflict_memory {
 };
 
 typedef int peer_memory_fn(void *arg, const struct peer_memory *m);
+/* the one tried last first */
 int memory_peers(struct store *s, peer_memory_fn *fn, void *arg);
 /* -ENOENT */
 int memory_peer(struct store *s, const struct guid *peer, struct arena *a,
     struct peer_memory *out);
 int memory_peer_by_label(struct store *s, const char *label, struct arena *a,
     struct peer_memory *out);
+/*
+ * Replaces what was remembered; writes nothing to the log, and nothing that has
+ * to last.  Reported.
+ */
 int memory_peer_set(struct store *s, const struct peer_memory *m);
+/* Since lsn the peer's syncs have expunged or deleted something here. */
+int memory_took_away(
+    struct store *s, const struct guid *peer, uint64_t lsn, bool *took);
 /*
  * Changes since m->lsn that did not come from the peer; *oldest the time of the
  * first.

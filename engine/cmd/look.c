@@ -287,9 +287,11 @@ static int
 show_conflict(void *arg, const struct conflict_memory *m)
 {
 	struct cmd *c = arg;
-	char when[32];
+	char when[32], uid[16] = "";
 	struct json j;
 
+	if (m->uid != 0)
+		snprintf(uid, sizeof(uid), " uid=%u", m->uid);
 	if (c->o->json) {
 		json_begin(&j, "conflict");
 		json_int(&j, "time", m->time);
@@ -301,9 +303,9 @@ show_conflict(void *arg, const struct conflict_memory *m)
 		json_str(&j, "outcome", m->outcome);
 		json_end(c, &j);
 	} else
-		out_printf(c, "%s %s uid=%u with %s: %s; %s: %s\n",
-		    time_text(m->time, when), m->mailbox, m->uid, m->peer,
-		    m->what, m->rule, m->outcome);
+		out_printf(c, "%s %s%s with %s: %s; %s: %s\n",
+		    time_text(m->time, when), m->mailbox, uid, m->peer, m->what,
+		    m->rule, m->outcome);
 	return (0);
 }
 

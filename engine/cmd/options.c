@@ -170,6 +170,15 @@ take_max_delete(
 	return (NULL);
 }
 
+/* An empty one is fine; what it holds is read when the sync begins. */
+static const char *
+take_state(struct options *o, const struct option_def *d, const char *value)
+{
+	(void)d;
+	o->state = value;
+	return (NULL);
+}
+
 static const char *
 take_unsupported(
     struct options *o, const struct option_def *d, const char *value)
@@ -220,7 +229,7 @@ static const struct option_def defs[] = { { 'c', "config", true, ANY, take_text,
 	{ 0, "uid", true, CMD_RESTORE, take_text, O(uids) },
 	{ 0, "sync", false, CMD_RESTORE, take_bool, O(last_sync) },
 	{ 0, "list", false, CMD_RESTORE, take_bool, O(list) },
-	{ 's', "state", true, ANY, take_unsupported, 0 },
+	{ 's', "state", true, CMD_MIRROR | CMD_BACKUP, take_state, 0 },
 	{ 'A', "all-users", false, ANY, take_unsupported, 0 },
 	{ 'F', "user-file", true, ANY, take_unsupported, 0 },
 	{ 'r', "rawlog", true, ANY, take_unsupported, 0 } };

@@ -247,7 +247,7 @@ place_open(
 
 	if (!c->cfg.cache_given)
 		settings.cache_bytes = CACHE_BYTES;
-	if ((flags & LOCATION_CREATE) != 0 &&
+	if ((flags & (LOCATION_CREATE | LOCATION_DRY)) == LOCATION_CREATE &&
 	    strcmp(p->origin, "default") == 0 &&
 	    (r = make_parents(p->l.path)) != 0)
 		return (cmd_status_of(r));

@@ -129,27 +129,27 @@ last_sync(void *arg, const struct peer_memory *m)
 {
 	struct peer_memory *best = arg;
 
-	if (m->tried > best->tried) {
-		best->tried = m->tried;
+	if (m->begun > best->begun) {
 		best->begun = m->begun;
 		best->peer = m->peer;
 	}
 	return (0);
 }
 
-/* What --sync means: the peer and the beginning of the sync that ended last. */
+/* What --sync means: the peer and the beginning of the last sync that took
+ * something away. */
 static int
 set_sync(struct picking *p, struct store *s)
 {
-	struct peer_memory best = { .tried = 0 };
+	struct peer_memory best = { .begun = 0 };
 	int r;
 
 	r = memory_peers(s, last_sync, &best);
 	if (r != 0)
 		return (r);
-	if (best.tried == 0) {
-		log_error("restore --sync: nothing has been synced with this "
-			  "store yet");
+	if (best.begun == 0) {
+		log_error("restore --sync: no sync has taken anything away "
+			  "from this store");
 		return (-ENOENT);
 	}
 	p->origin = best.peer;

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include "cmd/cmd_internal.h"
+#include "sync/state.h"
 
 #define CONFLICTS_KEPT 200 /* of one sync */
 
@@ -20,6 +21,8 @@ struct run {
 	bool reverse;
 	const char *name; /* of the command */
 	struct place first, second;
+	/* of -s; owned */
+	struct state_list states;
 };
 
 /* ---- what the brains tell ---- */
@@ -155,12 +158,14 @@ remember(struct run *run, struct replica *r, const struct replica *other,
 {
 	struct store *s = r->store;
 	struct peer_memory m;
+	bool took = false;
 
 	if (!replica_native(r) || store_readonly(s))
 		return;
 	replica_lock(r);
 	peer_begin(s, replica_id(other), other->label, &run->c->arena, &m);
-	m.begun = run->begun;
+	if (memory_took_away(s, replica_id(other), lsn, &took) == 0 && took)
+		m.begun = run->begun;
 	m.tried = store_now(s);
 	m.status = status;
 	m.error = "";
@@ -171,8 +176,9 @@ remember(struct run *run, struct replica *r, const struct replica *other,
 		m.error = run->c->last_error;
 	for (size_t i = 0; i < run->conflicts; i++)
 		run->conflict[i].peer = other->label;
-	/* A failure is reported by the store; the sync itself is as it is. */
-	if (memory_peer_set(s, &m) == 0 && run->conflicts != 0)
+	/* A failure has been reported; the sync itself is as it is. */
+	(void)memory_peer_set(s, &m);
+	if (run->conflicts != 0)
 		(void)memory_conflicts_add(s, run->conflict, run->conflicts);
 	replica_unlock(r);
 }
@@ -211,6 +217,60 @@ log_begins(struct replica *r)
 	lsn = store_log_end(r->store);
 	replica_unlock(r);
 	return (lsn);
+}
+
+/* ---- states from outside ---- */
+
+/* A string that cannot be used costs comparing everything. */
+static int
+take_states(struct run *run, struct sync_options *so)
+{
+	const struct options *o = run->c->o;
+	const char *problem = "";
+	int r;
+
+	if (o->state == NULL)
+		return (0);
+	so->states = &run->states;
+	/* As in dsync: -f looks at no state, and gives one. */
+	if (o->full)
+		return (0);
+	r = state_parse(&run->states, o->state, &problem);
+	if (r != -EINVAL)
+		return (r);
+	log_error("option -s: the state is not valid: %s; everything is "
+		  "compared instead",
+	    problem);
+	so->type = SYNC_FULL;
+	return (0);
+}
+
+/*
+ * The state after the run, on a line of its own; an empty one when the next run
+ * has to begin without.
+ */
+static void
+put_states(struct run *run, const struct sync_result *res)
+{
+	const struct options *o = run->c->o;
+	struct buf b = BUF_INIT;
+	const char *text = "";
+	struct json j;
+
+	if (o->state == NULL || o->dry_run)
+		return;
+	if (!res->require_full_resync) {
+		state_format(&run->states, &b);
+		text = buf_cstr(&b) != NULL ? (const char *)b.data : "";
+	}
+	if (o->json) {
+		json_begin(&j, "state");
+		json_str(&j, "state", text);
+		json_end(run->c, &j);
+	} else {
+		out_printf(run->c, "%s\n", text);
+	}
+	buf_fini(&b);
 }
 
 /* ---- the sync ---- */
@@ -338,7 +398,9 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 		n = mailboxes_of(b);
 	progress_begin(&run->progress, c, n);
 	fill_options(run, &so);
-	r = sync_run_local(a, b, &so, &events, &res);
+	r = take_states(run, &so);
+	if (r == 0)
+		r = sync_run_local(a, b, &so, &events, &res);
 	status = r != 0                                 ? cmd_status_of(r)
 	    : res.changes_during_sync || res.incomplete ? EX_AGAIN
 							: EX_DONE;
@@ -349,18 +411,17 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 	}
 	if (a->ops->commit(a) != 0 && status != EX_MAX_DELETE)
 		status = status == EX_DONE ? EX_FAIL : status;
+	put_states(run, &res);
 	summary(run, &res, status);
 	return (status);
 }
 
-/*
- * A location that may be written is made when it is missing; in a dry run
- * nothing is.
- */
+/* A location that may be written is made when it is missing. */
 static unsigned
 open_flags(const struct run *run, bool source)
 {
-	return (run->c->o->dry_run || source ? 0 : LOCATION_CREATE);
+	return ((run->c->o->dry_run ? LOCATION_DRY : 0) |
+	    (source ? 0 : LOCATION_CREATE));
 }
 
 static int
@@ -470,8 +531,12 @@ sync_command(struct cmd *c)
 	struct run run = { .c = c, .name = c->o->command->name };
 	int status;
 
+	state_list_init(&run.states);
 	status = place_second(c, c->o->args, c->o->n_args, &run.second, NULL);
-	return (status != 0 ? status : sync_places(&run));
+	if (status == 0)
+		status = sync_places(&run);
+	state_list_fini(&run.states);
+	return (status);
 }
 
 int

@@ -52,8 +52,8 @@ void pack_reader_close(struct pack_reader *r);
 int packs_check(struct packs *p, const struct body_ref *ref);
 /*
  * Bodies that a process before this one appended, and may not have made
- * durable: renew writes each once more (a failed sync leaves behind what readers
- * see and the disk has not), renewed makes them durable.
+ * durable: renew writes each once more (a failed sync leaves behind what
+ * readers see and the disk has not), renewed makes them durable.
  */
 int packs_renew(struct packs *p, const struct body_ref *ref);
 int packs_renewed(struct packs *p);

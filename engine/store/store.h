@@ -161,9 +161,12 @@ int store_msg_by_guid(struct store *s, uint32_t mailbox, const char *guid,
  */
 int store_find_guid(struct store *s, const char *guid, struct arena *a,
     uint32_t *mailbox, struct msg *out);
-/* Every instance of an inode number. */
-/* m lent until it returns */
+/* m lent until it returns; non-zero stops and is returned */
 typedef int msg_fn(void *arg, uint32_t mailbox, const struct msg *m);
+/* Every instance of a GUID, in all mailboxes. */
+int store_msgs_by_guid(
+    struct store *s, const char *guid, msg_fn *fn, void *arg);
+/* Every instance of an inode number. */
 int store_msgs_by_ino(struct store *s, uint64_t ino, msg_fn *fn, void *arg);
 /* UID order, uid >= from.  The store may not be changed from the callback. */
 int store_msgs(
@@ -203,6 +206,13 @@ typedef int event_fn(void *arg, const struct event *e);
  */
 int store_events(
     struct store *s, uint32_t mailbox, uint64_t since, event_fn *fn, void *arg);
+/*
+ * A name for the mailbox's history up to modseq: a hash of what happened last
+ * until then.  Where a store was restored from an old copy and went on
+ * otherwise, the same modseq has another name.  -ENOENT: not known any more.
+ */
+int store_history_name(
+    struct store *s, uint32_t mailbox, uint64_t modseq, uint8_t name[16]);
 /*
  * The GUID string with which uid was expunged here, and the UID under which the
  * message went on (0: none), if that is still known; -ENOENT.

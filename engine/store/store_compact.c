@@ -222,9 +222,13 @@ put(struct compact *c, const struct record *r)
 
 /* ---- the state as records ---- */
 
-/* The greatest modseq of an event that retention no longer holds. */
+/*
+ * The greatest modseq of an event that retention no longer holds, and of all
+ * events.
+ */
 static int
-find_floor(struct compact *c, const struct node *n, uint64_t *floor)
+find_floor(
+    struct compact *c, const struct node *n, uint64_t *floor, uint64_t *last)
 {
 	struct state *st = &c->s->st;
 	struct arena a = ARENA_INIT;
@@ -234,6 +238,7 @@ find_floor(struct compact *c, const struct node *n, uint64_t *floor)
 	int error;
 
 	*floor = n->floor;
+	*last = 0;
 	key_table(&k, T_EVENT);
 	key_u32(&k, n->id);
 	for (error = idx_seek(st, &k, &cur);
@@ -241,15 +246,21 @@ find_floor(struct compact *c, const struct node *n, uint64_t *floor)
 	     error = idx_next(st, &cur)) {
 		if ((error = event_decode(&a, cur.value, cur.vlen, &r)) != 0)
 			break;
-		if (r.time < c->cutoff && get_be64(cur.key + 5) > *floor)
-			*floor = get_be64(cur.key + 5);
+		*last = get_be64(cur.key + 5);
+		if (r.time<c->cutoff && * last> * floor)
+			*floor = *last;
 		arena_fini(&a);
 	}
 	return (error);
 }
 
+/*
+ * Those above the floor, and what happened last in any case: it names the
+ * history (store_history_name).
+ */
 static int
-put_events(struct compact *c, const struct node *n, uint64_t floor)
+put_events(
+    struct compact *c, const struct node *n, uint64_t floor, uint64_t last)
 {
 	struct state *st = &c->s->st;
 	struct arena a = ARENA_INIT;
@@ -258,11 +269,9 @@ put_events(struct compact *c, const struct node *n, uint64_t floor)
 	struct key k;
 	int error;
 
-	if (floor == UINT64_MAX)
-		return (0);
 	key_table(&k, T_EVENT);
 	key_u32(&k, n->id);
-	key_u64(&k, floor + 1);
+	key_u64(&k, last > floor ? floor + 1 : last);
 	error = idx_seek(st, &k, &cur);
 	k.n = 5;
 	for (; error == 0 && idx_under(&cur, &k) && cur.klen == 18;
@@ -330,12 +339,12 @@ put_node(struct compact *c, const struct node *n)
 	struct record r = { .type = RECORD_NODE, .mailbox = n->id, .name = "" };
 	struct node copy = *n;
 	struct buf b = BUF_INIT;
-	uint64_t floor;
+	uint64_t floor, last;
 	int error;
 
 	if (n->deleted && n->deleted_time < c->cutoff)
 		return (0);
-	if ((error = find_floor(c, n, &floor)) != 0)
+	if ((error = find_floor(c, n, &floor, &last)) != 0)
 		return (error);
 	copy.floor = floor;
 	node_encode(&b, &copy);
@@ -356,7 +365,7 @@ put_node(struct compact *c, const struct node *n)
 		error = put_messages(c, n, T_MSG);
 	if (error == 0)
 		error = put_messages(c, n, T_EXPUNGED);
-	return (error != 0 ? error : put_events(c, n, floor));
+	return (error != 0 ? error : put_events(c, n, floor, last));
 }
 
 static int

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/digest.h"
 #include "store/store_internal.h"
 
 void
@@ -125,24 +126,20 @@ event_give(struct store *s, const struct node *n, const struct btree_cursor *c,
 	return (fn(arg, &e));
 }
 
-int
-store_events(
-    struct store *s, uint32_t mailbox, uint64_t since, event_fn *fn, void *arg)
+/* All that are still there, also below the floor. */
+static int
+events_from(struct store *s, const struct node *n, uint64_t since, event_fn *fn,
+    void *arg)
 {
-	struct node *n = node_live(&s->st, mailbox);
 	struct arena a = ARENA_INIT;
 	struct btree_cursor c;
 	struct key k, prefix;
 	int error;
 
-	if (n == NULL)
-		return (-ENOENT);
-	if (since < n->floor)
-		return (-ESTALE);
 	if (since == UINT64_MAX)
 		return (0);
 	key_table(&prefix, T_EVENT);
-	key_u32(&prefix, mailbox);
+	key_u32(&prefix, n->id);
 	k = prefix;
 	key_u64(&k, since + 1);
 	error = idx_seek(&s->st, &k, &c);
@@ -160,6 +157,134 @@ store_events(
 			error = idx_next(&s->st, &c);
 	}
 	arena_fini(&a);
+	return (error);
+}
+
+int
+store_events(
+    struct store *s, uint32_t mailbox, uint64_t since, event_fn *fn, void *arg)
+{
+	struct node *n = node_live(&s->st, mailbox);
+
+	if (n == NULL)
+		return (-ENOENT);
+	return (since < n->floor ? -ESTALE : events_from(s, n, since, fn, arg));
+}
+
+/* ---- the name of a history ---- */
+
+struct last {
+	uint64_t until, modseq;
+	/* of all events of that modseq, but for the messages' GUIDs */
+	struct buf text;
+	/* saves among them */
+	struct buf saved;
+};
+
+static void
+put_keywords(struct buf *b, const struct keywords *k)
+{
+	buf_put_varint(b, k->n);
+	for (size_t i = 0; i < k->n; i++)
+		buf_put_str(b, k->name[i]);
+}
+
+static int
+on_last(void *arg, const struct event *e)
+{
+	struct last *l = arg;
+
+	if (e->modseq > l->until)
+		return (1);
+	if (e->modseq != l->modseq) {
+		buf_reset(&l->text);
+		buf_reset(&l->saved);
+		l->modseq = e->modseq;
+	}
+	buf_put_u8(&l->text, (uint8_t)e->type);
+	buf_put_varint(&l->text, e->modseq);
+	buf_put_varint(&l->text, e->uid);
+	buf_put_svarint(&l->text, e->time);
+	buf_put(&l->text, e->origin.b, sizeof(e->origin.b));
+	buf_put_u8(&l->text, e->add);
+	buf_put_u8(&l->text, e->remove);
+	put_keywords(&l->text, &e->kw_add);
+	put_keywords(&l->text, &e->kw_remove);
+	buf_put_str(&l->text, e->guid);
+	if (e->type == EVENT_SAVE)
+		buf_put_le32(&l->saved, e->uid);
+	return (l->text.error != 0 ? l->text.error : l->saved.error);
+}
+
+/* A save's event says nothing of what was saved: its GUID does. */
+static int
+put_saved(struct store *s, uint32_t mailbox, struct last *l)
+{
+	struct arena a = ARENA_INIT;
+	const char *guid;
+	uint32_t to;
+	struct msg m;
+	struct rd r;
+	int error = 0;
+
+	rd_init(&r, l->saved.data, l->saved.len);
+	while (error == 0 && rd_left(&r) != 0) {
+		uint32_t uid = rd_le32(&r);
+
+		error = store_msg(s, mailbox, uid, &a, &m);
+		guid = m.guid;
+		if (error == -ENOENT)
+			error = store_expunged(s, mailbox, uid, &a, &guid, &to);
+		if (error == 0)
+			buf_put_str(&l->text, guid);
+		arena_fini(&a);
+	}
+	return (error != 0 ? error : l->text.error);
+}
+
+/*
+ * Modseqs have gaps, so ever more of the past is looked at.  Of what compaction
+ * dropped the last one is still there.
+ */
+static int
+find_last(struct store *s, const struct node *n, struct last *l)
+{
+	uint64_t width = 32, since;
+	int error;
+
+	do {
+		since = l->until > width ? l->until - width : 0;
+		error = events_from(s, n, since, on_last, l);
+		width *= 16;
+	} while (error >= 0 && l->modseq == 0 && since != 0);
+	if (error < 0)
+		return (error);
+	return (l->modseq == 0 && n->floor != 0 ? -ENOENT : 0);
+}
+
+int
+store_history_name(
+    struct store *s, uint32_t mailbox, uint64_t modseq, uint8_t name[16])
+{
+	struct last l = { .until = modseq };
+	struct node *n = node_live(&s->st, mailbox);
+	uint8_t hash[SHA256_LEN];
+	struct digest *d = NULL;
+	int error;
+
+	if (n == NULL || modseq < n->floor)
+		return (-ENOENT);
+	if ((error = find_last(s, n, &l)) != 0 ||
+	    (error = put_saved(s, mailbox, &l)) != 0 ||
+	    (error = digest_new(DIGEST_SHA256, &d)) != 0)
+		goto out;
+	if ((error = digest_add(d, l.text.data, l.text.len)) == 0 &&
+	    (error = digest_final(d, hash)) == 0)
+		memcpy(name, hash, 16);
+out:
+	digest_free(d);
+	buf_fini(&l.text);
+	buf_fini(&l.saved);
 	return (error);
 }
 

@@ -61,8 +61,8 @@ store_msg_by_name(struct store *s, uint32_t mailbox, const char *base,
  * bits, the message all of it.
  */
 static int
-find_guid(struct store *s, uint32_t mailbox, const char *guid, struct arena *a,
-    uint32_t *where, struct msg *out)
+each_guid(struct store *s, uint32_t mailbox, const char *guid, struct arena *a,
+    msg_fn *fn, void *arg)
 {
 	struct btree_cursor c;
 	struct key k, prefix;
@@ -87,18 +87,44 @@ find_guid(struct store *s, uint32_t mailbox, const char *guid, struct arena *a,
 		if ((n = node_live(&s->st, box)) != NULL) {
 			if ((error = msg_get(s, n, uid, a, &m)) != 0)
 				return (error == -ENOENT ? -EIO : error);
-			if (strcmp(m.guid, guid) == 0) {
-				if (where != NULL)
-					*where = box;
-				*out = m;
-				return (0);
-			}
+			if (strcmp(m.guid, guid) == 0 &&
+			    (error = fn(arg, box, &m)) != 0)
+				return (error);
 			if ((error = idx_seek(&s->st, &k, &c)) != 0)
 				return (error);
 		}
 		error = idx_next(&s->st, &c);
 	}
-	return (error != 0 ? error : -ENOENT);
+	return (error);
+}
+
+struct first {
+	uint32_t mailbox;
+	struct msg *msg;
+};
+
+static int
+take_first(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	struct first *f = arg;
+
+	f->mailbox = mailbox;
+	*f->msg = *m;
+	return (1);
+}
+
+static int
+find_guid(struct store *s, uint32_t mailbox, const char *guid, struct arena *a,
+    uint32_t *where, struct msg *out)
+{
+	struct first f = { .msg = out };
+	int error = each_guid(s, mailbox, guid, a, take_first, &f);
+
+	if (error <= 0)
+		return (error != 0 ? error : -ENOENT);
+	if (where != NULL)
+		*where = f.mailbox;
+	return (0);
 }
 
 int
@@ -116,6 +142,16 @@ store_find_guid(struct store *s, const char *guid, struct arena *a,
 {
 	return (
 	    guid[0] == '\0' ? -ENOENT : find_guid(s, 0, guid, a, mailbox, out));
+}
+
+int
+store_msgs_by_guid(struct store *s, const char *guid, msg_fn *fn, void *arg)
+{
+	struct arena a = ARENA_INIT;
+	int error = guid[0] == '\0' ? 0 : each_guid(s, 0, guid, &a, fn, arg);
+
+	arena_fini(&a);
+	return (error);
 }
 
 int

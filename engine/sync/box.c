@@ -1,14 +1,5 @@
 /*
- * box -- one mailbox: the two B records, what they decide, and the tracks of
- * brain_internal.h.
- *
- * Whether the saved state can be used, and whether anything has to be done at
- * all, follows from the two B records alone, so both sides come to the same
- * answer.  common_uid and common_modseq in B say what the sender's saved state
- * holds: up to which UID both have the same, and up to which of the receiver's
- * modseqs the sender knows its changes.  digest is the session of that state
- * (peer.h).  In a backup only the destination keeps a state, since the source
- * is never written; the source's common_modseq is its history_floor then.
+ * box -- one mailbox: the two B records and the tracks of brain_internal.h.
  */
 #include "sync/brain_internal.h"
 
@@ -19,64 +10,6 @@
 
 /* ---- B ---- */
 
-struct foreign {
-	const struct guid *peer;
-	bool any;
-};
-
-static int
-on_foreign(void *arg, const struct event *e)
-{
-	struct foreign *f = arg;
-
-	if (guid_eq(&e->origin, f->peer))
-		return (0);
-	f->any = true;
-	return (1);
-}
-
-/* Own changes since the state: what a backup's destination must have undone. */
-static int
-changed_here_since(struct brain *b, uint64_t since, bool *changed)
-{
-	struct foreign f = { .peer = &b->peer };
-	int rc = store_events(b->r->store, b->box.id, since, on_foreign, &f);
-
-	*changed = f.any;
-	return (rc < 0 ? rc : 0);
-}
-
-/* The saved state, as far as this side's numbers agree with it. */
-static int
-load_state(struct brain *b, const struct mailbox *m)
-{
-	struct box *x = &b->box;
-	bool changed = false;
-	int rc;
-
-	if (b->params.no_backup_overwrite || b->source)
-		return (0);
-	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &x->state);
-	if (rc != 0)
-		return (rc == -ENOENT ? 0 : rc);
-	/*
-	 * A store keeps its UIDs when its UIDVALIDITY changes, and so does one
-	 * at the other end.
-	 */
-	if ((!b->peer_dsyncfs && x->state.uidvalidity != m->uidvalidity) ||
-	    m->uidnext <= x->state.common_uid)
-		return (0);
-	x->own.common_uid = x->state.common_uid;
-	if (b->params.type == SYNC_FULL ||
-	    m->highestmodseq < x->state.own_end ||
-	    m->history_floor > x->state.own_since)
-		return (0);
-	if (b->reverts)
-		rc = changed_here_since(b, x->state.own_since, &changed);
-	x->have_state = rc == 0 && !changed;
-	return (rc == -ESTALE ? 0 : rc);
-}
-
 static int
 fill_own(struct brain *b, const struct guid *guid)
 {
@@ -86,7 +19,7 @@ fill_own(struct brain *b, const struct guid *guid)
 
 	memset(&x->own, 0, sizeof(x->own));
 	memset(&x->state, 0, sizeof(x->state));
-	x->have_state = false;
+	memset(&x->loaded, 0, sizeof(x->loaded));
 	x->own.mailbox = *guid;
 	identity_own(b, &x->own);
 	/* a dry run plans as if the mailbox had been made */
@@ -105,19 +38,8 @@ fill_own(struct brain *b, const struct guid *guid)
 	x->own.messages = m.messages;
 	x->own.first_recent = m.first_recent_uid;
 	x->own.highestmodseq = m.highestmodseq;
-	rc = load_state(b, &m);
-	if (rc != 0)
-		return (rc);
-	if (b->source) {
-		x->own.common_modseq = m.history_floor;
-	} else if (x->have_state) {
-		x->own.common_modseq = x->state.peer_end;
-		x->own.has_digest = b->imports &&
-		    (!b->reverts || m.highestmodseq == x->state.own_end);
-		memcpy(
-		    x->own.digest, x->state.session.b, sizeof(x->own.digest));
-	}
-	return (0);
+	rc = box_state_load(b, &m);
+	return (rc != 0 ? rc : box_state_name(b, &m));
 }
 
 static int
@@ -140,47 +62,6 @@ send_box(struct brain *b, bool lost)
 
 /* ---- what both records decide ---- */
 
-/* What a foreign master says both had in common; NULL: nothing. */
-static const struct item_state *
-sent_state(const struct brain *b)
-{
-	const struct guid *g = &b->box.own.mailbox;
-	size_t lo = 0, hi = b->n_states, mid;
-
-	while (lo < hi) {
-		mid = lo + (hi - lo) / 2;
-		if (guid_cmp(&b->states[mid].mailbox, g) < 0)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	for (; lo < b->n_states && guid_eq(&b->states[lo].mailbox, g); lo++)
-		if (b->states[lo].last_common_uid != 0)
-			return (&b->states[lo]);
-	return (NULL);
-}
-
-/*
- * Such a state cannot be served with the numbers and the history here: the peer
- * has to compare in full.
- */
-static bool
-must_be_lost(struct brain *b)
-{
-	const struct box *x = &b->box;
-	const struct item_state *s =
-	    b->peer_dsyncfs || b->master ? NULL : sent_state(b);
-	struct mailbox m;
-
-	if (s == NULL || b->params.type != SYNC_STATE || x->id == 0 ||
-	    store_mailbox(b->r->store, x->id, &m) != 0)
-		return (false);
-	return (s->last_uidvalidity != m.uidvalidity ||
-	    m.uidnext <= s->last_common_uid ||
-	    m.highestmodseq < s->last_common_modseq ||
-	    m.history_floor > s->last_common_modseq);
-}
-
 static bool
 numbers_differ(const struct item_mailbox *a, const struct item_mailbox *b)
 {
@@ -191,76 +72,24 @@ numbers_differ(const struct item_mailbox *a, const struct item_mailbox *b)
 	    a->first_recent != b->first_recent);
 }
 
-/*
- * A backup's destination tells what it knows; true when the source's numbers
- * can serve it.
- */
-static bool
-backup_agrees(const struct item_mailbox *dest, const struct item_mailbox *src)
-{
-	return (dest->common_modseq != 0 &&
-	    src->uidvalidity == dest->uidvalidity &&
-	    src->uidnext > dest->common_uid &&
-	    src->highestmodseq >= dest->common_modseq &&
-	    src->common_modseq <= dest->common_modseq);
-}
-
-/*
- * With another kind of peer: the state that was saved here, or that its master
- * sent.
- */
-static void
-foreign_state(struct brain *b)
+/* Sets agreed; !*needs: the mailbox is the same on both sides. */
+static int
+decide(struct brain *b, bool *needs)
 {
 	struct box *x = &b->box;
-
-	if (b->params.type != SYNC_STATE)
-		return;
-	if (b->master) {
-		x->agreed =
-		    x->have_state && x->peer.uidvalidity == x->own.uidvalidity;
-		return;
-	}
-	if (sent_state(b) != NULL) {
-		x->agreed = true;
-		x->state.common_uid = sent_state(b)->last_common_uid;
-		x->state.own_since = sent_state(b)->last_common_modseq;
-	}
-}
-
-/* Sets agreed; false: the mailbox is the same on both sides. */
-static bool
-needs_sync(struct brain *b)
-{
-	struct box *x = &b->box;
-	const struct item_mailbox *own = &x->own, *peer = &x->peer;
 
 	/* dsync tells expunges with GUIDs, whatever the UIDVALIDITYs are. */
 	x->trust_uids =
-	    !b->peer_dsyncfs || own->uidvalidity == peer->uidvalidity;
+	    !b->peer_dsyncfs || x->own.uidvalidity == x->peer.uidvalidity;
+	*needs = false;
 	if (b->params.no_mail_sync)
-		return (false);
-	if (!b->peer_dsyncfs) {
-		foreign_state(b);
-		return (b->params.type != SYNC_CHANGED ||
-		    numbers_differ(own, peer));
-	}
-	if (b->imports && b->exports) {
-		x->agreed = own->has_digest && peer->has_digest &&
-		    own->common_uid == peer->common_uid &&
-		    memcmp(own->digest, peer->digest, sizeof(own->digest)) == 0;
-		x->trust_uids |= x->agreed;
-		return (!x->agreed || own->uidvalidity != peer->uidvalidity ||
-		    own->uidnext != peer->uidnext ||
-		    own->highestmodseq != peer->common_modseq ||
-		    peer->highestmodseq != own->common_modseq);
-	}
-	const struct item_mailbox *dest = b->imports ? own : peer,
-				  *src = b->imports ? peer : own;
-
-	x->agreed = backup_agrees(dest, src);
-	return (!x->agreed || !dest->has_digest ||
-	    src->highestmodseq != dest->common_modseq);
+		return (0);
+	if (b->peer_dsyncfs)
+		return (box_state_decide(b, needs));
+	box_state_agree(b);
+	*needs =
+	    b->params.type != SYNC_CHANGED || numbers_differ(&x->own, &x->peer);
+	return (0);
 }
 
 static int
@@ -276,14 +105,14 @@ begin(struct brain *b)
 	if (rc != 0)
 		return (rc);
 	identity_decide(b);
-	if (x->agreed && b->params.type != SYNC_FULL &&
-	    (b->params.type == SYNC_STATE || !b->peer_dsyncfs)) {
+	if (x->agreed) {
 		const struct item_mailbox *dest =
 		    b->imports ? &x->own : &x->peer;
 
 		x->common_uid =
 		    b->peer_dsyncfs ? dest->common_uid : x->state.common_uid;
-		x->since = b->source ? dest->common_modseq : x->state.own_since;
+		x->since = b->source && b->peer_dsyncfs ? dest->common_modseq
+							: x->state.own_since;
 		x->since_sync = true;
 	} else {
 		/*
@@ -321,30 +150,54 @@ try_other(const struct brain *b)
 	    !guid_eq(&x->plan->other, &x->own.mailbox));
 }
 
+/* The peer has nothing to sync this mailbox with. */
+static int
+not_there(struct brain *b)
+{
+	int rc = 0;
+
+	if (b->box.peer.lost) {
+		b->result.changes_during_sync = true;
+		rc = box_state_lost(b);
+	}
+	return (rc != 0 ? rc : BRAIN_DONE);
+}
+
+static int
+master_says(struct brain *b, const struct guid *guid)
+{
+	bool lost;
+	int rc = fill_own(b, guid);
+
+	if (rc == 0)
+		rc = box_state_check(b, &lost);
+	return (rc != 0 ? rc : send_box(b, false));
+}
+
 /* Both records are known.  BRAIN_DONE: nothing to do. */
 static int
 both_known(struct brain *b)
 {
 	struct box *x = &b->box;
-	int rc;
+	bool lost, needs;
+	int rc = 0;
 
-	if (try_other(b)) {
-		rc = fill_own(b, &x->plan->other);
-		return (rc != 0 ? rc : send_box(b, false));
-	}
-	if (x->peer.lost || x->peer.ignore) {
-		if (x->peer.lost)
-			b->result.changes_during_sync = true;
-		return (BRAIN_DONE);
-	}
-	if (!guid_is_zero(&x->plan->other)) {
+	if (try_other(b))
+		return (master_says(b, &x->plan->other));
+	if (x->peer.lost || x->peer.ignore)
+		return (not_there(b));
+	if (!guid_is_zero(&x->plan->other))
 		rc = brain_tree_take_guid(b, x->plan, &x->own.mailbox);
-		if (rc != 0)
-			return (rc);
-	}
-	if (!needs_sync(b)) {
+	if (rc == 0)
+		rc = box_state_check(b, &lost);
+	if (rc == 0)
+		rc = decide(b, &needs);
+	if (rc != 0)
+		return (rc);
+	if (!needs) {
 		b->result.counts.mailboxes_unchanged++;
-		return (BRAIN_DONE);
+		rc = box_state_same(b);
+		return (rc != 0 ? rc : BRAIN_DONE);
 	}
 	rc = begin(b);
 	return (rc != 0 ? rc : BRAIN_PROGRESS);
@@ -364,17 +217,15 @@ box_init(struct brain *b, const struct tree_box *t)
 int
 box_start_master(struct brain *b, const struct tree_box *t)
 {
-	int rc;
-
 	box_init(b, t);
-	rc = fill_own(b, &t->guid);
-	return (rc != 0 ? rc : send_box(b, false));
+	return (master_says(b, &t->guid));
 }
 
 int
 box_start_slave(struct brain *b, struct item *i)
 {
 	const struct tree_box *t = brain_tree_box(b, &i->u.mailbox.mailbox);
+	bool lost = false;
 	int rc;
 
 	if (t != NULL && t->id == 0 && !b->params.dry_run)
@@ -389,14 +240,14 @@ box_start_slave(struct brain *b, struct item *i)
 		return (rc != 0 ? rc : BRAIN_DONE);
 	}
 	rc = fill_own(b, &b->box.peer.mailbox);
-	if (rc == 0 && must_be_lost(b)) {
-		log_verbose("%s: %s: the peer's state does not fit; it has to "
-			    "compare in full",
-		    b->r->label, b->box.name);
-		b->result.changes_during_sync = true;
+	if (rc == 0)
+		rc = box_state_check(b, &lost);
+	if (rc == 0 && lost) {
 		rc = send_box(b, true);
 		return (rc != 0 ? rc : BRAIN_DONE);
 	}
+	if (rc == 0 && !numbers_differ(&b->box.own, &b->box.peer))
+		rc = box_state_raise(b);
 	if (rc == 0)
 		rc = send_box(b, false);
 	return (rc != 0 ? rc : both_known(b));
@@ -410,6 +261,8 @@ box_fini(struct brain *b)
 	identity_fini(&b->box);
 	b->box.im = NULL;
 	b->box.ex = NULL;
+	b->box.conflicts = NULL;
+	arena_fini(&b->box.conflict_arena);
 }
 
 /* ---- rx ---- */
@@ -457,6 +310,9 @@ recv_state(struct brain *b, struct item *i)
 		return (brain_protocol(b, i, "an end below 2^63"));
 	if (x->got.changes_during_sync)
 		b->result.changes_during_sync = true;
+	/* The peer wants all compared: what is saved led it astray. */
+	if (x->got.last_uidvalidity == 0)
+		x->distrust = true;
 	x->rx = RX_DONE;
 	item_free(i);
 	return (0);
@@ -502,58 +358,6 @@ box_recv(struct brain *b, struct item *i)
 
 /* ---- the end ---- */
 
-/*
- * Up to which modseq all own changes have been given: changes that came while
- * the mailbox was synced have not.
- */
-struct late {
-	const struct guid *peer;
-	uint64_t first;
-	uint32_t common_uid;
-	bool taken;
-};
-
-static int
-on_late(void *arg, const struct event *e)
-{
-	struct late *l = arg;
-
-	if (guid_eq(&e->origin, l->peer))
-		return (0);
-	if (l->first == 0 || e->modseq < l->first)
-		l->first = e->modseq;
-	if (e->type == EVENT_SAVE && e->uid <= l->common_uid)
-		l->taken = true;
-	return (0);
-}
-
-static int
-make_state(struct brain *b, struct peer_state *st)
-{
-	struct box *x = &b->box;
-	struct late l = { .peer = &b->peer,
-		.common_uid = x->sent.last_common_uid };
-	struct mailbox m;
-	int rc = store_mailbox(b->r->store, x->id, &m);
-
-	if (rc != 0)
-		return (rc);
-	rc =
-	    store_events(b->r->store, x->id, x->own.highestmodseq, on_late, &l);
-	if (rc != 0)
-		return (rc);
-	memset(st, 0, sizeof(*st));
-	st->id = x->id;
-	st->uidvalidity = m.uidvalidity;
-	st->messages = m.messages;
-	st->common_uid = x->sent.last_common_uid;
-	st->own_end = m.highestmodseq;
-	st->own_since = l.first != 0 ? l.first - 1 : m.highestmodseq;
-	if (l.taken)
-		x->changes = true;
-	return (0);
-}
-
 static int
 send_state(struct brain *b)
 {
@@ -570,12 +374,13 @@ send_state(struct brain *b)
 	    ? x->peer.highestmodseq
 	    : x->own.highestmodseq;
 	if (x->id != 0) {
-		rc = make_state(b, &x->state);
+		rc = box_state_make(b);
 		if (rc != 0)
 			return (rc);
 	}
 	x->sent.last_messages_count = x->id == 0 ? 0 : x->state.messages;
 	x->sent.end_modseq = x->state.own_since;
+	x->sent.token = b->source ? x->token : b->token;
 	/* A source may go on while it is read; what B said was told. */
 	if (b->source)
 		x->sent.end_modseq = x->own.highestmodseq;
@@ -585,81 +390,6 @@ send_state(struct brain *b)
 		return (rc);
 	i->u.state = x->sent;
 	return (brain_send(b, i));
-}
-
-/*
- * Expunges that one side only repeated have cost it modseqs of its own, so the
- * two may have told different ends.  Both go on from the larger one and know
- * that of each other: whoever is behind raises its HIGHESTMODSEQ, for which
- * there is no event.  What users did here meanwhile may lie below that end
- * without having been told: then the number goes above it, so that the next run
- * looks.
- */
-static int
-settle_end(struct brain *b)
-{
-	struct box *x = &b->box;
-	struct peer_state *st = &x->state;
-	struct late l = { .peer = &b->peer };
-	struct mailbox_update u = { .min_highestmodseq = x->got.end_modseq };
-	struct mailbox m;
-	int rc = store_mailbox(b->r->store, x->id, &m);
-
-	if (rc == 0)
-		rc = store_events(b->r->store, x->id, st->own_end, on_late, &l);
-	if (rc != 0)
-		return (rc);
-	if (x->sent.end_modseq > x->got.end_modseq)
-		u.min_highestmodseq = x->sent.end_modseq;
-	st->peer_end = u.min_highestmodseq;
-	if (l.first == 0 && st->own_since == st->own_end)
-		st->own_since = u.min_highestmodseq;
-	else
-		u.min_highestmodseq++;
-	st->own_end = m.highestmodseq;
-	if (u.min_highestmodseq <= m.highestmodseq)
-		return (0);
-	st->own_end = u.min_highestmodseq;
-	return (b->r->ops->mailbox_update(b->r, x->id, &u, &b->peer));
-}
-
-/* Both sides have made it durable: remember it (P1). */
-static int
-save_state(struct brain *b)
-{
-	struct box *x = &b->box;
-	uint32_t min_uid = x->sent.last_common_uid < x->got.last_common_uid
-	    ? x->sent.last_common_uid
-	    : x->got.last_common_uid;
-	int rc;
-
-	if (b->params.dry_run || x->id == 0 || b->source ||
-	    b->params.no_backup_overwrite)
-		return (0);
-	if (x->distrust)
-		return (peer_state_save(
-		    b->r->store, &b->peer, &x->own.mailbox, NULL));
-	/* What filters left out is not in common: the older state stays. */
-	if (filter_active(&b->params))
-		return (0);
-	if (x->sent.changes_during_sync || x->got.changes_during_sync ||
-	    (b->reverts && min_uid == 0 && x->peer.uidnext > 1))
-		return (0);
-	x->state.common_uid = min_uid;
-	x->state.peer_end =
-	    b->peer_dsyncfs ? x->got.end_modseq : x->peer.highestmodseq;
-	if (b->peer_dsyncfs && x->state.peer_end == 0)
-		return (0);
-	if (b->peer_dsyncfs && b->exports) {
-		rc = settle_end(b);
-		if (rc != 0)
-			return (rc);
-	}
-	rc = peer_session(
-	    replica_id(b->r), &b->peer, &x->own.mailbox, &x->state);
-	return (rc != 0 ? rc
-			: peer_state_save(b->r->store, &b->peer,
-			      &x->own.mailbox, &x->state));
 }
 
 static void
@@ -685,15 +415,19 @@ finish(struct brain *b)
 {
 	struct box *x = &b->box;
 	uint64_t end = store_log_end(b->r->store);
-	int rc = save_state(b);
+	int rc = box_state_save(b);
 
+	if (rc == 0)
+		rc = box_state_result(b);
 	if (rc != 0)
 		return (rc);
 	if (end == b->committed)
 		b->committed = store_log_end(b->r->store);
 	add_counts(&b->result.counts, &x->counts);
+	conflicts_flush(b);
 	b->result.counts.mailboxes_synced++;
 	b->result.changes_during_sync |= x->changes;
+	b->result.require_full_resync |= x->distrust;
 	b->result.incomplete |= x->incomplete;
 	if (b->ev.mailbox != NULL && any_change(&x->counts))
 		b->ev.mailbox(b->ev.arg, x->name, &x->counts);
@@ -739,8 +473,12 @@ request_step(struct brain *b)
 static int
 apply_step(struct brain *b)
 {
-	int rc = importer_apply(b->box.im);
+	int rc;
 
+	/* The peer's requests say that its guard let its own plan pass. */
+	if (b->exports && b->box.rx <= RX_REQUEST)
+		return (BRAIN_WAIT);
+	rc = importer_apply(b->box.im);
 	if (rc < 0)
 		return (rc);
 	if (rc == 0)

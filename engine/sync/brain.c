@@ -21,7 +21,6 @@
 #include "base/log.h"
 
 #define MAIL_ERROR_LIMIT 13 /* specs/dsync-protocol.md 2.11: the guard */
-#define MAX_STATES 100000
 #define MINOR 5 /* of the protocol */
 #define MAX_HASHED 64 /* header names */
 
@@ -77,14 +76,6 @@ brain_change(
 	b->ev.change(b->ev.arg, mailbox, uid, text);
 }
 
-void
-brain_conflict(struct brain *b, const char *mailbox, uint32_t uid,
-    const char *what, const char *rule, const char *outcome)
-{
-	if (b->ev.conflict != NULL)
-		b->ev.conflict(b->ev.arg, mailbox, uid, what, rule, outcome);
-}
-
 int
 brain_bad_item(struct brain *b, int rc)
 {
@@ -122,13 +113,27 @@ brain_new(struct replica *r, struct channel *c, const struct sync_events *e,
 		b->ev = *e;
 	tree_init(&b->local);
 	tree_init(&b->remote);
+	state_list_init(&b->states);
 	b->peer_name = strdup(c->peer == NULL ? "peer" : c->peer);
 	if (b->peer_name == NULL) {
-		free(b);
+		brain_free(b);
 		return (-ENOMEM);
 	}
 	*out = b;
 	return (0);
+}
+
+void
+brain_share_events(struct brain *b)
+{
+	b->shares_events = true;
+}
+
+void
+brain_slave_guard(struct brain *b, unsigned percent, unsigned min)
+{
+	b->own_max_delete = percent;
+	b->own_max_delete_min = min;
 }
 
 static const char *const *
@@ -242,11 +247,12 @@ brain_free(struct brain *b)
 	if (b == NULL)
 		return;
 	box_fini(b);
+	dry_fini(b);
 	tree_plan_fini(&b->plan);
 	tree_fini(&b->local);
 	tree_fini(&b->remote);
 	item_free(b->params_item);
-	free(b->states);
+	state_list_fini(&b->states);
 	free(b->peer_name);
 	free(b);
 }
@@ -275,6 +281,10 @@ set_roles(struct brain *b)
 	b->o.dry_run = b->params.dry_run;
 	b->o.max_delete_percent = b->params.max_delete_percent;
 	b->o.max_delete_min = b->params.max_delete_min;
+	if (!b->master && !b->peer_dsyncfs) {
+		b->o.max_delete_percent = b->own_max_delete;
+		b->o.max_delete_min = b->own_max_delete_min;
+	}
 }
 
 /* Each header line of each mail will be compared with each name. */
@@ -352,6 +362,15 @@ recv_hello(struct brain *b, struct item *i)
 		rc = -EINVAL;
 		goto fail;
 	}
+	/* Only who gives nothing but its mail can be read without knowing. */
+	if (b->master && b->params.dry_run && !b->peer_dsyncfs &&
+	    !b->params.backup_send) {
+		log_error("%s: is not a dsyncfs, and would do what a dry run "
+			  "only plans; a dry run of backup -R is possible",
+		    b->peer_name);
+		rc = -ENOTSUP;
+		goto fail;
+	}
 	if (!b->master) {
 		b->params = *h;
 		b->params_item = i;
@@ -371,85 +390,50 @@ fail:
 
 /* ---- states ---- */
 
-struct states {
-	struct brain *b;
-	int rc;
-};
-
+/* The states that are sent must fit the mailboxes as they are now. */
 static int
-send_one_state(void *arg, const struct guid *peer, const struct guid *key,
-    const uint8_t *p, size_t len)
+refresh(struct brain *b)
 {
-	struct states *s = arg;
-	struct peer_state st;
-	struct item *i;
+	unsigned problems = 0;
+	int rc = 0;
 
-	(void)p;
-	(void)len;
-	if (!guid_eq(peer, &s->b->peer) || guid_is_zero(key) ||
-	    peer_state_load(s->b->r->store, peer, key, &st) != 0)
-		return (0);
-	s->rc = item_new(ITEM_STATE, &i);
-	if (s->rc != 0)
-		return (1);
-	i->u.state.mailbox = *key;
-	i->u.state.last_uidvalidity = st.uidvalidity;
-	i->u.state.last_common_uid = st.common_uid;
-	i->u.state.last_common_modseq = st.peer_end;
-	i->u.state.last_messages_count = st.messages;
-	i->u.state.end_modseq = st.own_since;
-	s->rc = brain_send(s->b, i);
-	return (s->rc != 0);
+	if (!b->refreshed)
+		rc = b->r->ops->refresh(b->r, NULL, &problems);
+	if (problems != 0)
+		b->result.incomplete = true;
+	b->refreshed = rc == 0;
+	return (rc);
 }
 
-/*
- * Between two dsyncfs each mailbox's own record says what both have in common
- * (box.c); the list is for others.
- */
 static int
 send_states(struct brain *b)
 {
-	struct states s = { .b = b };
-	int rc =
-	    b->peer_dsyncfs ? 0 : store_peers(b->r->store, send_one_state, &s);
+	int rc = refresh(b);
 
-	if (rc < 0 || s.rc != 0)
-		return (rc < 0 ? rc : s.rc);
-	return (brain_send_end(b));
-}
-
-static int
-by_mailbox(const void *a, const void *b)
-{
-	const struct item_state *x = a, *y = b;
-
-	return (guid_cmp(&x->mailbox, &y->mailbox));
+	if (rc == 0)
+		rc = box_states_send(b);
+	return (rc != 0 ? rc : brain_send_end(b));
 }
 
 static int
 recv_state(struct brain *b, struct item *i)
 {
-	struct item_state *p;
+	struct item_state *st = &i->u.state;
+	int rc;
 
 	if (i->type == ITEM_END) {
-		if (b->n_states > 1)
-			qsort(b->states, b->n_states, sizeof(*b->states),
-			    by_mailbox);
 		b->got_states = true;
 		item_free(i);
 		return (0);
 	}
-	if (i->type != ITEM_STATE || b->n_states == MAX_STATES)
+	if (i->type != ITEM_STATE)
 		return (brain_protocol(b, i, "a saved state"));
-	p = reallocarray(b->states, b->n_states + 1, sizeof(*p));
-	if (p == NULL) {
-		item_free(i);
-		return (-ENOMEM);
-	}
-	b->states = p;
-	p[b->n_states++] = i->u.state;
+	st->end_modseq = st->last_common_modseq;
+	rc = state_put(&b->states, st);
+	if (rc == -E2BIG)
+		return (brain_protocol(b, i, "the end of the saved states"));
 	item_free(i);
-	return (0);
+	return (rc);
 }
 
 /* ---- mailboxes ---- */
@@ -461,8 +445,18 @@ stopped(const struct brain *b)
 }
 
 static int
+finish_phase(struct brain *b)
+{
+	b->phase = PHASE_FINISH;
+	b->want_commit = !b->params.dry_run;
+	return (conflicts_tree_done(b));
+}
+
+static int
 next_box(struct brain *b)
 {
+	int rc;
+
 	if (stopped(b)) {
 		log_info("%s: stopped; what was done is complete", b->r->label);
 		return (-EINTR);
@@ -478,9 +472,8 @@ next_box(struct brain *b)
 		b->phase = PHASE_BOX;
 		return (box_start_master(b, t));
 	}
-	b->phase = PHASE_FINISH;
-	b->want_commit = !b->params.dry_run;
-	return (brain_send_end(b));
+	rc = finish_phase(b);
+	return (rc != 0 ? rc : brain_send_end(b));
 }
 
 static int
@@ -498,9 +491,7 @@ recv_next(struct brain *b, struct item *i)
 
 	if (i->type == ITEM_END) {
 		item_free(i);
-		b->phase = PHASE_FINISH;
-		b->want_commit = !b->params.dry_run;
-		return (0);
+		return (finish_phase(b));
 	}
 	if (i->type != ITEM_MAILBOX)
 		return (brain_protocol(b, i, "a mailbox"));
@@ -519,6 +510,7 @@ send_finish(struct brain *b)
 
 	if (rc != 0)
 		return (rc);
+	i->u.finish.require_full_resync = b->result.require_full_resync;
 	rc = brain_send(b, i);
 	if (rc == 0)
 		rc = item_new(ITEM_ABORT, &i);
@@ -532,12 +524,14 @@ send_finish(struct brain *b)
 static int
 peer_failed(struct brain *b, struct item *i)
 {
-	int rc = -ECONNABORTED;
+	/* Dovecot goes when a state does not fit its mailbox. */
+	int rc = b->result.require_full_resync ? -ESTALE : -ECONNABORTED;
 
 	if (i->type == ITEM_FINISH && i->u.finish.error != NULL) {
 		log_error("%s: %s", b->peer_name, i->u.finish.error);
-		rc = i->u.finish.mail_error == MAIL_ERROR_LIMIT ? -ECANCELED
-								: -ECONNABORTED;
+		if (b->peer_dsyncfs &&
+		    i->u.finish.mail_error == MAIL_ERROR_LIMIT)
+			rc = -ECANCELED;
 	} else {
 		log_error("%s: stopped the sync; its own messages say why",
 		    b->peer_name);
@@ -554,7 +548,8 @@ recv_finish(struct brain *b, struct item *i)
 	if (i->u.finish.error != NULL)
 		return (peer_failed(b, i));
 	if (i->u.finish.require_full_resync)
-		b->result.changes_during_sync = true;
+		b->result.changes_during_sync = b->result.require_full_resync =
+		    true;
 	item_free(i);
 	b->phase = PHASE_DONE;
 	return (0);
@@ -611,11 +606,8 @@ take_item(struct brain *b, struct item *i)
 static int
 tree_start(struct brain *b)
 {
-	unsigned problems = 0;
-	int rc = b->r->ops->refresh(b->r, NULL, &problems);
+	int rc = refresh(b);
 
-	if (problems != 0)
-		b->result.incomplete = true;
 	if (rc == 0)
 		rc = brain_tree_build(b);
 	if (rc == 0)
@@ -627,10 +619,13 @@ tree_start(struct brain *b)
 static int
 tree_finish(struct brain *b)
 {
+	int rc;
+
 	if (!b->got_deletes)
 		return (BRAIN_WAIT);
 	b->phase = PHASE_NEXT;
-	return (brain_tree_apply(b));
+	rc = brain_tree_apply(b);
+	return (rc != 0 ? rc : box_states_drop_gone(b));
 }
 
 static int
@@ -641,7 +636,9 @@ hello_step(struct brain *b)
 
 	if (!b->sent_hello) {
 		b->sent_hello = true;
-		rc = hello_new(b, &i);
+		rc = os_guid(store_os(b->r->store), &b->token);
+		if (rc == 0)
+			rc = hello_new(b, &i);
 		return (rc != 0 ? rc : brain_send(b, i));
 	}
 	if (!b->got_hello)
@@ -720,8 +717,8 @@ fail(struct brain *b, int rc)
 		&i) != 0)
 		return (rc);
 	if (i->type == ITEM_FINISH) {
-		i->u.finish.error = arena_printf(&i->arena, "%s",
-		    rc == -ECANCELED ? "stopped by max_delete" : strerror(-rc));
+		i->u.finish.error = arena_printf(
+		    &i->arena, "%s", rc == -ECANCELED ? b->why : strerror(-rc));
 		i->u.finish.mail_error =
 		    rc == -ECANCELED ? MAIL_ERROR_LIMIT : 1;
 	}

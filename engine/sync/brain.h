@@ -28,7 +28,10 @@ struct sync_events {
 	    const struct sync_counts *this_mailbox);
 	void (*progress)(void *arg, const char *mailbox, uint64_t done,
 	    uint64_t total, uint64_t bytes);
-	/* Each conflict that was settled: what, by which rule, outcome. */
+	/*
+	 * Each conflict that was settled: what, by which rule, outcome.  uid 0:
+	 * of the mailbox itself.
+	 */
 	void (*conflict)(void *arg, const char *mailbox, uint32_t uid,
 	    const char *what, const char *rule, const char *outcome);
 	/* Each change made (or, in a dry run, planned) here. */
@@ -37,11 +40,21 @@ struct sync_events {
 	void *arg;
 };
 
+struct state_list;
+
 struct sync_options {
 	enum sync_mode mode;
 	bool one_way; /* -1 */
 	/* SYNC_STATE with saved peer states is the default; SYNC_FULL for -f */
 	enum sync_type type;
+	/*
+	 * -s: states from outside instead of the saved ones, which another kind
+	 * of peer is told; between two dsyncfs the saved ones decide all the
+	 * same, being exact.  Each mailbox that was synced has its record
+	 * replaced, those that are not there any more lose theirs; so also
+	 * after a failure.  NULL: none.
+	 */
+	struct state_list *states;
 	const char *const *mailbox;
 	size_t mailboxes; /* -m */
 	const char *const *exclude;
@@ -58,11 +71,15 @@ struct sync_options {
 	 */
 	bool empty_hdr_workaround;
 	/*
-	 * 0 = no guard; a mailbox that would lose more of its messages stops
-	 * the sync (-ECANCELED)
+	 * The guard (guard.c), on both sides: a mailbox that would lose more of
+	 * its messages, all of them, or be deleted with them, stops the sync
+	 * (-ECANCELED).  0 and 100: no guard.
 	 */
 	unsigned max_delete_percent;
-	/* ... once it has at least this many messages */
+	/*
+	 * ... once it has at least this many messages; all of them: at least
+	 * this or 6
+	 */
 	unsigned max_delete_min;
 	bool dry_run;
 	/* non-zero: end at the next consistent point (-EINTR); may be NULL */
@@ -73,6 +90,8 @@ struct sync_result {
 	bool changes_during_sync; /* exit 2: run again */
 	/* exit 2: some changes could not be made (reported) */
 	bool incomplete;
+	/* states from outside are not to be used again: start from none */
+	bool require_full_resync;
 	struct sync_counts counts;
 };
 
@@ -83,10 +102,21 @@ int brain_new_master(struct replica *r, struct channel *c,
     struct brain **out);
 int brain_new_slave(struct replica *r, struct channel *c,
     const struct sync_events *e, struct brain **out);
+/*
+ * b's peer is a brain with the same events: what both see is told by that one
+ * alone.
+ */
+void brain_share_events(struct brain *b);
+/*
+ * A slave's own guard, where the master is of another kind and has none; before
+ * the first step.
+ */
+void brain_slave_guard(struct brain *b, unsigned percent, unsigned min);
 enum brain_status { BRAIN_PROGRESS, BRAIN_WAIT, BRAIN_DONE };
 /*
  * BRAIN_*, or -errno: reported; the sync has failed, both replicas are
- * consistent.  -ECANCELED: the max_delete guard.
+ * consistent.  -ECANCELED: the max_delete guard.  -ESTALE: a state does not
+ * hold any more; a further run compares in full.
  */
 int brain_step(struct brain *b);
 void brain_result(const struct brain *b, struct sync_result *out);

@@ -33,6 +33,7 @@
 #include "sync/brain.h"
 #include "sync/merge.h"
 #include "sync/peer.h"
+#include "sync/state.h"
 #include "sync/tree.h"
 
 #define BATCH 64 /* messages a step, so that a mount stays responsive */
@@ -68,6 +69,9 @@ enum tx {
 	TX_DONE
 };
 
+struct conflict;
+struct dry_gone;
+struct dry_saved;
 struct exporter;
 struct hash_slot;
 struct importer;
@@ -80,8 +84,10 @@ struct box {
 	uint32_t id;
 	const char *name;
 	struct item_mailbox own, peer; /* as sent */
-	bool have_state, agreed;
-	struct peer_state state;
+	bool agreed;
+	/* as it was saved; as it will be */
+	struct peer_state loaded, state;
+	struct guid token; /* of S; source of a backup */
 	uint32_t common_uid; /* 0: compared in full */
 	/* own changes after this modseq are exported, and are hints */
 	uint64_t since;
@@ -106,6 +112,9 @@ struct box {
 	bool changes, incomplete, distrust;
 	struct item_state sent, got;
 	struct sync_counts counts;
+	/* to be told when the mailbox is done; in the arena */
+	struct conflict *conflicts, *last_conflict;
+	struct arena conflict_arena;
 };
 
 struct brain {
@@ -131,20 +140,28 @@ struct brain {
 	unsigned peer_minor, hash_version;
 	/* replica id, or one made from the host name */
 	struct guid peer;
+	struct guid token; /* random, of this sync */
+	bool shares_events;
 	char *peer_name; /* owned; for messages */
 	/* source: never changed by this sync */
 	bool imports, exports, reverts, source;
 	struct tree local, remote;
 	bool got_nodes, got_deletes, got_hello, got_states, sent_deletes;
+	bool refreshed;
 	/* the own D is sent after the peer's (brain_tree.c) */
 	bool deletes_last;
-	/* what a foreign master sent; sorted by mailbox when all have come */
-	struct item_state *states;
-	size_t n_states;
+	/* with another kind of peer: the states that both know */
+	struct state_list states;
 	struct tree_plan plan;
 	/* master: index into plan.box */
 	size_t next;
 	struct box box;
+	/* what a slave does where the master has no guard */
+	unsigned own_max_delete, own_max_delete_min;
+	char why[400]; /* the guard's reason, for the peer too */
+	/* uthash, owned; dry.c */
+	struct dry_saved *dry_saved;
+	struct dry_gone *dry_gone;
 	struct sync_result result;
 };
 
@@ -155,8 +172,6 @@ int brain_send_end(struct brain *b);
 int brain_protocol(struct brain *b, const struct item *i, const char *expected);
 void brain_change(struct brain *b, const char *mailbox, uint32_t uid,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
-void brain_conflict(struct brain *b, const char *mailbox, uint32_t uid,
-    const char *what, const char *rule, const char *outcome);
 /* -m -x */
 bool brain_filter_name(const struct item_handshake *p, const char *name);
 /*
@@ -171,16 +186,14 @@ int brain_tree_send(struct brain *b);
 /* takes i over */
 int brain_tree_recv(struct brain *b, struct item *i);
 int brain_tree_apply(struct brain *b);
-/* Stops (-ECANCELED) a plan that deletes too much. */
-int brain_tree_guard(struct brain *b);
 /* What an action gave: 0 where it is a reason to run again only. */
 int brain_tree_result(struct brain *b, int rc);
-/* m->time 0: unknown */
+/* m->time 0: unknown; t: of the plan, or NULL */
 int brain_tree_create(
-    struct brain *b, const struct mailbox_new *m, uint32_t *id);
-/* time 0: unknown */
-int brain_tree_rename(struct brain *b, uint32_t id, const char *from,
-    const char *name, int64_t time);
+    struct brain *b, const struct mailbox_new *m, struct tree_box *t);
+/* time 0: unknown; the caller tells of it */
+int brain_tree_rename(
+    struct brain *b, uint32_t id, const char *name, int64_t time);
 int brain_tree_subscribe(
     struct brain *b, const char *name, bool on, int64_t time);
 int brain_tree_empty_inbox(struct brain *b, uint32_t id);
@@ -208,6 +221,84 @@ int box_work(struct brain *b);
 bool box_working_unlocked(const struct brain *b);
 int box_work_unlocked(struct brain *b);
 void box_fini(struct brain *b);
+
+/*
+ * box_state.c: what earlier syncs left of a mailbox.  Members work on b->box
+ * unless they say otherwise.
+ */
+/* Between two dsyncfs: the saved state, for own, if the numbers here agree. */
+int box_state_load(struct brain *b, const struct mailbox *m);
+/* Between two dsyncfs: the name of a source's history, for own. */
+int box_state_name(struct brain *b, const struct mailbox *m);
+/* Between two dsyncfs: sets agreed; !needs: the same on both sides. */
+int box_state_decide(struct brain *b, bool *needs);
+/* Master, another kind of peer: chooses the states of the session, sends S*. */
+int box_states_send(struct brain *b);
+/* Sets agreed, common_uid, own_since from the record that both know. */
+void box_state_agree(struct brain *b);
+/*
+ * The record that both know has to fit this mailbox.  When it does not: a slave
+ * answers that the mailbox is lost (*lost), a master gets -ESTALE, reported.
+ */
+int box_state_check(struct brain *b, bool *lost);
+/* The peer has said that the mailbox is lost. */
+int box_state_lost(struct brain *b);
+/*
+ * Slave, both records equal: another kind of master would skip the mailbox.
+ * When it was changed here, or nobody knows, HIGHESTMODSEQ is raised.
+ */
+int box_state_raise(struct brain *b);
+/* Makes b->box.state, once all changes are done here. */
+int box_state_make(struct brain *b);
+/* Both sides have made it durable: remembers it (P1). */
+int box_state_save(struct brain *b);
+/* The record of -s after a sync; of a mailbox that is the same on both sides.
+ */
+int box_state_result(struct brain *b);
+int box_state_same(struct brain *b);
+/* Forgets the records of -s of mailboxes that are not here any more. */
+int box_states_drop_gone(struct brain *b);
+
+/*
+ * conflict.c: tells of what both sides did to the same thing.  SEEN_BOTH: the
+ * other brain sees it too.
+ */
+struct conflict_text {
+	const char *what, *rule, *outcome;
+};
+enum seen { SEEN_HERE, SEEN_BOTH };
+/* In a mailbox: told when that is done. */
+void brain_conflict(struct brain *b, enum seen seen, const char *mailbox,
+    uint32_t uid, const struct conflict_text *text);
+void conflicts_flush(struct brain *b);
+/* The result of a merge of flags. */
+void conflict_flags(
+    struct brain *b, uint32_t uid, const struct merge_result *r);
+/* A backup gives a message the source's flags. */
+void conflict_reverted_flags(struct brain *b, uint32_t uid);
+/* The other side's expunge of this message is planned. */
+void conflict_expunge(struct brain *b, uint32_t uid);
+/* Before the trees are made the same; at the end of a sync. */
+int conflicts_tree(struct brain *b);
+int conflicts_tree_done(struct brain *b);
+
+/* dry.c: what a dry run has planned.  -ENOMEM. */
+int dry_save(struct brain *b, const char *guid);
+int dry_expunge(struct brain *b, uint32_t mailbox, uint32_t uid);
+/* A message of this GUID would be here by now. */
+int dry_has(struct brain *b, const char *guid, bool *has);
+void dry_fini(struct brain *b);
+
+/*
+ * guard.c: -ECANCELED, reported: the sync must not go on.  Nothing has been
+ * changed yet.
+ */
+/* This mailbox may lose n messages. */
+bool guard_allows(const struct brain *b, uint64_t n);
+/* This mailbox would lose n messages. */
+int guard_mailbox(struct brain *b, uint64_t n);
+/* Mailboxes would be deleted: what the plan of the trees says. */
+int guard_tree(struct brain *b);
 
 /*
  * identity.c: by what two messages are the same, their GUIDs or the hashes of

@@ -256,27 +256,6 @@ brain_tree_recv(struct brain *b, struct item *i)
 
 /* ---- deleting ---- */
 
-int
-brain_tree_guard(struct brain *b)
-{
-	if (b->o.max_delete_percent == 0 || b->o.max_delete_percent >= 100)
-		return (0);
-	for (size_t i = 0; i < b->plan.drops; i++) {
-		const struct tree_node *n = b->plan.drop[i];
-
-		if (n->messages == 0 || n->messages < b->o.max_delete_min)
-			continue;
-		log_error(
-		    "%s: mailbox %s with its %u messages would be deleted, "
-		    "which is more than max_delete_percent = %u; nothing was "
-		    "deleted. If that is right, run again with -o "
-		    "max_delete_percent=0",
-		    b->r->label, n->name, n->messages, b->o.max_delete_percent);
-		return (-ECANCELED);
-	}
-	return (0);
-}
-
 struct uids {
 	uint32_t uid[BATCH];
 	size_t n;
@@ -297,19 +276,21 @@ int
 brain_tree_empty_inbox(struct brain *b, uint32_t id)
 {
 	struct uids u;
+	uint32_t next = 1;
 	int rc;
 
 	do {
 		u.n = 0;
-		rc = store_msgs(b->r->store, id, 1, on_uid, &u);
+		rc = store_msgs(b->r->store, id, next, on_uid, &u);
 		for (size_t i = 0; i < u.n && rc >= 0; i++) {
 			b->result.counts.expunged++;
 			brain_change(b, "INBOX", u.uid[i], "expunge");
 			if (!b->params.dry_run)
 				rc = b->r->ops->expunge(
 				    b->r, id, u.uid[i], &b->peer);
+			next = u.uid[i] + 1;
 		}
-	} while (rc >= 0 && u.n == BATCH && !b->params.dry_run);
+	} while (rc >= 0 && u.n == BATCH);
 	return (rc < 0 ? rc : 0);
 }
 
@@ -356,18 +337,60 @@ apply_drops(struct brain *b)
 
 /* ---- names ---- */
 
-int
-brain_tree_rename(struct brain *b, uint32_t id, const char *from,
-    const char *name, int64_t time)
+/* A mailbox above it that is renamed too takes it along to its name. */
+static bool
+goes_along(const struct brain *b, const struct tree_box *t)
 {
-	int rc = b->r->ops->mailbox_rename(
-	    b->r, id, name, time == 0 ? TIME_UNKNOWN : time, &b->peer);
+	for (size_t i = 0; i < b->plan.n; i++) {
+		const struct tree_box *up = &b->plan.box[i];
+		size_t n, m;
 
-	if (rc == 0) {
-		b->result.counts.mailboxes_renamed++;
-		brain_change(b, from, 0, "rename mailbox to %s", name);
+		if (up == t || up->id == 0 || guid_is_zero(&up->guid) ||
+		    strcmp(up->local->name, up->name) == 0 ||
+		    !name_is_child(up->local->name, t->local->name))
+			continue;
+		n = strlen(up->local->name);
+		m = strlen(up->name);
+		if (strncmp(up->name, t->name, m) == 0 &&
+		    strcmp(t->name + m, t->local->name + n) == 0)
+			return (true);
 	}
-	return (rc);
+	return (false);
+}
+
+/*
+ * Tells of the renames as a user would see them, whatever steps they took; in a
+ * dry run as they would be.
+ */
+static int
+tell_renames(struct brain *b)
+{
+	for (size_t i = 0; i < b->plan.n; i++) {
+		const struct tree_box *t = &b->plan.box[i];
+		struct mailbox m;
+		int rc;
+
+		if (t->id == 0 || guid_is_zero(&t->guid) ||
+		    strcmp(t->local->name, t->name) == 0 || goes_along(b, t))
+			continue;
+		rc = store_mailbox(b->r->store, t->id, &m);
+		if (rc != 0 && rc != -ENOENT)
+			return (rc);
+		if (!b->params.dry_run &&
+		    (rc != 0 || strcmp(m.name, t->name) != 0))
+			continue;
+		b->result.counts.mailboxes_renamed++;
+		brain_change(
+		    b, t->local->name, 0, "rename mailbox to %s", t->name);
+	}
+	return (0);
+}
+
+int
+brain_tree_rename(struct brain *b, uint32_t id, const char *name, int64_t time)
+{
+	return (b->r->ops->mailbox_rename(
+	    b->r, id, name, time == 0 ? TIME_UNKNOWN : time, &b->peer));
 }
 
 /* Out of the way, to be named again by a later pass. */
@@ -509,11 +532,9 @@ rename_one(struct brain *b, const struct tree_box *t)
 		if (rc == 0)
 			rc = part_children(b, t, from);
 		if (rc == 0)
-			rc = brain_tree_rename(
-			    b, t->id, from, t->name, t->renamed);
+			rc = brain_tree_rename(b, t->id, t->name, t->renamed);
 		if (rc == -EEXIST && (rc = clear_below(b, t->name)) == 0)
-			rc = brain_tree_rename(
-			    b, t->id, from, t->name, t->renamed);
+			rc = brain_tree_rename(b, t->id, t->name, t->renamed);
 	}
 	arena_fini(&a);
 	rc = brain_tree_result(b, rc);
@@ -532,15 +553,11 @@ apply_renames(struct brain *b)
 
 		for (size_t i = 0; i < b->plan.n; i++) {
 			const struct tree_box *t = &b->plan.box[i];
-			int rc = 0;
+			int rc;
 
 			if (t->id == 0 || guid_is_zero(&t->guid))
 				continue;
-			if (!b->params.dry_run)
-				rc = rename_one(b, t);
-			else if (strcmp(t->local->name, t->name) != 0)
-				brain_change(b, t->local->name, 0,
-				    "rename mailbox to %s", t->name);
+			rc = rename_one(b, t);
 			if (rc < 0)
 				return (rc);
 			any |= rc == 1;
@@ -556,42 +573,85 @@ apply_renames(struct brain *b)
 
 /* ---- making ---- */
 
+/*
+ * The peer knows that the mailbox of the old GUID was deleted.  So must be
+ * known here, now that it has another, or a third replica would bring the old
+ * one back, and this one and that would give each other's for ever.
+ */
+static int
+note_deleted(struct brain *b, const struct tree_box *t)
+{
+	const struct item_delete *gone =
+	    tree_find_gone(&b->remote, GONE_MAILBOX, &t->local->guid);
+	struct deletion d = {
+		.kind = DELETED_MAILBOX, .guid = t->local->guid, .name = t->name
+	};
+	struct txn *txn;
+	int rc;
+
+	if (gone == NULL)
+		return (0);
+	d.time = gone->time;
+	rc = txn_begin(b->r->store, &b->peer, &txn);
+	if (rc != 0)
+		return (rc);
+	rc = txn_note_deletion(txn, &d);
+	if (rc == 0)
+		return (txn_commit(txn));
+	txn_abort(txn);
+	return (rc);
+}
+
 static int
 apply_guid(struct brain *b, const struct tree_box *t)
 {
 	struct mailbox_update u = { .guid = t->guid };
 	int rc = 0;
 
-	brain_conflict(b, t->name, 0, "both sides made a mailbox of this name",
-	    "the larger GUID stays", "merged");
 	brain_change(b, t->name, 0, "merge mailbox");
 	if (!b->params.dry_run)
 		rc = b->r->ops->mailbox_update(b->r, t->id, &u, &b->peer);
 	if (rc == 0 && !b->params.dry_run)
 		rc = peer_states_rename(b->r->store, &t->local->guid, &t->guid);
+	if (rc == 0 && !b->params.dry_run)
+		rc = note_deleted(b, t);
 	return (brain_tree_result(b, rc));
 }
 
+/* It is here under a name that this sync was told to leave out. */
+static int
+leave_out(struct brain *b, struct tree_box *t)
+{
+	/* A dry run leaves it out as a real one does, which has no id. */
+	if (t == NULL || !b->params.dry_run)
+		return (0);
+	memset(&t->guid, 0, sizeof(t->guid));
+	return (tree_plan_index(&b->plan));
+}
+
 int
-brain_tree_create(struct brain *b, const struct mailbox_new *m, uint32_t *id)
+brain_tree_create(
+    struct brain *b, const struct mailbox_new *m, struct tree_box *t)
 {
 	struct mailbox_new as = *m;
 	struct mailbox there;
+	uint32_t id = 0;
 	int rc = 0;
 
 	if (as.time == 0)
 		as.time = TIME_UNKNOWN;
-	/* It may be here under a name that this sync was told to leave out. */
 	if (!m->directory &&
 	    store_mailbox_by_guid(b->r->store, &m->guid, &there) == 0)
-		return (0);
+		return (leave_out(b, t));
 	if (m->directory &&
 	    store_mailbox_by_name(b->r->store, m->name, &there) == 0 &&
 	    there.exists)
 		return (0);
 	if (!b->params.dry_run)
-		rc = b->r->ops->mailbox_create(b->r, &as, &b->peer, id);
+		rc = b->r->ops->mailbox_create(b->r, &as, &b->peer, &id);
 	if (rc == 0) {
+		if (t != NULL)
+			t->id = id;
 		b->result.counts.mailboxes_created++;
 		brain_change(b, m->name, 0,
 		    m->directory ? "create directory" : "create mailbox");
@@ -612,7 +672,7 @@ create(struct brain *b, struct tree_box *t)
 
 	if (t->remote != NULL)
 		m.uidvalidity = t->remote->uidvalidity;
-	return (brain_tree_create(b, &m, &t->id));
+	return (brain_tree_create(b, &m, t));
 }
 
 static int
@@ -677,11 +737,15 @@ brain_tree_apply(struct brain *b)
 	rc = tree_merge(&b->local, &b->remote, mode, &b->plan);
 	if (rc != 0 || b->source)
 		return (rc);
-	rc = brain_tree_guard(b);
+	rc = guard_tree(b);
+	if (rc == 0)
+		rc = conflicts_tree(b);
 	if (rc == 0)
 		rc = apply_drops(b);
-	if (rc == 0)
+	if (rc == 0 && !b->params.dry_run)
 		rc = apply_renames(b);
+	if (rc == 0)
+		rc = tell_renames(b);
 	if (rc == 0)
 		rc = apply_boxes(b);
 	return (rc != 0 ? rc : apply_subscriptions(b));

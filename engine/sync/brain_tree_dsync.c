@@ -22,7 +22,7 @@ struct below {
 	struct rename {
 		struct rename *next;
 		uint32_t id;
-		const char *from, *to;
+		const char *to;
 	} * first, **end;
 };
 
@@ -39,7 +39,7 @@ on_below(void *arg, const struct mailbox *m)
 	if (r == NULL)
 		return (-ENOMEM);
 	r->id = m->id;
-	r->from = w->top = arena_strdup(&w->arena, m->name);
+	w->top = arena_strdup(&w->arena, m->name);
 	r->to =
 	    arena_printf(&w->arena, "%s%s", w->to, m->name + strlen(w->from));
 	*w->end = r;
@@ -55,20 +55,22 @@ static int
 rename_path(struct brain *b, const struct tree_action *a)
 {
 	struct below w = { .from = a->name, .to = a->to };
-	int rc;
+	int rc = 0;
 
 	w.end = &w.first;
-	if (b->params.dry_run) {
-		brain_change(b, a->name, 0, "rename mailbox to %s", a->to);
-		return (0);
-	}
 	arena_init(&w.arena);
-	rc = store_mailboxes(b->r->store, on_below, &w);
-	if (rc == 0 && w.first == NULL)
-		rc = -ENOENT;
+	if (!b->params.dry_run) {
+		rc = store_mailboxes(b->r->store, on_below, &w);
+		if (rc == 0 && w.first == NULL)
+			rc = -ENOENT;
+	}
 	for (struct rename *r = w.first; r != NULL && rc == 0; r = r->next)
-		rc = brain_tree_rename(b, r->id, r->from, r->to, a->time);
+		rc = brain_tree_rename(b, r->id, r->to, a->time);
 	arena_fini(&w.arena);
+	if (rc == 0) {
+		b->result.counts.mailboxes_renamed++;
+		brain_change(b, a->name, 0, "rename mailbox to %s", a->to);
+	}
 	return (brain_tree_result(b, rc));
 }
 
@@ -108,12 +110,9 @@ make(struct brain *b, const struct tree_action *a)
 		.uidvalidity = a->uidvalidity,
 		.directory = a->act == TREE_CREATE_DIR,
 		.time = a->time };
-	uint32_t id = 0;
-	int rc = brain_tree_create(b, &m, &id);
 
-	if (rc == 0 && a->box != SIZE_MAX && id != 0)
-		b->plan.box[a->box].id = id;
-	return (rc);
+	return (brain_tree_create(
+	    b, &m, a->box == SIZE_MAX ? NULL : &b->plan.box[a->box]));
 }
 
 /*
@@ -127,10 +126,6 @@ merge(struct brain *b, const struct tree_action *a)
 
 	if (t == NULL)
 		return (0);
-	brain_conflict(b, a->name, 0, "both sides made a mailbox of this name",
-	    b->reverts ? "the source's GUID stays"
-		       : "the larger GUID stays, if the peer takes it",
-	    "merged");
 	brain_change(b, a->name, 0, "merge mailbox");
 	if (!b->reverts || b->params.dry_run)
 		return (0);
@@ -234,7 +229,9 @@ brain_tree_apply_dsync(struct brain *b)
 		rc = prefer_own(b);
 	if (rc != 0 || b->source)
 		return (rc);
-	rc = brain_tree_guard(b);
+	rc = guard_tree(b);
+	if (rc == 0)
+		rc = conflicts_tree(b);
 	for (size_t i = 0; i < b->plan.actions && rc == 0; i++)
 		rc = act(b, &b->plan.action[i]);
 	return (rc);

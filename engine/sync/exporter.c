@@ -422,6 +422,15 @@ exporter_changed_here(const struct exporter *e)
 /* ---- rows ---- */
 
 static int
+any_instance(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	(void)arg;
+	(void)mailbox;
+	(void)m;
+	return (1);
+}
+
+static int
 send_expunge(struct exporter *e, const struct change *c)
 {
 	const char *guid = identity_guid(e->b, c->guid);
@@ -438,6 +447,9 @@ send_expunge(struct exporter *e, const struct change *c)
 	i->u.change.moved_to = exporter_moved_to(e, c->uid);
 	if (guid[0] != '\0' && guid128_of_string(guid, &g) == 0)
 		i->u.change.guid = arena_strdup(&i->arena, guid_hex(&g, hex));
+	i->u.change.elsewhere = c->guid[0] != '\0' &&
+	    store_msgs_by_guid(e->b->r->store, c->guid, any_instance, NULL) ==
+		1;
 	return (brain_send(e->b, i));
 }
 

@@ -39,7 +39,9 @@ importer_new(struct brain *b, struct importer **out)
 	im->next_uid = b->box.common_uid + 1;
 	im->locals_done = b->box.id == 0;
 	im->exact = true;
-	im->found = b->box.common_uid != 0;
+	/* A state of an empty mailbox too: then all there is now is new. */
+	im->found = b->box.common_uid != 0 ||
+	    (b->box.agreed && b->params.type == SYNC_STATE);
 	im->match = b->box.common_uid;
 	merge_queue_init(&im->queue);
 	importer_plan_init(im);
@@ -182,13 +184,17 @@ importer_plan_flags(struct importer *im, const struct msg *m,
 {
 	struct arena a = ARENA_INIT;
 	struct msg_update u;
-	bool differs, conflict;
-	int rc =
-	    importer_merge(im, &a, m, r, hint_uid, &u, &differs, &conflict);
+	struct merge_result merged;
+	bool differs;
+	int rc = importer_merge(im, &a, m, r, hint_uid, &u, &differs, &merged);
 	struct op o = {
 		.uid = m->uid, .hint_uid = hint_uid, .modseq = m->modseq
 	};
 
+	if (rc == 0)
+		conflict_flags(im->b, m->uid, &merged);
+	if (rc == 0 && differs)
+		conflict_reverted_flags(im->b, m->uid);
 	arena_fini(&a);
 	if (rc != 0 || !differs)
 		return (rc);
@@ -206,19 +212,26 @@ importer_plan_expunge(
 		.moved_to = moved_to,
 		.modseq = m->modseq,
 		.guid = arena_strdup(&im->arena, m->guid) };
-	struct hint h = exporter_hint(im->b->box.ex, m->uid);
 
 	if (o.guid == NULL)
 		return (-ENOMEM);
 	if (im->b->params.no_backup_overwrite)
 		return (0);
-	if (moved_to == 0 &&
-	    (h.add != 0 || h.remove != 0 || h.kw_add.n != 0 ||
-		h.kw_remove.n != 0))
-		brain_conflict(im->b, im->b->box.name, m->uid,
-		    "expunged there, flags changed here", "an expunge wins",
-		    "expunged");
+	if (moved_to == 0)
+		conflict_expunge(im->b, m->uid);
 	return (importer_expunge_add(im, &o));
+}
+
+/* A row of the peer says so. */
+static int
+plan_expunge_row(struct importer *im, const struct msg *m, const struct row *c)
+{
+	size_t n = im->expunges.n;
+	int rc = importer_plan_expunge(im, m, c->moved_to);
+
+	if (im->expunges.n > n)
+		im->expunges.op[n].elsewhere = c->elsewhere;
+	return (rc);
 }
 
 /* What became of a message that is not here under a UID of the other side. */
@@ -287,8 +300,10 @@ absent_row(
 	if (!*known)
 		return (rc);
 	if (!c->expunge) {
-		if (fate == FATE_GONE)
+		if (fate == FATE_GONE) {
+			conflict_expunged_here(im->b, c);
 			return (0);
+		}
 		rc = importer_plan_flags(im, &m, c, m.uid);
 		return (rc != 0 ? rc : uids_add(&im->elsewhere, m.uid));
 	}
@@ -299,9 +314,11 @@ absent_row(
 	if (fate == FATE_GONE)
 		return (
 		    c->moved_to != 0 ? uids_add(&im->buried, c->moved_to) : 0);
-	if (c->moved_to != 0 || im->b->params.no_backup_overwrite)
+	/* Another kind of peer does not say that it only gave it a new UID. */
+	if (c->moved_to != 0 || im->b->params.no_backup_overwrite ||
+	    !im->b->peer_dsyncfs)
 		return (0);
-	rc = importer_plan_expunge(im, &m, 0);
+	rc = plan_expunge_row(im, &m, c);
 	return (rc != 0 ? rc : uids_add(&im->doomed, m.uid));
 }
 
@@ -325,7 +342,7 @@ old_row(struct importer *im, const struct row *c, struct arena *a)
 			b->box.distrust = b->box.changes = true;
 			return (0);
 		}
-		return (c->expunge ? importer_plan_expunge(im, &m, c->moved_to)
+		return (c->expunge ? plan_expunge_row(im, &m, c)
 				   : importer_plan_flags(im, &m, c, c->uid));
 	}
 	if (rc != -ENOENT)
@@ -577,9 +594,7 @@ expunged_there(
 	rc = store_msg(im->b->r->store, im->b->box.id, c->uid, a, &m);
 	if (rc == -ENOENT)
 		im->b->box.changes = true;
-	return (rc == -ENOENT ? 0
-		: rc != 0     ? rc
-			      : importer_plan_expunge(im, &m, c->moved_to));
+	return (rc == -ENOENT ? 0 : rc != 0 ? rc : plan_expunge_row(im, &m, c));
 }
 
 /* The same message, under the same UID. */
@@ -689,6 +704,7 @@ row_of(const struct importer *im, const struct item_change *c,
 		.informed = c->informed,
 		.final = c->final,
 		.expunge = c->kind == CHANGE_EXPUNGE,
+		.elsewhere = c->elsewhere,
 		.saved_here = c->saved_here,
 		.fetched = c->fetched };
 

@@ -42,7 +42,7 @@ replace_flags(struct arena *a, const struct msg *m, const struct row *row,
 int
 importer_merge(struct importer *im, struct arena *a, const struct msg *m,
     const struct row *row, uint32_t hint_uid, struct msg_update *u,
-    bool *differs, bool *conflict)
+    bool *differs, struct merge_result *merged)
 {
 	struct brain *b = im->b;
 	struct hint h = exporter_hint(b->box.ex, hint_uid),
@@ -87,7 +87,7 @@ importer_merge(struct importer *im, struct arena *a, const struct msg *m,
 	}
 	if (rc != 0)
 		return (rc);
-	*conflict = res.conflict;
+	*merged = res;
 	*differs = u->add != 0 || u->remove != 0 || u->kw_add.n != 0 ||
 	    u->kw_remove.n != 0;
 	u->modseq = row->modseq;
@@ -158,13 +158,14 @@ apply_flags(struct importer *im, const struct op *o)
 	struct brain *b = im->b;
 	struct arena a = ARENA_INIT;
 	struct msg_update u;
-	bool differs = false, conflict = false;
+	struct merge_result merged;
+	bool differs = false;
 	struct msg m;
 	int rc = look_again(im, o, &a, &m);
 
 	if (rc == 0)
 		rc = importer_merge(
-		    im, &a, &m, o->row, o->hint_uid, &u, &differs, &conflict);
+		    im, &a, &m, o->row, o->hint_uid, &u, &differs, &merged);
 	if (rc == 0 && differs && !b->params.dry_run) {
 		rc = raise_modseq(im, &u.modseq);
 		/* Seen by a client over there: it does not stay in new/ here.
@@ -182,12 +183,6 @@ apply_flags(struct importer *im, const struct op *o)
 	if (rc == 0 && differs) {
 		b->box.counts.flags++;
 		tell_flags(im, o->uid, &u);
-		if (conflict)
-			brain_conflict(b, b->box.name, o->uid,
-			    "the same flag was set on one side and cleared on "
-			    "the other",
-			    "the higher modseq wins",
-			    m.modseq < o->row->modseq ? "theirs" : "ours");
 	}
 	arena_fini(&a);
 	return (rc == 1 ? 0 : brain_bad_item(b, rc));
@@ -398,10 +393,11 @@ do_save(struct importer *im, const struct create *c)
 	return (0);
 }
 
-static void
+static int
 plan_create(struct importer *im, const struct create *c)
 {
 	struct brain *b = im->b;
+	struct fetch *f;
 
 	if (c->gone) {
 		brain_change(b, b->box.name, c->final, "expunged as %u guid=%s",
@@ -410,13 +406,19 @@ plan_create(struct importer *im, const struct create *c)
 		b->box.counts.renumbered++;
 		brain_change(b, b->box.name, c->final, "renumber %u guid=%s",
 		    c->from, c->guid);
-	} else if (importer_fetch_of(im, c)->state == FETCH_LOCAL) {
+	}
+	if (c->from != 0)
+		return (0);
+	f = importer_fetch_of(im, c);
+	if (f->state != FETCH_NEEDED) {
 		b->box.counts.copied++;
 		brain_change(b, b->box.name, c->final, "copy guid=%s", c->guid);
 	} else {
 		b->box.counts.saved++;
 		brain_change(b, b->box.name, c->final, "save guid=%s", c->guid);
+		f->state = FETCH_SAVED;
 	}
+	return (dry_save(b, c->guid));
 }
 
 /* 1: more could be done now; 0: done, or a body must come first. */
@@ -431,7 +433,7 @@ advance(struct importer *im, unsigned *budget)
 			return (1);
 		(*budget)--;
 		if (im->b->params.dry_run)
-			plan_create(im, c);
+			rc = plan_create(im, c);
 		else if (c->gone)
 			rc = bury(im, c);
 		else if (c->from != 0)
@@ -489,6 +491,8 @@ apply_expunge(struct importer *im, const struct op *o)
 		brain_change(
 		    b, b->box.name, o->uid, "expunge guid=%s", o->guid);
 	}
+	if (rc == 0 && b->params.dry_run)
+		rc = dry_expunge(b, b->box.id, o->uid);
 	return (brain_bad_item(b, rc));
 }
 
@@ -540,9 +544,6 @@ update_numbers(struct importer *im)
 	if (u.min_uidnext == 0 && u.min_highestmodseq == 0 &&
 	    u.min_first_recent == 0 && u.uidvalidity == 0)
 		return (0);
-	if (u.uidvalidity != 0)
-		brain_change(
-		    b, b->box.name, 0, "uidvalidity %u", u.uidvalidity);
 	return (b->r->ops->mailbox_update(b->r, b->box.id, &u, &b->peer));
 }
 
@@ -566,6 +567,9 @@ importer_finish(struct importer *im)
 		if (rc != 0)
 			return (rc);
 	}
+	if (takes_uidvalidity(im->b))
+		brain_change(im->b, im->b->box.name, 0, "uidvalidity %u",
+		    im->b->box.peer.uidvalidity);
 	return (im->b->params.dry_run || im->b->box.id == 0
 		? 0
 		: update_numbers(im));

@@ -50,18 +50,34 @@ fetch_add(struct importer *im, const struct fetch *f)
 	return (strindex_add(&im->fetch_of, (uint32_t)im->n_fetch - 1));
 }
 
+/* Somewhere; in a dry run: it would be by now. */
+static int
+is_here(struct importer *im, const char *guid, bool *here)
+{
+	struct brain *b = im->b;
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	uint32_t box;
+
+	*here = false;
+	if (guid[0] == '\0')
+		return (0);
+	if (b->params.dry_run)
+		return (dry_has(b, guid, here));
+	*here = store_find_guid(b->r->store, guid, &a, &box, &m) == 0;
+	arena_fini(&a);
+	return (0);
+}
+
 int
 importer_fetch(struct importer *im, const struct row *row, const char *guid,
     uint32_t *fetch)
 {
-	struct store *s = im->b->r->store;
-	struct arena a = ARENA_INIT;
 	struct fetch f = {
 		.key = row->guid, .uid = row->uid, .state = FETCH_NEEDED
 	};
-	struct msg m;
-	uint32_t box;
-	int rc = 0;
+	bool here;
+	int rc;
 
 	if (f.key[0] == '\0')
 		f.key = arena_printf(&im->arena, "#%u", row->uid);
@@ -69,10 +85,11 @@ importer_fetch(struct importer *im, const struct row *row, const char *guid,
 		return (-ENOMEM);
 	if (strindex_find(&im->fetch_of, f.key, fetch))
 		return (0);
-	if (guid[0] != '\0' && store_find_guid(s, guid, &a, &box, &m) == 0)
+	rc = is_here(im, guid, &here);
+	if (here)
 		f.state = FETCH_LOCAL;
-	arena_fini(&a);
-	rc = fetch_add(im, &f);
+	if (rc == 0)
+		rc = fetch_add(im, &f);
 	if (rc == 0)
 		*fetch = (uint32_t)im->n_fetch - 1;
 	return (rc);

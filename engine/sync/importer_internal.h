@@ -33,6 +33,7 @@ struct row {
 	uint32_t moved_to;
 	uint8_t add, remove, final, informed;
 	bool expunge : 1;
+	bool elsewhere : 1;
 	bool saved_here : 1;
 	bool fetched : 1;
 	bool filtered : 1; /* -t -e -I -O leave it out */
@@ -55,6 +56,8 @@ struct op {
 	 */
 	uint32_t top, under;
 	bool moved; /* an expunge that became a move */
+	/* an expunge of a message that the peer has in another mailbox */
+	bool elsewhere;
 };
 
 #define OP_NONE UINT32_MAX
@@ -232,10 +235,17 @@ int importer_expunge_add(struct importer *im, const struct op *o);
 int importer_foreign_row(struct importer *im, const struct row *r);
 int importer_foreign_done(struct importer *im);
 
+/* guard.c: looks at the plan. */
+int guard_plan(struct importer *im);
+/* conflict.c: UIDs that the plan changes. */
+void conflicts_uids(struct importer *im);
+/* A row of a message that was expunged here. */
+void conflict_expunged_here(struct brain *b, const struct row *row);
+
 /* importer_apply.c */
 int importer_merge(struct importer *im, struct arena *a, const struct msg *m,
     const struct row *row, uint32_t hint_uid, struct msg_update *u,
-    bool *differs, bool *conflict);
+    bool *differs, struct merge_result *merged);
 
 /* importer_fetch.c */
 /* The body of a row's message is needed; guid: what it would have here. */

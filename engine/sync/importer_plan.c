@@ -284,27 +284,6 @@ create_cmp(const void *a, const void *b)
 	return (x->final < y->final ? -1 : x->final > y->final);
 }
 
-/* Expunges that come from the peer, counted before any is done. */
-static int
-guard(struct importer *im)
-{
-	struct brain *b = im->b;
-	uint64_t n = 0, all = b->box.own.messages;
-
-	for (size_t i = 0; i < im->expunges.n; i++)
-		n += !im->expunges.op[i].moved;
-	if (b->o.max_delete_percent == 0 || n == 0 ||
-	    all < b->o.max_delete_min ||
-	    n * 100 <= all * b->o.max_delete_percent)
-		return (0);
-	log_error("%s: mailbox %s would lose %llu of its %llu messages, more "
-		  "than max_delete_percent = %u; nothing was deleted in it. "
-		  "If that is right, run again with -o max_delete_percent=0",
-	    b->r->label, b->box.name, (unsigned long long)n,
-	    (unsigned long long)all, b->o.max_delete_percent);
-	return (-ECANCELED);
-}
-
 int
 importer_changes_done(struct importer *im)
 {
@@ -343,16 +322,15 @@ importer_changes_done(struct importer *im)
 			rc = plan_extra(im, e);
 		else if (!e->remote)
 			rc = plan_local(im, e);
-		if (rc == 0 && !e->remote && e->final != e->uid)
-			brain_conflict(b, b->box.name, e->uid,
-			    "one UID for different messages, or different UIDs "
-			    "for one",
-			    "both get the next free UIDs", "renumbered");
 	}
+	if (rc == 0)
+		rc = guard_plan(im);
+	if (rc == 0)
+		conflicts_uids(im);
 	/* Its strings are in the arena. */
 	merge_queue_fini(&im->queue);
 	if (rc == 0 && im->n_create > 1)
 		qsort(
 		    im->create, im->n_create, sizeof(*im->create), create_cmp);
-	return (rc != 0 ? rc : guard(im));
+	return (rc);
 }

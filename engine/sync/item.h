@@ -70,6 +70,11 @@ struct item_state {
 	bool changes_during_sync;
 	/* dsyncfs: up to this modseq the sender has told all of its changes */
 	uint64_t end_modseq;
+	/*
+	 * dsyncfs: two-way: random, for the session; of a backup's source: the
+	 * name of its history (store.h).  Zero: none
+	 */
+	struct guid token;
 };
 
 enum existence { EXISTS = 'y', PLACEHOLDER = 'n', DELETED = 'd' };
@@ -102,10 +107,11 @@ struct item_mailbox {
 	uint32_t uidvalidity, uidnext, messages, first_recent;
 	uint64_t highestmodseq, highest_pvt_modseq;
 	bool has_digest; /* dsyncfs */
-	/* dsyncfs: of the mailbox's state (DESIGN.md 6) */
+	/*
+	 * dsyncfs: the session of the saved state (peer.h); of a backup's
+	 * source: the name of its history
+	 */
 	uint8_t digest[16];
-	/* dsyncfs: the sender needs a full comparison */
-	bool full;
 	/*
 	 * dsyncfs: of the sender's saved peer state, also where the rest of it
 	 * is not used; 0 = has none
@@ -155,6 +161,10 @@ struct item_change {
 	bool saved_here;
 	/* dsyncfs: a sync with the receiver brought it since then */
 	bool fetched;
+	/*
+	 * dsyncfs: of an expunge: the sender has the message in another mailbox
+	 */
+	bool elsewhere;
 };
 
 struct item_request {

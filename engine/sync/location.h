@@ -29,10 +29,13 @@ struct driver {
 	/* known KEYs, NULL-terminated; others are refused */
 	const char *const *options;
 	/*
-	 * create: make the location when its parent directory is there (a
-	 * destination); otherwise -ENOENT, reported. readonly: look only;
-	 * foreign locations still write their sidecar. -EBUSY: owned by another
-	 * process (already reported).
+	 * LOCATION_CREATE: make the location when its parent directory is there
+	 * (a destination); otherwise -ENOENT, reported.  LOCATION_RDONLY: look
+	 * only; foreign locations still write their sidecar.  LOCATION_DRY:
+	 * nothing of it is written at all: what has to be noted to plan a sync
+	 * goes into a temporary copy, and with LOCATION_CREATE a location that
+	 * is missing is an empty one.  -EBUSY: owned by another process
+	 * (already reported).
 	 */
 	int (*open)(const struct location *l,
 	    const struct store_settings *settings, unsigned flags,
@@ -50,7 +53,7 @@ struct driver {
 	int (*tree)(const struct location *l, struct os **out);
 };
 
-enum { LOCATION_CREATE = 1, LOCATION_RDONLY = 2 };
+enum { LOCATION_CREATE = 1, LOCATION_RDONLY = 2, LOCATION_DRY = 4 };
 
 /* A NULL-terminated array, handed in by main. */
 typedef const struct driver *const *drivers;

@@ -15,7 +15,7 @@ struct bits {
 
 /* Steps 1 to 3 of 6.9: what the local side ends with. */
 static uint8_t
-merge_bits(struct bits l, struct bits r, bool prefer_remote, bool *conflict)
+merge_bits(struct bits l, struct bits r, bool prefer_remote, uint8_t *fought)
 {
 	uint8_t fight_add = l.add & r.remove, fight_remove = l.remove & r.add,
 		differ = l.final ^ r.final;
@@ -25,9 +25,8 @@ merge_bits(struct bits l, struct bits r, bool prefer_remote, bool *conflict)
 	local_wins =
 	    (uint8_t)((prefer_remote ? 0 : 0xff) | (l.informed & ~r.informed)) &
 	    (uint8_t) ~(r.informed & ~l.informed);
-	if (((fight_add | fight_remove) & differ &
-		(uint8_t) ~(l.informed ^ r.informed)) != 0)
-		*conflict = true;
+	*fought = (fight_add | fight_remove) & differ &
+	    (uint8_t) ~(l.informed ^ r.informed);
 	r.remove &= (uint8_t) ~(fight_add & local_wins);
 	r.add &= (uint8_t) ~(fight_remove & local_wins);
 	l.add &= (uint8_t) ~(fight_add & ~local_wins);
@@ -72,7 +71,7 @@ static int
 merge_keywords(struct arena *a, const struct merge_side *l,
     const struct merge_side *r, bool prefer_remote, struct merge_result *out)
 {
-	const char **add, **remove;
+	const char **add, **remove, **fought, **set;
 	struct keywords all;
 	int rc = all_names(a, l, r, &all);
 
@@ -80,14 +79,19 @@ merge_keywords(struct arena *a, const struct merge_side *l,
 		return (rc);
 	add = arena_alloc(a, (all.n + 1) * sizeof(*add));
 	remove = arena_alloc(a, (all.n + 1) * sizeof(*remove));
-	if (add == NULL || remove == NULL)
+	fought = arena_alloc(a, (all.n + 1) * sizeof(*fought));
+	set = arena_alloc(a, (all.n + 1) * sizeof(*set));
+	if (a->error != 0)
 		return (-ENOMEM);
 	for (size_t i = 0; i < all.n; i++) {
 		struct bits lb = keyword_bits(l, all.name[i]),
 			    rb = keyword_bits(r, all.name[i]);
-		uint8_t want =
-		    merge_bits(lb, rb, prefer_remote, &out->conflict);
+		uint8_t both, want = merge_bits(lb, rb, prefer_remote, &both);
 
+		if (both != 0)
+			fought[out->kw_fought.n++] = all.name[i];
+		if (both != 0 && want != 0)
+			set[out->kw_fought_set.n++] = all.name[i];
 		if (want != rb.final)
 			out->remote_changes = true;
 		if (want == lb.final)
@@ -99,6 +103,8 @@ merge_keywords(struct arena *a, const struct merge_side *l,
 	}
 	out->kw_add.name = add;
 	out->kw_remove.name = remove;
+	out->kw_fought.name = fought;
+	out->kw_fought_set.name = set;
 	return (0);
 }
 
@@ -118,7 +124,8 @@ merge_flags(struct arena *a, const struct merge_side *local,
 			      local->remove & MAIL_FLAGS, local->informed },
 	    (struct bits){ rf, remote->add & MAIL_FLAGS,
 		remote->remove & MAIL_FLAGS, remote->informed },
-	    prefer_remote, &m.conflict);
+	    prefer_remote, &m.fought);
+	m.fought_set = m.fought & want;
 	m.add = (uint8_t)(want & ~lf);
 	m.remove = (uint8_t)(lf & ~want);
 	m.remote_changes = want != rf;

@@ -29,8 +29,9 @@ struct merge_result {
 	uint8_t add, remove;
 	struct keywords kw_add, kw_remove;
 	bool local_changes, remote_changes;
-	/* both touched the same bit in opposite ways */
-	bool conflict;
+	/* both touched the same bit in opposite ways; those that end up set */
+	uint8_t fought, fought_set;
+	struct keywords kw_fought, kw_fought_set;
 };
 
 /*

@@ -1,6 +1,7 @@
 /*
- * peer -- saved peer states: u8 version (2), session, then le32 id,
- * uidvalidity, common_uid, messages, le64 own_since, own_end, peer_end.
+ * peer -- saved peer states: u8 version (3), u8 1: of a backup, session,
+ * then le32 id, uidvalidity, common_uid, messages, le64 own_since, own_end,
+ * peer_end.
  */
 #include "sync/peer.h"
 
@@ -10,12 +11,13 @@
 #include "base/buf.h"
 #include "base/digest.h"
 
-#define STATE_VERSION 2
+#define STATE_VERSION 3
 
 static void
 encode(struct buf *b, const struct peer_state *st)
 {
 	buf_put_u8(b, STATE_VERSION);
+	buf_put_u8(b, st->backup);
 	buf_put(b, st->session.b, sizeof(st->session.b));
 	buf_put_le32(b, st->id);
 	buf_put_le32(b, st->uidvalidity);
@@ -44,6 +46,7 @@ peer_state_load(struct store *s, const struct guid *peer,
 	rc = -ENOENT;
 	if (rd_u8(&r) != STATE_VERSION)
 		goto out;
+	st.backup = rd_u8(&r) != 0;
 	session = rd_bytes(&r, sizeof(st.session.b));
 	if (session != NULL)
 		memcpy(st.session.b, session, sizeof(st.session.b));
@@ -151,19 +154,26 @@ peer_states_rename(
 	return (rc);
 }
 
-int
-peer_session(const struct guid *own, const struct guid *peer,
-    const struct guid *mailbox, struct peer_state *st)
+static void
+put_two(
+    struct buf *b, bool first, const struct guid *own, const struct guid *peer)
 {
-	bool first = guid_cmp(own, peer) < 0;
+	buf_put(b, first ? own->b : peer->b, sizeof(own->b));
+	buf_put(b, first ? peer->b : own->b, sizeof(own->b));
+}
+
+int
+peer_session(const struct peer_session *p, struct peer_state *st)
+{
+	bool first = guid_cmp(p->own, p->peer) < 0;
 	uint8_t hash[SHA256_LEN];
 	struct buf b = BUF_INIT;
 	struct digest *d = NULL;
 	int rc;
 
-	buf_put(&b, first ? own->b : peer->b, sizeof(own->b));
-	buf_put(&b, first ? peer->b : own->b, sizeof(own->b));
-	buf_put(&b, mailbox->b, sizeof(mailbox->b));
+	put_two(&b, first, p->own, p->peer);
+	put_two(&b, first, p->own_token, p->peer_token);
+	buf_put(&b, p->mailbox->b, sizeof(p->mailbox->b));
 	buf_put_le32(&b, st->uidvalidity);
 	buf_put_le32(&b, st->common_uid);
 	buf_put_le64(&b, st->peer_end);

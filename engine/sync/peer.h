@@ -14,6 +14,8 @@
 #include "store/store.h"
 
 struct peer_state {
+	/* of a backup: session is the name of the source's history */
+	bool backup;
 	struct guid session;
 	/*
 	 * the mailbox's id in this store: one that was deleted and made again,
@@ -49,8 +51,14 @@ int peer_state_save(struct store *s, const struct guid *peer,
  */
 int peer_states_rename(
     struct store *s, const struct guid *from, const struct guid *to);
-/* The name of a session, the same on both sides.  -ENOMEM. */
-int peer_session(const struct guid *own, const struct guid *peer,
-    const struct guid *mailbox, struct peer_state *st);
+/*
+ * Makes the name of a session, the same on both sides; each side has given a
+ * random token for it.  -ENOMEM.
+ */
+struct peer_session {
+	const struct guid *own, *peer, *mailbox;
+	const struct guid *own_token, *peer_token;
+};
+int peer_session(const struct peer_session *p, struct peer_state *st);
 
 #endif

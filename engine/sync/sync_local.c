@@ -15,6 +15,7 @@ add_result(struct sync_result *to, const struct sync_result *r)
 
 	to->changes_during_sync |= r->changes_during_sync;
 	to->incomplete |= r->incomplete;
+	to->require_full_resync |= r->require_full_resync;
 	t->saved += c->saved;
 	t->copied += c->copied;
 	t->flags += c->flags;
@@ -65,8 +66,10 @@ sync_run_local(struct replica *local, struct replica *remote,
 	rc = brain_new_master(local, a, o, e, &master);
 	if (rc == 0)
 		rc = brain_new_slave(remote, b, e, &slave);
-	if (rc == 0)
+	if (rc == 0) {
+		brain_share_events(slave);
 		rc = step_both(master, slave);
+	}
 	if (master != NULL && slave != NULL) {
 		brain_result(master, &m);
 		brain_result(slave, &s);

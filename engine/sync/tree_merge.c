@@ -136,9 +136,25 @@ apply_deletions(struct work *w)
 	}
 }
 
+static bool
+deleted_once(const struct work *w, const struct guid *g)
+{
+	return (tree_find_gone(w->tree[0], GONE_MAILBOX, g) != NULL ||
+	    tree_find_gone(w->tree[1], GONE_MAILBOX, g) != NULL);
+}
+
+static bool
+first_stays(const struct work *w, const struct guid *a, const struct guid *b)
+{
+	bool a_gone = deleted_once(w, a), b_gone = deleted_once(w, b);
+
+	return (a_gone != b_gone ? b_gone : guid_cmp(a, b) > 0);
+}
+
 /*
  * Same name, and neither side knows the other's GUID: one mailbox, under the
- * larger GUID (backup: the source's).
+ * larger GUID (backup: the source's).  One that was deleted somewhere does not
+ * come back: a third replica that knows of that would delete the mailbox again.
  */
 static void
 merge_same_names(struct work *w)
@@ -158,7 +174,7 @@ merge_same_names(struct work *w)
 		p->side[0] = NULL;
 		if (w->mode == TREE_LOCAL_IS_SOURCE ||
 		    (w->mode != TREE_REMOTE_IS_SOURCE &&
-			guid_cmp(&p->guid, &q->guid) > 0))
+			first_stays(w, &p->guid, &q->guid)))
 			q->guid = p->guid;
 	}
 }

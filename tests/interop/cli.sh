@@ -137,6 +137,128 @@ check restored_is_equal same_dump "$A" "$M"
 check restore_since status 0 a restore INBOX --since 1d
 check restore_unknown_guid says '0 of 0 restored' a restore --guid nosuchguid
 
+is() { [ "$1" = "$2" ] || { echo "'$1' is not '$2'"; return 1; }; }
+
+# ---- a run that has nothing to do writes nothing, but for when it was
+files_of() { find "$@" ! -path '*/peers/*' ! -name peers ! -type s -printf '%p %s %T@ ' \( -type f -exec sha1sum {} \; -o -printf '\n' \) | sort; }
+idle="dsyncfs:$TMP/idle"
+check idle_first status 0 a mirror "$idle"
+log_end=$(a log --cursor | tail -1); before=$(files_of a idle)
+check idle_again status 0 a mirror "$idle"
+check idle_left_the_log is "$(a log --cursor | tail -1)" "$log_end"
+check idle_touched_no_file is "$(files_of a idle)" "$before"
+check idle_is_seen_by_status says 'peer dsyncfs:' a status
+quiet() { before=$(files_of a m); a mirror "$M" && is "$(files_of a m)" "$before"; }
+# A Maildir's time stamps are believed when they are some seconds old.
+check idle_leaves_a_settled_maildir wait_for quiet
+rm a/peers/*
+check idle_notes_are_not_needed says 'no peers' a status
+echo damaged >a/peers/00112233445566778899aabbccddeeff
+check idle_notes_that_are_damaged_are_none says 'no peers' a status
+check idle_notes_come_back status 0 a mirror "$idle"
+check idle_notes_are_back says "peer $idle" a status
+
+# ---- a state from outside
+s="dsyncfs:$TMP/s" t="maildir:$TMP/t"
+maildir_new "$TMP/t"
+for i in 10 11 12; do mail "$TMP/t" $i S; done
+s() { "$SYNC" -o "mail_location=$s" "$@"; }
+# Prints what a state string holds: mailboxes, then UID and count of each.
+state_of() { python3 -c 'import base64,struct,sys,zlib
+raw=base64.b64decode(sys.argv[1],validate=True)
+assert raw[:4]==b"\1\0\0\0" and (len(raw)-8)%44==0 and struct.unpack("<I",raw[-4:])[0]==zlib.crc32(raw[:-4])
+print((len(raw)-8)//44, *sorted(f"{u}/{n}" for g,v,u,m,p,n in struct.iter_unpack("<16sIIQQI",raw[4:-4])))' "$1"; }
+state=$(s -s '' mirror "$t")
+check state_is_printed is "$(state_of "$state")" "1 3/3"
+mail "$TMP/t" 13 S; maildir_new "$TMP/t/.Sub"; mail "$TMP/t/.Sub" 14
+state=$(s -s "$state" mirror "$t")
+check state_of_both_mailboxes is "$(state_of "$state")" "2 1/1 4/4"
+check state_run_syncs same_dump "$s" "$t"
+rm -r "$TMP/t/.Sub"
+state=$(s -s "$state" mirror "$t")
+check state_of_a_mailbox_that_is_gone_is_dropped is "$(state_of "$state")" "1 4/4"
+check state_by_backup is "$(state_of "$(s -s "$state" backup "dsyncfs:$TMP/s2")")" "1 4/4"
+check state_full is "$(state_of "$(s -f -s nonsense mirror "$t")")" "1 4/4"
+check state_bad_is_said says 'option -s: the state is not valid' s -s nonsense mirror "$t"
+check state_bad_goes_on is "$(state_of "$(s -s nonsense mirror "$t" 2>/dev/null)")" "1 4/4"
+check state_bad_ends_well status 0 s -s nonsense mirror "$t"
+check state_v0_is_empty is "$(state_of "$(s -s AAAAAA== mirror "$t")")" "1 4/4"
+check state_json json_ok s --json -s "$state" mirror "$t"
+check state_json_holds_it says "\"state\":\"$state\"" s --json -s "$state" mirror "$t"
+check state_not_in_a_dry_run is "" "$(s --dry-run -s "$state" mirror "$t")"
+rm "$TMP"/t/cur/*13*
+state2=$(s --max-delete=1% -o max_delete_min=1 -s "$state" mirror "$t" 2>/dev/null)
+check state_after_a_failure is "$(state_of "$state2")" "1 4/4"
+
+# ---- conflicts: two stores, each with a Maildir by which it is changed
+rm -rf ca cb ha hb
+maildir_new ha; maildir_new ha/.Box
+for i in 10 11 12 13; do mail ha $i S; done
+mail ha/.Box 14 S
+hand() { "$SYNC" -o "mail_location=dsyncfs:$TMP/c$1" mirror "maildir:$TMP/h$1"; }
+ca() { "$SYNC" -o "mail_location=dsyncfs:$TMP/ca" "$@"; }
+cb() { "$SYNC" -o "mail_location=dsyncfs:$TMP/cb" "$@"; }
+hand a && ca mirror "dsyncfs:$TMP/cb" && maildir_new hb && hand b
+check conflicts_none_yet is "$(ca conflicts)" ""
+file_of() { grep -rl "^body $2\$" "$1" --exclude-dir=dsyncfs-sidecar; }
+f=$(file_of ha 10); mv "$f" "${f%:2,*}:2,FS"		# a flag here, an expunge there
+rm "$(file_of hb 10)"
+mail ha 20 S; mail hb 21 S				# one UID for two mails
+maildir_new ha/.New; maildir_new hb/.New		# one name for two mailboxes
+mail ha/.Box 15						# new mail in what is deleted there
+rm -r hb/.Box
+hand a; hand b
+check conflicts_are_settled status 0 ca mirror "dsyncfs:$TMP/cb"
+check conflicts_settled_alike same_dump "dsyncfs:$TMP/ca" "dsyncfs:$TMP/cb"
+for side in ca cb; do
+	check "conflicts_in_$side: expunge" says "INBOX uid=1 with dsyncfs:" $side conflicts
+	check "conflicts_in_$side: expunge, rule and outcome" says "expunged on one side, flags changed on the other; an expunge wins: expunged" $side conflicts
+	check "conflicts_in_$side: UIDs" says "both sides have used UID 5, for different messages; it gets the next UID that is free on both sides: now UID 6" $side conflicts
+	check "conflicts_in_$side: names" says "New with dsyncfs:" $side conflicts
+	check "conflicts_in_$side: names, rule and outcome" says "both sides have made a mailbox of this name; the larger GUID stays: one mailbox with the mail of both" $side conflicts
+	check "conflicts_in_$side: deletion" says "deleted on one side, its mail changed on the other; a deletion wins: deleted" $side conflicts
+	check "conflicts_in_$side: each once" is "$($side conflicts | sed 's/^[^ ]* //' | sort | uniq -d)" ""
+	check "conflicts_in_$side: json" json_ok $side --json conflicts
+done
+check conflicts_name_the_peer is "$(ca conflicts | grep -vc "with dsyncfs:$TMP/cb:")" 0
+many=$(ca conflicts | wc -l)
+check conflicts_again_none status 0 ca mirror "dsyncfs:$TMP/cb"
+check conflicts_again_none_new is "$(ca conflicts | wc -l)" "$many"
+
+# ---- restore: what a sync took away, in every way, and it stays
+gone() { local i; for i in "$@"; do rm "$(file_of hb "$i")"; done; hand b && ca --no-max-delete mirror "dsyncfs:$TMP/cb"; }
+in_all() {	# N: the mail is in both stores and both Maildirs
+	hand a && ca mirror "dsyncfs:$TMP/cb" && hand b && hand a && ca mirror "dsyncfs:$TMP/cb" || return 1
+	[ "$(file_of ha "$1" | wc -l)" = 1 ] && [ "$(file_of hb "$1" | wc -l)" = 1 ] || { echo "mail $1 is not there once"; return 1; }
+	same_dump "dsyncfs:$TMP/ca" "dsyncfs:$TMP/cb"
+}
+gone 11
+check restore_by_mailbox says '1 of 1 restored' ca restore --since 1h INBOX --uid 2
+check restored_by_mailbox_stays in_all 11
+gone 12
+check restore_by_guid says '1 of 1 restored' ca restore --guid 1700000012.M12.test
+check restored_by_guid_stays in_all 12
+gone 13
+check restore_by_time says ' restored as uid=' ca restore --since 1h
+check restored_by_time_stays in_all 13
+gone 11 12
+ca mirror "maildir:$TMP/ha"	# a run of another peer, and one with nothing to do
+ca mirror "dsyncfs:$TMP/cb"
+check restore_of_a_sync says '2 of ' ca restore --sync
+check restored_of_a_sync_stays in_all 11
+check restored_of_a_sync_stays_too in_all 12
+check restored_with_its_flags says "$(ca dump | grep -o 'guid=1700000011[^ ]* .*flags=.Seen ')" cb dump
+maildir_new ha/.Gone; mail ha/.Gone 30 FS; hand a && ca mirror "dsyncfs:$TMP/cb" && hand b
+rm -r hb/.Gone; hand b; ca --no-max-delete mirror "dsyncfs:$TMP/cb"
+check restore_of_a_mailbox_that_was_deleted says '1 of 1 restored' ca restore Gone
+check restored_mailbox_stays in_all 30
+check restored_mailbox_is_there says 'mailbox Gone ' cb dump
+# Taken back on both sides: one message, not two.
+gone 13
+{ ca restore --guid 1700000013.M13.test; cb restore --guid 1700000013.M13.test; } >/dev/null
+check restored_twice_is_one in_all 13
+check restored_twice_is_one_message is "$(ca dump | grep -c 'guid=1700000013.M13.test ')" 1
+
 # ---- the guard
 c="dsyncfs:$TMP/c" n="maildir:$TMP/n"
 maildir_new "$TMP/n"
@@ -144,10 +266,27 @@ for i in $(seq 10 40); do mail "$TMP/n" "$i" S; done
 "$SYNC" -o "mail_location=$c" mirror "$n"
 rm "$TMP"/n/cur/*
 check max_delete_stops status 4 "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_says_one_line one_line "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_says_what says 'mailbox INBOX would lose 31 of its 31 messages, which max_delete = 50% does not allow; nothing was changed in it. If that is right, run again with --no-max-delete' "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_holds_in_a_dry_run status 4 "$SYNC" -o "mail_location=$c" --dry-run mirror "$n"
 check max_delete_kept test "$(messages "$c")" = 31
 check max_delete_is_shown says 'status 4' "$SYNC" -o "mail_location=$c" status
 check max_delete_raised status 0 "$SYNC" -o "mail_location=$c" --max-delete=100% mirror "$n"
 check max_delete_done test "$(messages "$c")" = 0
+# An emptied mailbox, small though it is; mail that moved away; a mailbox with mail.
+maildir_new "$TMP/n/.Old"; maildir_new "$TMP/n/.Pile"
+for i in 50 51 52 53 54 55; do mail "$TMP/n" "$i" S; mail "$TMP/n/.Old" "9$i" S; done
+check max_delete_refill status 0 "$SYNC" -o "mail_location=$c" mirror "$n"
+mv "$TMP"/n/cur/* "$TMP/n/.Pile/cur/"
+check max_delete_lets_moved_mail_go status 0 "$SYNC" -o "mail_location=$c" mirror "$n"
+rm "$TMP"/n/.Pile/cur/*
+check max_delete_stops_at_an_emptied_one says 'mailbox Pile would lose 6 of its 6 messages' "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_configured status 0 "$SYNC" -o "mail_location=$c" -o max_delete=no mirror "$n"
+rm -r "$TMP/n/.Old"
+check max_delete_stops_at_a_deleted_one says 'mailbox Old with its 6 messages would be deleted' "$SYNC" -o "mail_location=$c" mirror "$n"
+check max_delete_stops_a_backup status 4 "$SYNC" -o "mail_location=$c" backup -R "$n"
+check max_delete_overridden status 0 "$SYNC" -o "mail_location=$c" --no-max-delete mirror "$n"
+check max_delete_is_equal_then same_dump "$c" "$n"
 
 # ---- wrong input: one line, the right status
 bad() {
@@ -168,7 +307,7 @@ bad 64 "$SYNC" mirror ssh host doveadm dsync-server
 bad 64 "$SYNC" mirror ./m
 bad 64 "$SYNC" dump maildir:m:nosuch=1
 bad 64 "$SYNC" -u no-such-user-here status
-bad 64 "$SYNC" -s state mirror maildir:m
+bad 64 "$SYNC" -s '' status
 mkdir notastore; echo x >notastore/x
 check not_a_store_status status 1 "$SYNC" dump dsyncfs:notastore
 check not_a_store_line one_line "$SYNC" dump dsyncfs:notastore

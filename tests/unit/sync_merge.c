@@ -83,7 +83,7 @@ START_TEST(a_change_that_answers_another_wins)
 	ck_assert_uint_eq(merged(&r, &l, true), 0);
 	ck_assert_int_eq(merge_flags(&a, &l, &r, false, &m), 0);
 	ck_assert_uint_eq(m.kw_remove.n, 1);
-	ck_assert(!m.conflict);
+	ck_assert(m.fought == 0 && m.kw_fought.n == 0);
 	/* Both answered: then it is the modseq again. */
 	l.informed = MAIL_SEEN;
 	ck_assert_uint_eq(merged(&l, &r, false), MAIL_SEEN);
@@ -140,7 +140,8 @@ START_TEST(keywords_merge_name_by_name)
 	ck_assert_uint_eq(m.kw_add.n, 1);
 	ck_assert_str_eq(m.kw_add.name[0], "c");
 	ck_assert_uint_eq(m.kw_remove.n, 0);
-	ck_assert(m.local_changes && m.remote_changes && !m.conflict);
+	ck_assert(m.local_changes && m.remote_changes && m.fought == 0 &&
+	    m.kw_fought.n == 0);
 	arena_fini(&a);
 }
 END_TEST

@@ -188,6 +188,58 @@ START_TEST(three_replicas_in_a_chain_agree)
 }
 END_TEST
 
+/* _i: GUIDs of either order. */
+START_TEST(a_mailbox_made_again_is_not_deleted_by_a_third)
+{
+	struct side C;
+
+	side_new(&C, "C", (uint64_t)_i + 3);
+	box_new(&C, "Work");
+	mail_new(&C, "Work", "w", "w");
+	ck_assert_int_eq(sync_mirror(&A, &C, NULL), 0);
+	ck_assert_int_eq(sync_mirror(&A, &B, NULL), 0);
+	box_delete(&B, "Work", 1800000000);
+	ck_assert_int_eq(sync_mirror(&A, &B, NULL), 0);
+	ck_assert_uint_eq(box_id(&A, "Work"), 0);
+	box_new(&A, "Work");
+	mail_new(&A, "Work", "again", "again");
+	ck_assert_int_eq(sync_mirror(&A, &C, NULL), 0);
+	ck_assert_int_eq(sync_mirror(&A, &B, NULL), 0);
+	ck_assert_int_eq(sync_mirror(&A, &C, NULL), 0);
+	ck_assert_uint_ne(mail_uid(&A, "Work", "again"), 0);
+	assert_equal(&A, &B);
+	assert_equal(&A, &C);
+	side_free(&C);
+}
+END_TEST
+
+/* That a GUID was deleted goes on to those that gave it up. */
+START_TEST(four_agree_on_the_guid_of_a_mailbox_made_again)
+{
+	struct side C, D;
+
+	side_new(&C, "C", (uint64_t)_i + 3);
+	side_new(&D, "D", (uint64_t)_i + 30);
+	box_new(&C, "Work");
+	ck_assert_int_eq(sync_mirror(&C, &D, NULL), 0);
+	ck_assert_int_eq(sync_mirror(&A, &C, NULL), 0);
+	ck_assert_int_eq(sync_mirror(&A, &B, NULL), 0);
+	box_delete(&B, "Work", 1800000000);
+	ck_assert_int_eq(sync_mirror(&A, &B, NULL), 0);
+	box_new(&A, "Work");
+	for (int i = 0; i < 3; i++) {
+		ck_assert_int_eq(sync_mirror(&A, &C, NULL), 0);
+		ck_assert_int_eq(sync_mirror(&C, &D, NULL), 0);
+		ck_assert_int_eq(sync_mirror(&A, &B, NULL), 0);
+	}
+	assert_equal(&A, &B);
+	assert_equal(&A, &C);
+	assert_equal(&A, &D);
+	side_free(&C);
+	side_free(&D);
+}
+END_TEST
+
 START_TEST(a_change_with_a_low_modseq_reaches_the_third)
 {
 	struct side C;
@@ -289,6 +341,10 @@ main(void)
 	tcase_add_test(t, instances_of_one_guid_stay_apart);
 	tcase_add_test(t, stores_filled_apart_become_one);
 	tcase_add_test(t, three_replicas_in_a_chain_agree);
+	tcase_add_loop_test(
+	    t, a_mailbox_made_again_is_not_deleted_by_a_third, 0, 8);
+	tcase_add_loop_test(
+	    t, four_agree_on_the_guid_of_a_mailbox_made_again, 0, 8);
 	tcase_add_test(t, a_change_with_a_low_modseq_reaches_the_third);
 	tcase_add_test(t, guard_stops_before_anything_is_expunged);
 	tcase_add_test(t, dry_run_changes_nothing_and_tells_all);

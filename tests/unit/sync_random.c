@@ -1,8 +1,9 @@
 /*
  * sync_random -- short random histories of two replicas: after a sync both are
  * equal, nothing that nobody expunged is lost, and a further sync finds nothing
- * to do.  The last third follows dsync's rules to the letter, as with Dovecot.
- * SYNC_SEED=n runs one history, and SYNC_VERBOSE shows what its syncs do.
+ * to do.  The last two of four parts follow dsync's rules to the letter, as
+ * with Dovecot: comparing in full, and with saved states. SYNC_SEED=n runs one
+ * history, and SYNC_VERBOSE shows what its syncs do.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -135,14 +136,19 @@ static void
 settle(struct side *a, struct side *b)
 {
 	struct sync_result r;
+	uint64_t writes;
 
 	ck_assert_int_eq(sync_mirror(a, b, &r), 0);
 	ck_assert(!r.incomplete);
 	if (r.changes_during_sync || !sides_equal(a, b))
 		ck_assert_int_eq(sync_mirror(a, b, &r), 0);
 	assert_equal(a, b);
+	writes = os_mem_changes(a->os) + os_mem_changes(b->os);
 	ck_assert_int_eq(sync_mirror(b, a, &r), 0);
 	ck_assert_uint_eq(told_changes, 0);
+	if (!sync_foreign)
+		ck_assert_uint_eq(
+		    os_mem_changes(a->os) + os_mem_changes(b->os), writes);
 	assert_equal(a, b);
 	check_kept(a);
 	check_kept(b);
@@ -152,7 +158,7 @@ static void
 one_history(uint64_t n)
 {
 	struct sync_options mirror = { .mode = SYNC_MIRROR,
-		.type = sync_foreign ? SYNC_FULL : SYNC_STATE };
+		.type = sync_mirror_type() };
 
 	seed = n * 7919 + 1;
 	mails = 0;
@@ -185,6 +191,7 @@ START_TEST(histories_converge)
 	const char *one = getenv("SYNC_SEED");
 
 	sync_foreign = _i >= 50;
+	sync_stateful = _i >= 75;
 	if (one != NULL) {
 		one_history((uint64_t)atoll(one));
 		return;
@@ -206,7 +213,7 @@ main(void)
 	TCase *t = tcase_create("random");
 
 	tcase_set_timeout(t, 300);
-	tcase_add_loop_test(t, histories_converge, 0, 75);
+	tcase_add_loop_test(t, histories_converge, 0, 100);
 	suite_add_tcase(s, t);
 	return (run_suite(s));
 }

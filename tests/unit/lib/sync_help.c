@@ -74,6 +74,29 @@ side_free(struct side *d)
 	d->os = NULL;
 }
 
+struct os *
+side_snapshot(struct side *d)
+{
+	struct os *copy;
+
+	ck_assert_int_eq(
+	    os_mem_reboot_copy(d->os, OS_MEM_KEEP_ALL, 1, &copy), 0);
+	return (copy);
+}
+
+void
+side_restore(struct side *d, struct os *snapshot)
+{
+	int64_t sec;
+	uint32_t nsec;
+
+	d->os->ops->now(d->os, &sec, &nsec);
+	side_free(d);
+	d->os = snapshot;
+	os_mem_set_time(d->os, sec, nsec);
+	ck_assert_int_eq(side_open(d), 0);
+}
+
 static struct txn *
 begin(struct side *d)
 {
@@ -325,7 +348,7 @@ static const struct sync_events events = { .change = on_change,
 
 /* ---- peers that do not know each other's kind ---- */
 
-bool sync_foreign;
+bool sync_foreign, sync_stateful;
 void (*sync_on_send)(struct item *i);
 void (*sync_watch)(bool by_master, struct item *i);
 static struct channel_ops watched_ops;
@@ -347,8 +370,8 @@ watched_send(struct channel *c, struct item *i)
 	return (0);
 }
 
-static void
-make_pair(
+void
+sync_pair(
     struct side *a, struct side *b, struct channel **ca, struct channel **cb)
 {
 	ck_assert_int_eq(channel_memory_pair(a->label, b->label, ca, cb), 0);
@@ -368,7 +391,7 @@ run_watched(struct side *a, struct side *b, const struct sync_options *o,
 	struct sync_result r;
 	int rm = 0, rs = 0;
 
-	make_pair(a, b, &ca, &cb);
+	sync_pair(a, b, &ca, &cb);
 	ck_assert_int_eq(brain_new_master(a->r, ca, o, &events, &m), 0);
 	ck_assert_int_eq(brain_new_slave(b->r, cb, &events, &s), 0);
 	while (rm >= 0 && rs >= 0 && (rm != BRAIN_DONE || rs != BRAIN_DONE)) {
@@ -380,6 +403,7 @@ run_watched(struct side *a, struct side *b, const struct sync_options *o,
 	brain_result(s, &r);
 	res->changes_during_sync |= r.changes_during_sync;
 	res->incomplete |= r.incomplete;
+	res->require_full_resync |= r.require_full_resync;
 	res->counts.saved += r.counts.saved;
 	res->counts.copied += r.counts.copied;
 	res->counts.flags += r.counts.flags;
@@ -408,15 +432,17 @@ sync_with(struct side *a, struct side *b, const struct sync_options *o,
 	return (rc);
 }
 
+enum sync_type
+sync_mirror_type(void)
+{
+	return (sync_foreign && !sync_stateful ? SYNC_FULL : SYNC_STATE);
+}
+
 int
 sync_mirror(struct side *a, struct side *b, struct sync_result *res)
 {
-	/*
-	 * Another kind of peer is compared in full: its own states are not ours
-	 * to test.
-	 */
 	struct sync_options o = { .mode = SYNC_MIRROR,
-		.type = sync_foreign ? SYNC_FULL : SYNC_STATE };
+		.type = sync_mirror_type() };
 
 	return (sync_with(a, b, &o, res));
 }
@@ -439,7 +465,7 @@ sync_steps(
 	struct brain *m, *s;
 	int rm = 0, rs = 0;
 
-	make_pair(a, b, &ca, &cb);
+	sync_pair(a, b, &ca, &cb);
 	ck_assert_int_eq(brain_new_master(a->r, ca, o, NULL, &m), 0);
 	ck_assert_int_eq(brain_new_slave(b->r, cb, NULL, &s), 0);
 	for (unsigned i = 0; i < n && rm >= 0 && rs >= 0 &&
@@ -466,7 +492,7 @@ sync_with_hook(struct side *a, struct side *b, const struct sync_options *o,
 	unsigned i;
 	int rm = 0, rs = 0;
 
-	make_pair(a, b, &ca, &cb);
+	sync_pair(a, b, &ca, &cb);
 	ck_assert_int_eq(brain_new_master(a->r, ca, o, NULL, &m), 0);
 	ck_assert_int_eq(brain_new_slave(b->r, cb, NULL, &s), 0);
 	for (i = 0;

@@ -29,6 +29,10 @@ void side_close(struct side *d); /* the tree stays */
 /* without caring for errors (after a power cut) */
 void side_drop(struct side *d);
 void side_free(struct side *d);
+/* The files as they are now; what becomes of it: side_restore, or closed. */
+struct os *side_snapshot(struct side *d);
+/* Back to the files of a snapshot, which is used up; the clock goes on. */
+void side_restore(struct side *d, struct os *snapshot);
 
 uint32_t box_new(struct side *d, const char *name);
 uint32_t box_id(struct side *d, const char *name); /* 0: none */
@@ -74,6 +78,10 @@ extern unsigned told_changes, told_conflicts;
  * to the letter.
  */
 extern bool sync_foreign;
+/* With sync_foreign: saved states are used, instead of comparing in full. */
+extern bool sync_stateful;
+/* What sync_mirror uses. */
+enum sync_type sync_mirror_type(void);
 /* Looks at, and may change, what the brains say; NULL: nobody does. */
 extern void (*sync_on_send)(struct item *i);
 /*
@@ -81,6 +89,10 @@ extern void (*sync_on_send)(struct item *i);
  * whose type it makes 0 is lost.  NULL: nobody looks.
  */
 extern void (*sync_watch)(bool by_master, struct item *i);
+
+/* Two ends for brains that a test makes itself. */
+void sync_pair(
+    struct side *a, struct side *b, struct channel **ca, struct channel **cb);
 
 /*
  * Steps the brains by hand and drops them after n steps; true when they were
