@@ -181,8 +181,14 @@ test: deps
 	$(MAKE) all layers
 	$(MAKE) check
 
-check: all
+check: all interop-build
 	tests/run.sh unit sim clang asan fuzz lint interop fs bench
+
+# Programs that the scripts of tests/interop run.
+.PHONY: interop-build
+interop-build: $(patsubst %.c,$(B)/%,$(wildcard tests/interop/*.c))
+$(B)/tests/interop/%: $(B)/tests/interop/%.o $(LINK_backends)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)
 
 layers:
 	tests/layers.sh
