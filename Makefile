@@ -139,7 +139,7 @@ unit: $(UNIT)
 
 # Programs of the tests against other software.
 INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(wildcard tests/interop/*.c))
-$(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_sync)
+$(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_backends)
 	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_check) $(LIBS_sys)
 .PHONY: interop-programs
 interop-programs: $(INTEROP)

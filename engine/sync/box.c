@@ -136,6 +136,10 @@ begin(struct brain *b)
 		rc = importer_new(b, &x->im);
 	x->tx = b->exports ? TX_ATTRIBUTE : TX_REQUEST;
 	x->rx = b->imports ? RX_ATTRIBUTE : RX_REQUEST;
+	if (b->peer_minor < MINOR_ATTRIBUTES) {
+		x->tx = b->exports ? TX_CHANGE : TX_REQUEST;
+		x->rx = b->imports ? RX_CHANGE : RX_REQUEST;
+	}
 	return (rc);
 }
 

@@ -572,7 +572,7 @@ wants_item(const struct brain *b)
 	case PHASE_BOX:
 		return (box_wants_item(b));
 	case PHASE_FINISH:
-		return (b->master);
+		return (b->master && b->peer_minor >= MINOR_FINISH);
 	default:
 		return (false);
 	}
@@ -670,7 +670,12 @@ work(struct brain *b)
 		rc = box_work(b);
 		return (rc == BRAIN_DONE ? box_done(b) : rc);
 	case PHASE_FINISH:
-		return (b->master ? BRAIN_WAIT : send_finish(b));
+		if (!b->master)
+			return (send_finish(b));
+		if (b->peer_minor >= MINOR_FINISH)
+			return (BRAIN_WAIT);
+		b->phase = PHASE_DONE;
+		return (BRAIN_DONE);
 	default:
 		return (BRAIN_DONE);
 	}

@@ -131,6 +131,14 @@ int sync_run_local(struct replica *local, struct replica *remote,
     struct sync_result *out);
 
 /*
+ * One brain, whose channel goes over l, until it is done or has failed; then l
+ * is shut behind its last words.  -ETIMEDOUT (reported): no byte came or went
+ * for timeout_s seconds (0: 600).  Else as brain_step.
+ */
+struct link;
+int sync_run_link(struct brain *b, struct link *l, unsigned timeout_s);
+
+/*
  * The canonical text of all mail state (specs/cli.md, dump), sorted; one line a
  * call, without newline.
  */

@@ -38,6 +38,12 @@
 
 #define BATCH 64 /* messages a step, so that a mount stays responsive */
 
+/* From which minor version of the peer on (specs/dsync-protocol.md 1.4) ... */
+enum {
+	MINOR_ATTRIBUTES = 1, /* there is a list of attributes */
+	MINOR_FINISH = 3 /* the slave says F */
+};
+
 enum phase {
 	PHASE_HELLO,
 	PHASE_STATES,

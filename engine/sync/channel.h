@@ -24,12 +24,20 @@ struct channel_ops {
 	 * stream ended; -EBADMSG the peer broke the protocol (reported).
 	 */
 	int (*recv)(struct channel *c, struct item **out);
+	/*
+	 * Moves what can be moved now: what is queued goes out, and a little of
+	 * what came in is taken in.  0 all is gone, -EAGAIN the peer takes no
+	 * more for the moment; other errors as for send.
+	 */
+	int (*flush)(struct channel *c);
 	void (*close)(struct channel *c);
 };
 
 struct channel {
 	const struct channel_ops *ops;
 	const char *peer; /* name for messages; borrowed */
+	/* bytes that have come and gone so far; 0 where there are none */
+	uint64_t received, sent;
 };
 
 /*

@@ -92,6 +92,14 @@ memory_recv(struct channel *c, struct item **out)
 	return (0);
 }
 
+/* What was sent is there. */
+static int
+memory_flush(struct channel *c)
+{
+	(void)c;
+	return (0);
+}
+
 static void
 memory_close(struct channel *c)
 {
@@ -109,6 +117,7 @@ static const struct channel_ops memory_ops = {
 	.send = memory_send,
 	.full = memory_full,
 	.recv = memory_recv,
+	.flush = memory_flush,
 	.close = memory_close,
 };
 

@@ -675,6 +675,27 @@ find_requested(
 		: store_msg_by_guid(b->r->store, b->box.id, q->guid, a, m));
 }
 
+/*
+ * Another kind of peer cannot be told in the midst of a body that the rest is
+ * lost, so it is read through before.
+ */
+static int
+check_body(struct brain *b, uint32_t uid)
+{
+	char waste[16384];
+	struct stream *s;
+	ssize_t n;
+	int rc = b->r->ops->body(b->r, b->box.id, uid, &s);
+
+	if (rc != 0)
+		return (rc);
+	do
+		n = stream_read(s, waste, sizeof(waste));
+	while (n > 0);
+	stream_close(s);
+	return ((int)n);
+}
+
 static int
 fill_mail(struct exporter *e, const struct request *q, struct item *i)
 {
@@ -686,6 +707,8 @@ fill_mail(struct exporter *e, const struct request *q, struct item *i)
 	mail->guid = arena_strdup(&i->arena, q->guid == NULL ? "" : q->guid);
 	mail->uid = q->guid == NULL ? q->uid : 0;
 	rc = mail->guid == NULL ? -ENOMEM : find_requested(e, q, &i->arena, &m);
+	if (rc == 0 && !b->peer_dsyncfs)
+		rc = check_body(b, m.uid);
 	if (rc == 0)
 		rc = b->r->ops->body(b->r, b->box.id, m.uid, &mail->body);
 	if (rc == -ENOMEM)

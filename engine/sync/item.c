@@ -26,6 +26,8 @@ item_free(struct item *i)
 		return;
 	if (i->type == ITEM_MAIL)
 		stream_close(i->u.mail.body);
+	if (i->type == ITEM_ATTRIBUTE)
+		stream_close(i->u.attribute.stream);
 	arena_fini(&i->arena);
 	free(i);
 }

@@ -4,7 +4,8 @@
  *
  * An item and all it points to live in an arena that whoever holds the item
  * owns.  Absent text is NULL, absent numbers are 0.  Keys that only dsyncfs
- * knows are marked; another kind of peer leaves them absent.
+ * knows are marked; another kind of peer leaves them absent.  Each field has
+ * its column in backends/dsync.
  */
 #ifndef DSYNCFS_SYNC_ITEM_H
 #define DSYNCFS_SYNC_ITEM_H
@@ -124,6 +125,18 @@ struct item_mailbox {
 	uint64_t common_modseq;
 };
 
+/* specs/dsync-protocol.md 2.7: read, and dropped by who gets it */
+struct item_attribute {
+	char type; /* 'p' private, 's' shared */
+	const char *key;
+	const char *value; /* NULL: a stream, or deleted */
+	/* owned by the item until taken; NULL: value, or deleted */
+	struct stream *stream;
+	bool deleted;
+	int64_t last_change;
+	uint64_t modseq;
+};
+
 enum change_kind {
 	CHANGE_SAVE = 's',
 	CHANGE_FLAGS = 'f',
@@ -199,6 +212,7 @@ struct item {
 		struct item_node node;
 		struct item_deletes deletes;
 		struct item_mailbox mailbox;
+		struct item_attribute attribute;
 		struct item_change change;
 		struct item_request request;
 		struct item_mail mail;
@@ -208,7 +222,7 @@ struct item {
 
 /* zeroed, with an empty arena */
 int item_new(enum item_type type, struct item **out);
-/* closes an untaken body */
+/* closes an untaken body or stream */
 void item_free(struct item *i);
 
 #endif

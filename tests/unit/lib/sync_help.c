@@ -158,18 +158,8 @@ box_subscribe(struct side *d, const char *name, bool on, int64_t time)
 }
 
 uint32_t
-mail_new(struct side *d, const char *box, const char *guid, const char *text)
-{
-	char raw[512];
-
-	(void)snprintf(raw, sizeof(raw),
-	    "Subject: %s\r\nMessage-ID: <%s@x>\n\nbody of %s\n", text, text,
-	    text);
-	return (mail_raw(d, box, guid, raw));
-}
-
-uint32_t
-mail_raw(struct side *d, const char *box, const char *guid, const char *raw)
+mail_bytes(
+    struct side *d, const char *box, const char *guid, const void *p, size_t n)
 {
 	struct msg m = { .guid = guid,
 		.received = 1600000000,
@@ -179,7 +169,7 @@ mail_raw(struct side *d, const char *box, const char *guid, const char *raw)
 	struct txn *t;
 	uint32_t uid;
 
-	ck_assert_int_eq(stream_from_memory(raw, strlen(raw), &in), 0);
+	ck_assert_int_eq(stream_from_memory(p, n, &in), 0);
 	ck_assert_int_eq(
 	    store_body_from_stream(d->s, in, &m.body, &m.vsize), 0);
 	stream_close(in);
@@ -187,6 +177,24 @@ mail_raw(struct side *d, const char *box, const char *guid, const char *raw)
 	ck_assert_int_eq(txn_save(t, box_id(d, box), &m, &uid), 0);
 	ck_assert_int_eq(txn_commit(t), 0);
 	return (uid);
+}
+
+uint32_t
+mail_raw(struct side *d, const char *box, const char *guid, const char *raw)
+{
+	return (mail_bytes(d, box, guid, raw, strlen(raw)));
+}
+
+uint32_t
+mail_new(struct side *d, const char *box, const char *guid, const char *text)
+{
+	char raw[512];
+	int n = snprintf(raw, sizeof(raw),
+	    "Subject: %s\r\nMessage-ID: <%s@x>\n\nbody of %s\n", text, text,
+	    text);
+
+	ck_assert_int_lt(n, (int)sizeof(raw));
+	return (mail_raw(d, box, guid, raw));
 }
 
 void
@@ -351,6 +359,8 @@ static const struct sync_events events = { .change = on_change,
 bool sync_foreign, sync_stateful;
 void (*sync_on_send)(struct item *i);
 void (*sync_watch)(bool by_master, struct item *i);
+int (*sync_over)(struct side *a, struct side *b, const struct sync_options *o,
+    const struct sync_events *e, struct sync_result *res);
 static struct channel_ops watched_ops;
 static const struct channel *masters;
 static int (*real_send)(struct channel *, struct item *);
@@ -424,9 +434,12 @@ sync_with(struct side *a, struct side *b, const struct sync_options *o,
 	int rc;
 
 	told_changes = told_conflicts = 0;
-	rc = sync_foreign || sync_watch != NULL || sync_on_send != NULL
-	    ? run_watched(a, b, o, &r)
-	    : sync_run_local(a->r, b->r, o, &events, &r);
+	if (sync_over != NULL)
+		rc = sync_over(a, b, o, &events, &r);
+	else if (sync_foreign || sync_watch != NULL || sync_on_send != NULL)
+		rc = run_watched(a, b, o, &r);
+	else
+		rc = sync_run_local(a->r, b->r, o, &events, &r);
 	if (res != NULL)
 		*res = r;
 	return (rc);

@@ -45,6 +45,8 @@ uint32_t mail_new(
 /* The whole mail. */
 uint32_t mail_raw(
     struct side *d, const char *box, const char *guid, const char *raw);
+uint32_t mail_bytes(
+    struct side *d, const char *box, const char *guid, const void *p, size_t n);
 void mail_flags(
     struct side *d, const char *box, uint32_t uid, uint8_t add, uint8_t remove);
 void mail_keyword(struct side *d, const char *box, uint32_t uid,
@@ -93,6 +95,11 @@ extern void (*sync_watch)(bool by_master, struct item *i);
 /* Two ends for brains that a test makes itself. */
 void sync_pair(
     struct side *a, struct side *b, struct channel **ca, struct channel **cb);
+
+/* Runs every sync of sync_with when it is set: over another channel. */
+extern int (*sync_over)(struct side *a, struct side *b,
+    const struct sync_options *o, const struct sync_events *e,
+    struct sync_result *res);
 
 /*
  * Steps the brains by hand and drops them after n steps; true when they were
