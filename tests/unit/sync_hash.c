@@ -167,7 +167,7 @@ START_TEST(expunges_of_both_sides_reach_the_other)
 
 	make_sides(_i);
 	for (int i = 1; i <= 5; i++) {
-		char text[8];
+		char text[16];
 
 		(void)snprintf(text, sizeof(text), "m%d", i);
 		mail_new(&A, "INBOX", NULL, text);
