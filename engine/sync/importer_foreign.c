@@ -3,9 +3,10 @@
  * with a peer that is not dsyncfs (specs/dsync-protocol.md 6.5, 6.6).
  *
  * Dovecot's brain computes the same from the same rows; what is cleverer here
- * would only make the two disagree.  While the last common UID is not found, a
- * row that this side may have expunged is kept (maybe), and a local message
- * that the peer may have expunged is noted (doubt).
+ * would only make the two disagree, so it is cleverer only where a mail would
+ * be lost (never_there).  While the last common UID is not found, a row that
+ * this side may have expunged is kept (maybe), and a local message that the
+ * peer may have expunged is noted (doubt).
  */
 #include "sync/importer_internal.h"
 

@@ -167,7 +167,7 @@ START_TEST(expunges_of_both_sides_reach_the_other)
 
 	make_sides(_i);
 	for (int i = 1; i <= 5; i++) {
-		char text[8];
+		char text[16];
 
 		(void)snprintf(text, sizeof(text), "m%d", i);
 		mail_new(&A, "INBOX", NULL, text);
@@ -333,6 +333,63 @@ START_TEST(a_full_run_brings_nothing_back)
 	ck_assert_int_eq(sync_with(&A, &B, &o, &r), 0);
 	ck_assert_uint_eq(told_changes, 0);
 	ck_assert_uint_eq(mail_count(&A, "INBOX"), 4);
+	free_sides();
+}
+END_TEST
+
+/* More than a step's worth of rows. */
+START_TEST(many_mails_and_expunges_all_arrive)
+{
+	char text[16];
+
+	make_sides(_i);
+	for (int i = 0; i < 150; i++) {
+		(void)snprintf(text, sizeof(text), "m%d", i);
+		mail_new(&A, "INBOX", NULL, text);
+	}
+	for (uint32_t uid = 2; uid <= 120; uid += 2)
+		mail_expunge(&A, "INBOX", uid);
+	settle();
+	ck_assert_uint_eq(mail_count(&B, "INBOX"), 90);
+	for (uint32_t uid = 1; uid <= 120; uid += 2) {
+		mail_flags(&A, "INBOX", uid, MAIL_SEEN, 0);
+		if (uid % 3 == 0)
+			mail_expunge(&A, "INBOX", uid);
+	}
+	if (!guids_differ(_i))
+		settle();
+	free_sides();
+}
+END_TEST
+
+/* With a third one, one of the two had to give a mail another UID. */
+START_TEST(a_move_for_a_third_replica_is_a_move_here)
+{
+	struct sync_result r;
+	unsigned flagged = 0;
+	uint8_t flags;
+	struct side C;
+
+	make_sides(_i);
+	mail_new(&A, "INBOX", NULL, "one");
+	settle();
+	side_new_hidden(&C, "C", 3, FULL);
+	box_new(&C, "INBOX");
+	mail_new(&C, "INBOX", NULL, "other");
+	ck_assert_int_eq(sync_mirror(&B, &C, &r), 0);
+	ck_assert(!mail_get(&B, "INBOX", 1, NULL));
+	mail_flags(&A, "INBOX", 1, MAIL_FLAGGED, 0);
+	ck_assert_int_eq(sync_mirror(&A, &B, &r), 0);
+	ck_assert_uint_eq(r.counts.saved, 1);
+	ck_assert_uint_eq(r.counts.renumbered, 1);
+	ck_assert_uint_eq(r.counts.expunged, 0);
+	settle();
+	ck_assert_uint_eq(mail_count(&A, "INBOX"), 2);
+	for (uint32_t uid = 2; uid <= 3; uid++)
+		if (mail_get(&B, "INBOX", uid, &flags))
+			flagged += (flags & MAIL_FLAGGED) != 0;
+	ck_assert_uint_eq(flagged, 1);
+	side_free(&C);
 	free_sides();
 }
 END_TEST
@@ -938,6 +995,10 @@ main(void)
 	tcase_add_loop_test(
 	    t, a_mail_that_the_peer_never_had_is_not_expunged, 0, KINDS);
 	tcase_add_loop_test(t, a_full_run_brings_nothing_back, 0, BOTH_PEERS);
+	tcase_add_loop_test(
+	    t, many_mails_and_expunges_all_arrive, 0, BOTH_PEERS);
+	tcase_add_loop_test(
+	    t, a_move_for_a_third_replica_is_a_move_here, 0, KINDS);
 	tcase_add_loop_test(
 	    t, a_side_that_went_back_in_time_is_made_equal, 0, KINDS);
 	tcase_add_loop_test(
