@@ -17,7 +17,8 @@
  * A command goes through an index once, a mount lives in it: it needs less of
  * it in memory.
  */
-#define CACHE_BYTES (2u << 20)
+#define CACHE_BYTES (1u << 20)
+#define DIRTY_BYTES (2u << 20)
 
 static int
 wrong(const struct place *p)
@@ -247,6 +248,7 @@ place_open(
 
 	if (!c->cfg.cache_given)
 		settings.cache_bytes = CACHE_BYTES;
+	settings.dirty_bytes = DIRTY_BYTES;
 	if ((flags & (LOCATION_CREATE | LOCATION_DRY)) == LOCATION_CREATE &&
 	    strcmp(p->origin, "default") == 0 &&
 	    (r = make_parents(p->l.path)) != 0)

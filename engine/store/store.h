@@ -50,6 +50,11 @@ struct store_settings {
 	int zstd_level; /* default 3; 0: never compress */
 	/* index pages kept in memory, default 32 MiB */
 	size_t cache_bytes;
+	/*
+	 * and changed ones, until they are written, default 16 MiB: with less
+	 * they are written more often
+	 */
+	size_t dirty_bytes;
 };
 void store_settings_default(struct store_settings *s);
 

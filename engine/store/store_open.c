@@ -18,6 +18,7 @@ store_settings_default(struct store_settings *s)
 	s->expunge_retention = 30 * 86400;
 	s->zstd_level = 3;
 	s->cache_bytes = 32u << 20;
+	s->dirty_bytes = 16u << 20;
 }
 
 const char *

@@ -10,13 +10,7 @@
 #include <string.h>
 #include "store/store_internal.h"
 
-/*
- * Changed pages of 4 KiB that are held in memory: a quarter of the index, but
- * from 2 to 16 MiB.
- */
 #define CHECKPOINT_PAGE 4096u
-#define CHECKPOINT_PAGES_MIN 512u
-#define CHECKPOINT_PAGES_MAX 4096u
 #define CHECKPOINT_TAIL (32u << 20)
 
 int
@@ -179,13 +173,8 @@ txn_write(struct txn *t)
 static bool
 checkpoint_due(const struct store *s)
 {
-	uint64_t limit = btree_file_bytes(s->st.tree) / CHECKPOINT_PAGE / 4;
-
-	if (limit < CHECKPOINT_PAGES_MIN)
-		limit = CHECKPOINT_PAGES_MIN;
-	if (limit > CHECKPOINT_PAGES_MAX)
-		limit = CHECKPOINT_PAGES_MAX;
-	return (btree_dirty_pages(s->st.tree) > limit ||
+	return (btree_dirty_pages(s->st.tree) >
+		s->set.dirty_bytes / CHECKPOINT_PAGE ||
 	    journal_end(s->journal) - s->ckpt_lsn > CHECKPOINT_TAIL);
 }
 
