@@ -523,7 +523,9 @@ make_session(struct brain *b)
 		.own_token = &x->sent.token,
 		.peer_token = &x->got.token };
 
-	if (b->reverts && b->peer_dsyncfs) {
+	if (!b->peer_dsyncfs) /* nobody over there knows it */
+		return (0);
+	if (b->reverts) {
 		st->session = x->got.token;
 		return (0);
 	}

@@ -581,20 +581,17 @@ apply_renames(struct brain *b)
 static int
 note_deleted(struct brain *b, const struct tree_box *t)
 {
-	const struct tree *r = &b->remote;
+	const struct item_delete *gone =
+	    tree_find_gone(&b->remote, GONE_MAILBOX, &t->local->guid);
 	struct deletion d = {
 		.kind = DELETED_MAILBOX, .guid = t->local->guid, .name = t->name
 	};
 	struct txn *txn;
-	bool gone = false;
 	int rc;
 
-	for (size_t i = 0; i < r->n_gone[GONE_MAILBOX] && !gone; i++) {
-		gone = guid_eq(&r->gone[GONE_MAILBOX][i].id, &d.guid);
-		d.time = r->gone[GONE_MAILBOX][i].time;
-	}
-	if (!gone)
+	if (gone == NULL)
 		return (0);
+	d.time = gone->time;
 	rc = txn_begin(b->r->store, &b->peer, &txn);
 	if (rc != 0)
 		return (rc);
@@ -619,6 +616,34 @@ apply_guid(struct brain *b, const struct tree_box *t)
 	if (rc == 0 && !b->params.dry_run)
 		rc = note_deleted(b, t);
 	return (brain_tree_result(b, rc));
+}
+
+/* By now it would have been deleted, or renamed with what it lies in. */
+static bool
+would_be_gone(const struct brain *b, const struct mailbox *m)
+{
+	for (size_t i = 0; i < b->plan.drops; i++)
+		if (b->plan.drop[i]->id == m->id)
+			return (true);
+	for (size_t i = 0; i < b->plan.n; i++) {
+		const struct tree_box *t = &b->plan.box[i];
+
+		if (t->id != 0 && strcmp(t->name, t->local->name) != 0 &&
+		    (t->id == m->id || name_is_child(t->local->name, m->name)))
+			return (true);
+	}
+	return (false);
+}
+
+/* In a dry run, with another kind of peer, the caller knows. */
+static bool
+dir_is_here(const struct brain *b, const char *name)
+{
+	struct mailbox m;
+
+	return ((b->peer_dsyncfs || !b->params.dry_run) &&
+	    store_mailbox_by_name(b->r->store, name, &m) == 0 && m.exists &&
+	    !(b->params.dry_run && would_be_gone(b, &m)));
 }
 
 /* It is here under a name that this sync was told to leave out. */
@@ -646,9 +671,7 @@ brain_tree_create(
 	if (!m->directory &&
 	    store_mailbox_by_guid(b->r->store, &m->guid, &there) == 0)
 		return (leave_out(b, t));
-	if (m->directory &&
-	    store_mailbox_by_name(b->r->store, m->name, &there) == 0 &&
-	    there.exists)
+	if (m->directory && dir_is_here(b, m->name))
 		return (0);
 	if (!b->params.dry_run)
 		rc = b->r->ops->mailbox_create(b->r, &as, &b->peer, &id);

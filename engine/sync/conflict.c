@@ -269,26 +269,13 @@ load_time(struct brain *b, int64_t *t)
 	return (rc);
 }
 
-static bool
-same_tree(const struct tree *a, const struct tree *b)
-{
-	for (size_t i = 0; i < a->n; i++) {
-		const struct tree_node *x = &a->node[i],
-				       *y = tree_by_name(b, x->name);
-		bool here = x->existence == EXISTS,
-		     there = y != NULL && y->existence == EXISTS;
-
-		if (here != there ||
-		    x->subscribed != (y != NULL && y->subscribed) ||
-		    (here && !guid_eq(&x->guid, &y->guid)))
-			return (false);
-	}
-	return (true);
-}
-
+/* Of all renames and subscriptions. */
 static int64_t
 newest(const struct tree *t, int64_t time)
 {
+	for (size_t i = 0; i < t->n_gone[GONE_SUBSCRIPTION]; i++)
+		if (t->gone[GONE_SUBSCRIPTION][i].time > time)
+			time = t->gone[GONE_SUBSCRIPTION][i].time;
 	for (size_t i = 0; i < t->n; i++) {
 		if (t->node[i].renamed > time)
 			time = t->node[i].renamed;
@@ -303,12 +290,15 @@ conflicts_tree_done(struct brain *b)
 {
 	struct buf v = BUF_INIT;
 	struct txn *t;
+	int64_t seen;
 	int rc;
 
 	if (b->params.dry_run || b->source || b->params.mailboxes != 0 ||
-	    b->params.excludes != 0 || !guid_is_zero(&b->params.mailbox_guid) ||
-	    (same_tree(&b->local, &b->remote) &&
-		same_tree(&b->remote, &b->local)))
+	    b->params.excludes != 0 || !guid_is_zero(&b->params.mailbox_guid))
+		return (0);
+	/* Nothing is written where nothing is newer. */
+	if (load_time(b, &seen) == 0 &&
+	    newest(&b->local, newest(&b->remote, seen)) == seen)
 		return (0);
 	buf_put_u8(&v, TIME_VERSION);
 	buf_put_svarint(
@@ -392,11 +382,8 @@ tell_drop(struct brain *b, const struct tree_node *n)
 	if (guid_is_zero(&n->guid))
 		return (0);
 	if (b->reverts) {
-		for (size_t i = 0; i < b->remote.n_gone[GONE_MAILBOX]; i++)
-			if (guid_eq(
-				&b->remote.gone[GONE_MAILBOX][i].id, &n->guid))
-				return (0);
-		brain_conflict(b, SEEN_HERE, n->name, 0, &made);
+		if (tree_find_gone(&b->remote, GONE_MAILBOX, &n->guid) == NULL)
+			brain_conflict(b, SEEN_HERE, n->name, 0, &made);
 		return (0);
 	}
 	rc = peer_state_load(b->r->store, &b->peer, &n->guid, &st);
@@ -413,6 +400,7 @@ static bool
 subscription(const struct tree *t, const char *name, bool *on, int64_t *time)
 {
 	const struct tree_node *n = tree_by_name(t, name);
+	const struct item_delete *d;
 	struct guid id;
 
 	if (n != NULL) {
@@ -422,13 +410,12 @@ subscription(const struct tree *t, const char *name, bool *on, int64_t *time)
 	}
 	if (t->sep != '/' || guid128_of_name(name, &id) != 0)
 		return (false);
-	for (size_t i = 0; i < t->n_gone[GONE_SUBSCRIPTION]; i++)
-		if (guid_eq(&t->gone[GONE_SUBSCRIPTION][i].id, &id)) {
-			*on = false;
-			*time = t->gone[GONE_SUBSCRIPTION][i].time;
-			return (true);
-		}
-	return (false);
+	d = tree_find_gone(t, GONE_SUBSCRIPTION, &id);
+	if (d == NULL)
+		return (false);
+	*on = false;
+	*time = d->time;
+	return (true);
 }
 
 static void

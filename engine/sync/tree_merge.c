@@ -139,8 +139,8 @@ apply_deletions(struct work *w)
 static bool
 deleted_once(const struct work *w, const struct guid *g)
 {
-	return (find_gone(w->tree[0], GONE_MAILBOX, g) != NULL ||
-	    find_gone(w->tree[1], GONE_MAILBOX, g) != NULL);
+	return (tree_find_gone(w->tree[0], GONE_MAILBOX, g) != NULL ||
+	    tree_find_gone(w->tree[1], GONE_MAILBOX, g) != NULL);
 }
 
 static bool
