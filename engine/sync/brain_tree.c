@@ -618,6 +618,34 @@ apply_guid(struct brain *b, const struct tree_box *t)
 	return (brain_tree_result(b, rc));
 }
 
+/* By now it would have been deleted, or renamed with what it lies in. */
+static bool
+would_be_gone(const struct brain *b, const struct mailbox *m)
+{
+	for (size_t i = 0; i < b->plan.drops; i++)
+		if (b->plan.drop[i]->id == m->id)
+			return (true);
+	for (size_t i = 0; i < b->plan.n; i++) {
+		const struct tree_box *t = &b->plan.box[i];
+
+		if (t->id != 0 && strcmp(t->name, t->local->name) != 0 &&
+		    (t->id == m->id || name_is_child(t->local->name, m->name)))
+			return (true);
+	}
+	return (false);
+}
+
+/* In a dry run, with another kind of peer, the caller knows. */
+static bool
+dir_is_here(const struct brain *b, const char *name)
+{
+	struct mailbox m;
+
+	return ((b->peer_dsyncfs || !b->params.dry_run) &&
+	    store_mailbox_by_name(b->r->store, name, &m) == 0 && m.exists &&
+	    !(b->params.dry_run && would_be_gone(b, &m)));
+}
+
 /* It is here under a name that this sync was told to leave out. */
 static int
 leave_out(struct brain *b, struct tree_box *t)
@@ -643,9 +671,7 @@ brain_tree_create(
 	if (!m->directory &&
 	    store_mailbox_by_guid(b->r->store, &m->guid, &there) == 0)
 		return (leave_out(b, t));
-	if (m->directory &&
-	    store_mailbox_by_name(b->r->store, m->name, &there) == 0 &&
-	    there.exists)
+	if (m->directory && dir_is_here(b, m->name))
 		return (0);
 	if (!b->params.dry_run)
 		rc = b->r->ops->mailbox_create(b->r, &as, &b->peer, &id);

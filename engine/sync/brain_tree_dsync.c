@@ -102,6 +102,33 @@ delete_node(struct brain *b, const struct tree_action *a)
 
 /* ---- making ---- */
 
+static bool
+is_or_below(const char *name, const char *what)
+{
+	return (strcmp(name, what) == 0 || name_is_child(name, what));
+}
+
+/* In a dry run: what the actions before this one would have left there. */
+static bool
+would_be_here(struct brain *b, const struct tree_action *a)
+{
+	struct mailbox m;
+	bool here =
+	    store_mailbox_by_name(b->r->store, a->name, &m) == 0 && m.exists;
+
+	for (const struct tree_action *p = b->plan.action; p < a; p++) {
+		if ((p->act == TREE_RENAME && is_or_below(p->name, a->name)) ||
+		    (p->act == TREE_DELETE_DIR &&
+			strcmp(p->name, a->name) == 0))
+			here = false;
+		if ((p->act == TREE_RENAME && is_or_below(a->name, p->to)) ||
+		    ((p->act == TREE_CREATE_BOX || p->act == TREE_CREATE_DIR) &&
+			is_or_below(a->name, p->name)))
+			here = true;
+	}
+	return (here);
+}
+
 static int
 make(struct brain *b, const struct tree_action *a)
 {
@@ -111,6 +138,8 @@ make(struct brain *b, const struct tree_action *a)
 		.directory = a->act == TREE_CREATE_DIR,
 		.time = a->time };
 
+	if (m.directory && b->params.dry_run && would_be_here(b, a))
+		return (0);
 	return (brain_tree_create(
 	    b, &m, a->box == SIZE_MAX ? NULL : &b->plan.box[a->box]));
 }

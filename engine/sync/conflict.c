@@ -269,26 +269,13 @@ load_time(struct brain *b, int64_t *t)
 	return (rc);
 }
 
-static bool
-same_tree(const struct tree *a, const struct tree *b)
-{
-	for (size_t i = 0; i < a->n; i++) {
-		const struct tree_node *x = &a->node[i],
-				       *y = tree_by_name(b, x->name);
-		bool here = x->existence == EXISTS,
-		     there = y != NULL && y->existence == EXISTS;
-
-		if (here != there ||
-		    x->subscribed != (y != NULL && y->subscribed) ||
-		    (here && !guid_eq(&x->guid, &y->guid)))
-			return (false);
-	}
-	return (true);
-}
-
+/* Of all renames and subscriptions. */
 static int64_t
 newest(const struct tree *t, int64_t time)
 {
+	for (size_t i = 0; i < t->n_gone[GONE_SUBSCRIPTION]; i++)
+		if (t->gone[GONE_SUBSCRIPTION][i].time > time)
+			time = t->gone[GONE_SUBSCRIPTION][i].time;
 	for (size_t i = 0; i < t->n; i++) {
 		if (t->node[i].renamed > time)
 			time = t->node[i].renamed;
@@ -303,12 +290,15 @@ conflicts_tree_done(struct brain *b)
 {
 	struct buf v = BUF_INIT;
 	struct txn *t;
+	int64_t seen;
 	int rc;
 
 	if (b->params.dry_run || b->source || b->params.mailboxes != 0 ||
-	    b->params.excludes != 0 || !guid_is_zero(&b->params.mailbox_guid) ||
-	    (same_tree(&b->local, &b->remote) &&
-		same_tree(&b->remote, &b->local)))
+	    b->params.excludes != 0 || !guid_is_zero(&b->params.mailbox_guid))
+		return (0);
+	/* Nothing is written where nothing is newer. */
+	if (load_time(b, &seen) == 0 &&
+	    newest(&b->local, newest(&b->remote, seen)) == seen)
 		return (0);
 	buf_put_u8(&v, TIME_VERSION);
 	buf_put_svarint(

@@ -592,6 +592,13 @@ START_TEST(guids_are_used_where_the_receiving_side_can_set_them)
 }
 END_TEST
 
+/* What goes to another kind of peer is read through before. */
+static unsigned
+opened_to_send(void)
+{
+	return (sync_foreign ? 2 : 1);
+}
+
 START_TEST(an_empty_side_is_told_no_hashes)
 {
 	make_sides(KINDS * _i + 1);
@@ -606,7 +613,7 @@ START_TEST(an_empty_side_is_told_no_hashes)
 	ck_assert_uint_eq(requests, 2);
 	ck_assert_uint_eq(requests_by_uid, 2);
 	/* No header was read, only both mails. */
-	ck_assert_uint_eq(hidden_opened(A.r), 2);
+	ck_assert_uint_eq(hidden_opened(A.r), 2 * opened_to_send());
 	free_sides();
 }
 END_TEST
@@ -614,15 +621,17 @@ END_TEST
 START_TEST(each_header_is_read_once)
 {
 	struct sync_options o = { .type = SYNC_FULL };
+	unsigned opened;
 
 	make_sides(KINDS * _i);
 	for (int i = 0; i < 20; i++)
 		mail_new(&A, "INBOX", NULL, "abcdefghijklmnopqrst" + i);
 	ck_assert_int_eq(sync_mirror(&A, &B, NULL), 0);
-	ck_assert_uint_eq(hidden_opened(A.r), 20);
+	opened = 20 * opened_to_send();
+	ck_assert_uint_eq(hidden_opened(A.r), opened);
 	ck_assert_int_eq(sync_with(&A, &B, &o, NULL), 0);
 	ck_assert_uint_eq(told_changes, 0);
-	ck_assert_uint_eq(hidden_opened(A.r), 40);
+	ck_assert_uint_eq(hidden_opened(A.r), opened + 20);
 	ck_assert_uint_eq(hidden_opened(B.r), 20);
 	free_sides();
 }

@@ -383,13 +383,17 @@ START_TEST(a_name_that_two_want_is_given_to_one)
 }
 END_TEST
 
+/* _i 2: a dsyncfs as the source of a backup */
 START_TEST(a_dry_run_tells_every_action_and_does_none)
 {
 	struct sync_options o = { .type = SYNC_FULL, .dry_run = true };
 	char *a, *b, *after;
 	unsigned told;
 
+	/* Of another kind only the source can be read for a dry run. */
 	sync_foreign = _i == 1;
+	if (_i != 0)
+		o.mode = SYNC_BACKUP_REVERSE;
 	new_box(&A, "Gone", "g", 0);
 	new_box(&A, "Old", "o", 0);
 	new_box(&A, "D", NULL, NOW);
@@ -1028,7 +1032,7 @@ both_kinds(TCase *t)
 	    t, names_that_are_in_each_others_way_are_settled, 0, 2);
 	tcase_add_loop_test(t, a_name_that_two_want_is_given_to_one, 0, 2);
 	tcase_add_loop_test(
-	    t, a_dry_run_tells_every_action_and_does_none, 0, 2);
+	    t, a_dry_run_tells_every_action_and_does_none, 0, 3);
 	tcase_add_loop_test(
 	    t, the_guard_stops_before_a_mailbox_is_deleted, 0, 2);
 	tcase_add_loop_test(
