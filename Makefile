@@ -18,7 +18,7 @@ else ifeq ($(origin CC),default)
 CC = gcc
 endif
 
-PKGS = fuse3 libxxhash libzstd libcrypto zlib
+PKGS = fuse3 libxxhash libzstd libssh2 libssl libcrypto zlib
 WARN = -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wwrite-strings \
 	-Wformat=2 -Wno-format-nonliteral -Werror
 HARDEN = -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
@@ -68,7 +68,7 @@ LIB_backends = $(B)/libbackends.a
 LIB_fs = $(B)/libfs.a
 ENGINE_LIBS = $(LIB_cmd) $(LIB_control) $(LIB_sync) $(LIB_store) $(LIB_journal) $(LIB_base)
 
-LIBS_sys = -lxxhash -lzstd -lcrypto -lz
+LIBS_sys = -lxxhash -lzstd -lssh2 -lssl -lcrypto -lz
 LIBS_fuse = -lfuse3
 LIBS_check := $(shell pkg-config --libs check 2>/dev/null)
 
@@ -147,11 +147,11 @@ interop-programs: $(INTEROP)
 # ---- what must be installed ----
 
 APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
-	libzstd-dev libssl-dev zlib1g-dev uthash-dev
+	libzstd-dev libssh2-1-dev libssl-dev zlib1g-dev uthash-dev
 APT_TEST = check clang libclang-rt-14-dev dovecot-core dovecot-imapd \
 	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
 	inotify-tools mandoc python3 procps util-linux universal-ctags \
-	rsync strace mutt e2fsprogs
+	rsync strace mutt e2fsprogs openssh-server openssh-client openssl
 # Installs what is missing; with everything there it asks nobody.
 define apt_install
 	@miss=; for p in $(1); do \

@@ -1,0 +1,156 @@
+/*
+ * transport -- the ways to reach the far side of a sync, each a struct link
+ * (base/link.h): a command, our own standard input and output, doveadm's
+ * protocol over TCP or TLS, ssh.
+ *
+ * Constructors give 0 and the link, or -errno, reported (the codes are those of
+ * base/link.h; -EINVAL: an option that cannot be; -ECANCELED: stopped, said by
+ * nobody).  They return when the far side can be talked to, as far as that can
+ * be known.  Strings and callbacks in options are borrowed until the
+ * constructor returns, those in limits until the link is closed.
+ */
+#ifndef DSYNCFS_BACKENDS_TRANSPORT_H
+#define DSYNCFS_BACKENDS_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "base/arena.h"
+#include "base/link.h"
+
+/* Upper bounds; 0 means the default. */
+struct link_limits {
+	unsigned connect_ms; /* to reach and to be let in; 30 s */
+	unsigned grace_ms; /* for the far side to end by itself; 10 s */
+	/*
+	 * Asked when a signal interrupts a constructor or close: true ends the
+	 * wait.  NULL: never.
+	 */
+	bool (*stop)(void *arg);
+	void *arg;
+};
+
+/*
+ * Puts the secret (a password or passphrase) and a NUL into out.  what names it
+ * for people ("passphrase of /home/u/.ssh/id_ed25519").  -ENOENT: there is
+ * none, not reported; other -errno reported.
+ */
+typedef int link_secret_fn(void *arg, const char *what, char *out, size_t size);
+
+/* ---- a command ---- */
+
+struct link_pipe_options {
+	const char *const *argv; /* NULL-terminated; run without a shell */
+	const char *peer; /* for messages; NULL: argv[0] */
+	/*
+	 * It may ask on our terminal, and gets the terminal's signals with us.
+	 * Otherwise it has a session and process group of its own, and no
+	 * terminal.
+	 */
+	bool terminal;
+	const struct link_limits *limits; /* NULL: defaults */
+};
+
+/*
+ * A child with the link as its standard input and output.  Its standard error
+ * is reported line by line, its environment is cleared but for what transport
+ * DESIGN.md lists.  -ENOENT: no such program.
+ */
+int link_pipe_new(const struct link_pipe_options *o, struct link **out);
+
+/* ---- the other end of a command ---- */
+
+/*
+ * Our own standard input and output (a dsync server).  From here on descriptor
+ * 0 is /dev/null and 1 is standard error, so that nothing else can get into the
+ * stream, and SIGPIPE is ignored.
+ */
+int link_stdio_new(const char *peer, struct link **out);
+/*
+ * The same over two descriptors, which it owns; they may be one.  SIGPIPE from
+ * a pipe without a reader is the caller's affair.
+ */
+int link_fds_new(int in, int out, const char *peer, struct link **link);
+
+/* ---- tcp: and tcps: ---- */
+
+struct link_tcp_options {
+	const char *host;
+	unsigned port; /* 1-65535 */
+	bool tls;
+	const char *ca_file; /* PEM; NULL: the system's */
+	const char *user; /* whose mail; given as -u */
+	link_secret_fn *password; /* doveadm_password; NULL: none */
+	void *password_arg;
+	const struct link_limits *limits;
+};
+
+/* Starts dsync-server there; the link is plain dsync. */
+int link_tcp_new(const struct link_tcp_options *o, struct link **out);
+
+/* ---- ssh ---- */
+
+struct link_ssh_options {
+	const char *host; /* a name of ssh_config, or of DNS, or an address */
+	unsigned port; /* 0: ssh_config's */
+	const char *login; /* NULL: ssh_config's */
+	const char *user; /* whose mail; NULL: left to the far side */
+	/*
+	 * dsync_remote_cmd: what runs over there, %{login}, %{host} and %u (or
+	 * %{user}) replaced; a word whose values are all absent is left out. A
+	 * command whose first word is ssh is, as in Dovecot, a whole command
+	 * line for this machine.  NULL: dsyncfs-sync or else doveadm.
+	 */
+	const char *remote_cmd;
+	const char *config_file; /* ssh -F; NULL: ssh's own */
+	bool program; /* always by ssh(1) */
+	link_secret_fn *passphrase; /* of key files; NULL: none */
+	void *passphrase_arg;
+	const struct link_limits *limits;
+};
+
+/*
+ * By libssh2, or where that cannot do what host, key or configuration need,
+ * by ssh(1), which is said with -v.  An unknown or changed host key is refused,
+ * never asked about.
+ */
+int link_ssh_new(const struct link_ssh_options *o, struct link **out);
+
+/* ---- what people write ---- */
+
+/*
+ * "[tcp:|tcps:]HOST:PORT" with or without the scheme, HOST an address in
+ * brackets or not.  Fills host (in a), port and tls.  -EINVAL, reported with
+ * origin.
+ */
+int link_tcp_parse(struct arena *a, const char *text, const char *origin,
+    struct link_tcp_options *o);
+/*
+ * "[WHO@]HOST".  Dovecot takes WHO for the mail user, not for ssh's login: the
+ * caller decides.  *who may become NULL.  -EINVAL, reported.
+ */
+int link_ssh_parse(struct arena *a, const char *text, const char *origin,
+    const char **who, const char **host);
+/*
+ * A command line in one string: words between blanks, with '...', "..." and \
+ * as in a shell, and no shell: what only a shell can do is refused (-EINVAL,
+ * reported), never done otherwise.  NULL-terminated, in a.
+ */
+int link_words(struct arena *a, const char *text, const char *origin,
+    const char *const **argv);
+
+/* ---- where secrets come from ---- */
+
+/*
+ * The first line of a file that only its owner, we or root, can read.  -EACCES
+ * otherwise; reported.
+ */
+int link_secret_file(const char *path, char *out, size_t size);
+/*
+ * The first line that a command prints.  Its standard error is reported.
+ * Reported: -EACCES when it fails or prints nothing, and what link_pipe_new
+ * reports.
+ */
+int link_secret_command(const char *const *argv, bool terminal,
+    const struct link_limits *limits, char *out, size_t size);
+
+#endif
