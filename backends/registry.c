@@ -1,8 +1,9 @@
 /*
- * registry -- the one list of all drivers.
+ * registry -- the one list of all drivers, and the dialer.
  */
 #include "backends/registry.h"
 
+#include "backends/far.h"
 #include "backends/maildir/maildir.h"
 #include "backends/native/native.h"
 
@@ -10,4 +11,9 @@ const struct driver *const backends_registry[] = {
 	&native_driver,
 	&maildir_driver,
 	NULL,
+};
+
+const struct backends backends_all = {
+	.drivers = backends_registry,
+	.dialer = &far_dialer,
 };

@@ -1,5 +1,5 @@
 /*
- * registry -- the one list of all drivers.
+ * registry -- the one list of all drivers, and the dialer.
  */
 #ifndef DSYNCFS_BACKENDS_REGISTRY_H
 #define DSYNCFS_BACKENDS_REGISTRY_H
@@ -8,5 +8,6 @@
 
 /* NULL-terminated */
 extern const struct driver *const backends_registry[];
+extern const struct backends backends_all;
 
 #endif

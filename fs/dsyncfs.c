@@ -187,18 +187,48 @@ is_alone(int argc, const char *const *argv)
 	return (false);
 }
 
+static const char busy[] =
+    "dsyncfs-sync: the store is busy with another sync: try again later\n";
+
+/*
+ * For a peer that has called.  It may itself be what the other sync here waits
+ * for, so this does not wait for long: of two that have called each other the
+ * one with the smaller store id gives up first, and the other goes on.
+ */
+static bool
+lock_soon(struct mount *m)
+{
+	const struct timespec step = { .tv_nsec = 100000000 };
+	unsigned tries = 10 + replica_id(m->replica)->b[0] / 4u;
+
+	for (unsigned i = 0; i < tries && !m->ending; i++) {
+		if (pthread_mutex_trylock(&m->commands) == 0)
+			return (true);
+		(void)nanosleep(&step, NULL);
+	}
+	return (false);
+}
+
+static const int no_pair[2] = { -1, -1 };
+
 static int
 run_command(struct mount *m, int argc, const char *const *argv,
-    const struct cmd_io *io, const volatile int *stop)
+    const struct cmd_io *io, const volatile int *stop, const int pair[2])
 {
 	const struct cmd_local local = { m->replica, m->location.path,
-		m->status };
+		m->status, pair[0], pair[1] };
 	bool alone = is_alone(argc, argv);
 	int status;
 
-	if (alone)
+	if (pair[0] >= 0) {
+		alone = true;
+		if (!lock_soon(m)) {
+			io->err(io->arg, busy, sizeof(busy) - 1);
+			return (EX_TRY_LATER);
+		}
+	} else if (alone)
 		pthread_mutex_lock(&m->commands);
-	status = cmd_run(argc, argv, backends_registry, &local, io, stop);
+	status = cmd_run(argc, argv, &backends_all, &local, io, stop);
 	if (alone)
 		pthread_mutex_unlock(&m->commands);
 	return (status);
@@ -232,7 +262,7 @@ sync_now(struct mount *m)
 		log_warning("asked to sync, but no remote is set (-o remote=)");
 		return;
 	}
-	(void)run_command(m, 3, argv, &io, &m->ending);
+	(void)run_command(m, 3, argv, &io, &m->ending, no_pair);
 }
 
 static void *
@@ -297,7 +327,10 @@ on_request(void *arg, const struct control_request *req,
 	struct replying r = { reply, reply_arg };
 	const struct cmd_io io = { reply_out, reply_err, reply_progress, &r };
 
-	return (run_command(arg, req->argc, req->argv, &io, req->cancelled));
+	const int pair[2] = { req->in, req->out };
+
+	return (
+	    run_command(arg, req->argc, req->argv, &io, req->cancelled, pair));
 }
 
 /* ---- starting ---- */

@@ -143,7 +143,7 @@ date(struct row *r, unsigned col)
 	size_t n;
 	char *s = get(r, col, &n);
 
-	if (s != NULL && value_time(s, &v) != 0)
+	if (s != NULL && value_seconds(s, &v) != 0)
 		bad(r, col, s, n, "not a time");
 	return (v);
 }
@@ -401,7 +401,7 @@ deletes(struct row *r, unsigned col, size_t *n)
 			space = end;
 		*space = '\0';
 		if (guid_parse(s, &out[k].id) != 0 ||
-		    value_time(s + GUID_HEX_LEN + 1, &out[k].time) != 0)
+		    value_seconds(s + GUID_HEX_LEN + 1, &out[k].time) != 0)
 			break;
 		k++;
 	}

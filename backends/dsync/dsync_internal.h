@@ -241,7 +241,7 @@ int value_unescape(char *s, size_t n, size_t *len);
 /* Digits only, at most max; 0 or -EINVAL. */
 int value_u64(const char *s, unsigned base, uint64_t max, uint64_t *out);
 /* decimal, may be negative */
-int value_time(const char *s, int64_t *out);
+int value_seconds(const char *s, int64_t *out);
 /* Printable and short, for messages. */
 #define EXCERPT_BYTES 64
 const char *value_excerpt(const void *p, size_t n, char out[EXCERPT_BYTES]);

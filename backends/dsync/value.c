@@ -134,7 +134,7 @@ value_u64(const char *s, unsigned base, uint64_t max, uint64_t *out)
 }
 
 int
-value_time(const char *s, int64_t *out)
+value_seconds(const char *s, int64_t *out)
 {
 	bool minus = *s == '-';
 	uint64_t v;

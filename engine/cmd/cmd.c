@@ -39,6 +39,9 @@ const struct command cmd_commands[] = {
 	    cmd_verify },
 	{ CMD_COMPACT, "compact", "", "drops what retention no longer holds", 0,
 	    0, cmd_compact },
+	{ CMD_DSYNC_SERVER, "dsync-server", "",
+	    "the far side of a sync, on standard input and output", 0, 1,
+	    cmd_dsync_server },
 	{ CMD_INIT_CONFIG, "init-config", "[FILE | -]",
 	    "writes a commented configuration", 0, 1, cmd_init_config },
 	{ CMD_CHECK_CONFIG, "check-config", "[FILE]",
@@ -70,6 +73,7 @@ static const char help_options[] =
     "  -T SECS              gives up on a silent peer\n"
     "  --max-delete N%      stops when a mailbox would lose more; "
     "--no-max-delete\n"
+    "  -r FILE              copies what goes over the wire\n"
     "  --dry-run            prints what would be done\n";
 
 /* The command that runs in this thread; its reports go to its own output. */
@@ -86,16 +90,17 @@ cmd_status_of(int error)
 	case -EBUSY:
 	case -EINTR:
 	case -ESTALE:
+	case -ECONNABORTED:
+	case -ECONNRESET:
+	case -ETIMEDOUT:
+	case -EPIPE:
 		return (EX_TRY_LATER);
 	case -EACCES:
 	case -EPERM:
 		return (EX_PERMISSION);
 	case -ECONNREFUSED:
-	case -ECONNRESET:
 	case -EHOSTUNREACH:
 	case -ENETUNREACH:
-	case -ETIMEDOUT:
-	case -EPIPE:
 		return (EX_PEER);
 	default:
 		return (EX_FAIL);
@@ -253,14 +258,17 @@ present_level(void)
 }
 
 int
-cmd_run(int argc, const char *const *argv, drivers known,
+cmd_run(int argc, const char *const *argv, const struct backends *known,
     const struct cmd_local *local, const struct cmd_io *io,
     const volatile int *stop)
 {
 	struct options o;
-	struct cmd c = {
-		.o = &o, .known = known, .local = local, .io = io, .stop = stop
-	};
+	struct cmd c = { .o = &o,
+		.backends = known,
+		.known = known->drivers,
+		.local = local,
+		.io = io,
+		.stop = stop };
 	struct cmd *before = current;
 	enum log_level level = present_level();
 	int r, status;

@@ -42,13 +42,15 @@ struct cmd_local {
 	const char *path; /* of the store's directory */
 	/* extra lines for `status` (mount point, ...), may be NULL */
 	const char *status_text;
+	/* a dsync peer's, borrowed; for the command dsync-server */
+	int in, out;
 };
 
 /*
  * The whole of dsyncfs-sync: parses argv, loads the configuration, runs the
  * command, gives the exit status.
  */
-int cmd_run(int argc, const char *const *argv, drivers known,
+int cmd_run(int argc, const char *const *argv, const struct backends *known,
     const struct cmd_local *local, const struct cmd_io *io,
     const volatile int *stop);
 

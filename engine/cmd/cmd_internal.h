@@ -53,6 +53,7 @@ enum command_id {
 	CMD_CONFLICTS = 1 << 10,
 	CMD_INIT_CONFIG = 1 << 11,
 	CMD_CHECK_CONFIG = 1 << 12,
+	CMD_DSYNC_SERVER = 1 << 13,
 	CMD_SYNCS = CMD_MIRROR | CMD_BACKUP | CMD_FLUSH
 };
 
@@ -81,11 +82,13 @@ struct options {
 	size_t n_given;
 	const char *config, *user, *flag, *guid, *uids;
 	const char *state; /* -s; "": none yet; NULL: saved ones */
+	const char *rawlog; /* -r */
 	const char *const *overrides, *const *mailbox, *const *exclude;
 	size_t n_overrides, n_mailbox, n_exclude;
 	struct guid mailbox_guid;
 	int64_t since, until;
 	uint64_t max_size, from, lock_secs;
+	unsigned timeout_secs; /* -T; 0: the default */
 	int max_delete; /* percent; -1: as configured */
 	char alt_char; /* 0: as configured */
 	enum progress_when progress;
@@ -106,7 +109,8 @@ void options_fini(struct options *o);
 struct cmd {
 	const struct options *o;
 	struct config cfg;
-	drivers known;
+	const struct backends *backends;
+	drivers known; /* of the backends */
 	/* NULL: in dsyncfs-sync itself */
 	const struct cmd_local *local;
 	const struct cmd_io *io;
@@ -167,6 +171,9 @@ void progress_clear(struct cmd *c);
 
 struct place {
 	struct location l;
+	/* is_far: l is empty, and the place is reached by the dialer */
+	bool is_far;
+	struct far far;
 	const char *origin;
 	/*
 	 * a mistake in it is the configuration's (78), not the command line's
@@ -187,8 +194,8 @@ int place_second(struct cmd *c, const char *const *words, size_t n,
 int place_value(struct cmd *c, const struct config_value *v, struct place *p);
 bool place_same(const struct place *a, const struct place *b);
 /*
- * driver:/absolute/path:options, in the arena; the same place wherever it is
- * read.
+ * driver:/absolute/path:options, or what was written of a far one, in the
+ * arena; the same place wherever it is read.
  */
 const char *place_text(struct cmd *c, const struct place *p);
 /*
@@ -208,6 +215,8 @@ struct forward {
 	size_t n_args;
 	const char *const *drop;
 	const char *add;
+	/* take standard input and output along */
+	bool stdio;
 };
 bool place_mounted(struct cmd *c, const struct place *p);
 bool place_forward(
@@ -298,6 +307,25 @@ typedef int conflict_memory_fn(void *arg, const struct conflict_memory *m);
 /* oldest first */
 int memory_conflicts(struct store *s, conflict_memory_fn *fn, void *arg);
 
+/* ---- the far side of a sync (far.c) ---- */
+
+struct far_session {
+	struct cmd *c;
+	struct far_settings settings;
+	struct link *l;
+	struct channel *ch;
+	int raw; /* file of -r; -1 */
+	char raw_side; /* whose bytes are on its last line; 0: none are */
+	bool raw_failed;
+};
+/* Give 0 or the exit status, reported.  s need not be closed after those. */
+int far_dial(struct cmd *c, const struct place *p, struct far_session *s);
+int far_serve(struct cmd *c, struct far_session *s);
+/* The sync; gives brain_step's codes, reported. */
+int far_run(struct far_session *s, struct brain *b);
+/* After brain_free. */
+void far_close(struct far_session *s);
+
 /* ---- configuration by way of Dovecot (dovecot.c) ---- */
 bool dovecot_config_looks(const char *text);
 /* malloc'd; -errno reported */
@@ -315,6 +343,7 @@ int cmd_conflicts(struct cmd *c);
 int cmd_verify(struct cmd *c);
 int cmd_compact(struct cmd *c);
 int cmd_restore(struct cmd *c);
+int cmd_dsync_server(struct cmd *c);
 int cmd_init_config(struct cmd *c);
 int cmd_check_config(struct cmd *c);
 

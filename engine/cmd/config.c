@@ -143,6 +143,54 @@ set_cache_size(struct config *c, const struct config_value *v)
 	return (NULL);
 }
 
+static const char *
+set_text(const char **to, const struct config_value *v, const char *right)
+{
+	*to = v->text;
+	return (*v->text != '\0' ? NULL : right);
+}
+
+/* Relative to nothing: a mount reads it too, which is somewhere else. */
+static const char *
+set_path(const char **to, const struct config_value *v)
+{
+	*to = v->text;
+	return (*v->text == '/' ? NULL : "the path of a file, from / on");
+}
+
+static const char *
+set_remote_cmd(struct config *c, const struct config_value *v)
+{
+	return (set_text(&c->dsync_remote_cmd, v,
+	    "a command such as doveadm dsync-server -u%u"));
+}
+
+static const char *
+set_password_file(struct config *c, const struct config_value *v)
+{
+	return (set_path(&c->doveadm_password_file, v));
+}
+
+static const char *
+set_password_command(struct config *c, const struct config_value *v)
+{
+	return (set_text(&c->doveadm_password_command, v,
+	    "a command that prints the password"));
+}
+
+static const char *
+set_passphrase_command(struct config *c, const struct config_value *v)
+{
+	return (set_text(&c->ssh_passphrase_command, v,
+	    "a command that prints the passphrase"));
+}
+
+static const char *
+set_ca_file(struct config *c, const struct config_value *v)
+{
+	return (set_path(&c->ssl_client_ca_file, v));
+}
+
 static const struct key {
 	const char *name;
 	set_fn *set;
@@ -152,7 +200,12 @@ static const struct key {
 	{ "max_delete", set_max_delete },
 	{ "max_delete_min", set_max_delete_min }, { "alt_char", set_alt_char },
 	{ "expunge_retention", set_retention },
-	{ "zstd_level", set_zstd_level }, { "cache_size", set_cache_size } };
+	{ "zstd_level", set_zstd_level }, { "cache_size", set_cache_size },
+	{ "dsync_remote_cmd", set_remote_cmd },
+	{ "doveadm_password_file", set_password_file },
+	{ "doveadm_password_command", set_password_command },
+	{ "ssh_passphrase_command", set_passphrase_command },
+	{ "ssl_client_ca_file", set_ca_file } };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 static const char *const remote_keys[] = { "location", "mode", "sync" };
 

@@ -42,6 +42,10 @@ struct config {
 	/* expunge_retention = 30d, zstd_level, cache_size */
 	struct store_settings store;
 	bool cache_given; /* store.cache_bytes is not the default */
+	/* how a far side is reached; NULL where not set */
+	const char *dsync_remote_cmd, *doveadm_password_file,
+	    *doveadm_password_command, *ssh_passphrase_command,
+	    *ssl_client_ca_file;
 	struct config_remote *remotes;
 	size_t n_remotes;
 	/* that was read, absolute; NULL: none was there */

@@ -107,8 +107,8 @@ main(int argc, char **argv)
 	log_set_sink(log_sink, &fds);
 	if (isatty(STDERR_FILENO))
 		io.progress = to_stderr;
-	status = cmd_run(argc, (const char *const *)argv, backends_registry,
-	    NULL, &io, &stop);
+	status = cmd_run(
+	    argc, (const char *const *)argv, &backends_all, NULL, &io, &stop);
 	if (fds.error != 0 && fds.error != -EPIPE)
 		log_error("standard output: %s", strerror(-fds.error));
 	if (fds.error != 0 && (status == EX_DONE || status == EX_TRY_LATER))

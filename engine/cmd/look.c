@@ -238,7 +238,7 @@ follow_look(struct follow *f)
 	buf_reset(&f->talk);
 	if (a.error != 0)
 		goto out;
-	status = cmd_run((int)n, v, f->c->known, NULL, &io, f->c->stop);
+	status = cmd_run((int)n, v, f->c->backends, NULL, &io, f->c->stop);
 	follow_show(f);
 	if (status != EX_TRY_LATER &&
 	    f->talk.len != 0) /* a store that is busy just now is asked again */

@@ -119,6 +119,8 @@ take_secs(struct options *o, const struct option_def *d, const char *value)
 		return ("a number of seconds");
 	if (d->letter == 'l')
 		o->lock_secs = (uint64_t)secs;
+	else
+		o->timeout_secs = secs > 86400 ? 86400 : (unsigned)secs;
 	return (NULL);
 }
 
@@ -179,6 +181,19 @@ take_state(struct options *o, const struct option_def *d, const char *value)
 	return (NULL);
 }
 
+/*
+ * What a Dovecot says to a server of its own kind (dsync_remote_cmd's -U):
+ * there is no user database here that could be looked into.
+ */
+static const char *
+take_nothing(struct options *o, const struct option_def *d, const char *value)
+{
+	(void)o;
+	(void)d;
+	(void)value;
+	return (NULL);
+}
+
 static const char *
 take_unsupported(
     struct options *o, const struct option_def *d, const char *value)
@@ -199,7 +214,9 @@ static const struct option_def defs[] = { { 'c', "config", true, ANY, take_text,
 	{ 'l', "lock-timeout", true, ANY, take_secs, 0 },
 	{ 'T', "timeout", true, ANY, take_secs, 0 },
 	{ 0, "json", false,
-	    ANY & ~(unsigned)(CMD_DUMP | CMD_INIT_CONFIG | CMD_CHECK_CONFIG),
+	    ANY &
+		~(unsigned)(CMD_DUMP | CMD_INIT_CONFIG | CMD_CHECK_CONFIG |
+		    CMD_DSYNC_SERVER),
 	    take_bool, O(json) },
 	{ 0, "progress", true, ANY, take_progress, 0 },
 	{ 'h', "help", false, ANY, take_bool, O(help) },
@@ -232,7 +249,9 @@ static const struct option_def defs[] = { { 'c', "config", true, ANY, take_text,
 	{ 's', "state", true, CMD_MIRROR | CMD_BACKUP, take_state, 0 },
 	{ 'A', "all-users", false, ANY, take_unsupported, 0 },
 	{ 'F', "user-file", true, ANY, take_unsupported, 0 },
-	{ 'r', "rawlog", true, ANY, take_unsupported, 0 } };
+	{ 'r', "rawlog", true, CMD_SYNCS | CMD_DSYNC_SERVER, take_text,
+	    O(rawlog) },
+	{ 'U', "no-userdb-lookup", false, CMD_DSYNC_SERVER, take_nothing, 0 } };
 #define DEFS (sizeof(defs) / sizeof(defs[0]))
 
 static const struct option_def *

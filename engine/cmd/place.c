@@ -59,7 +59,22 @@ host_like(const char *s)
 	return (true);
 }
 
-/* The forms of LOCATION2 that are not a driver's: which one it is, or NULL. */
+/* 0, -ENOENT: none of the dialer's forms; other: reported. */
+static int
+parse_far(struct cmd *c, const char *const *words, size_t n, struct place *p)
+{
+	const struct dialer *d = c->backends->dialer;
+	int r;
+
+	if (d == NULL)
+		return (-ENOENT);
+	r = d->parse(&c->arena, words, n, p->origin, &p->far);
+	p->is_far = r == 0;
+	p->l.text = p->far.text;
+	return (r);
+}
+
+/* The forms of LOCATION2 that nothing here can open: which one, or NULL. */
 static const char *
 other_form(const char *text)
 {
@@ -88,9 +103,15 @@ static int
 parse_any(struct cmd *c, const char *text, struct place *p)
 {
 	const char *form;
+	int r;
 
 	if (known_driver(c, text))
 		return (parse_driver(c, text, p));
+	if (strncmp(text, "imap", 4) != 0 || strchr(text, ':') == NULL) {
+		r = parse_far(c, &text, 1, p);
+		if (r != -ENOENT)
+			return (r == -ENOMEM ? EX_FAIL : r != 0 ? wrong(p) : 0);
+	}
 	form = other_form(text);
 	if (form != NULL) {
 		log_error("%s: '%.200s' is %s: not supported by this version; "
@@ -120,9 +141,17 @@ set_origin(struct place *p, const char *origin)
 int
 place_first(struct cmd *c, struct place *p)
 {
+	int r;
+
 	memset(p, 0, sizeof(*p));
 	set_origin(p, c->cfg.mail_location.origin);
-	return (parse_any(c, c->cfg.mail_location.text, p));
+	r = parse_any(c, c->cfg.mail_location.text, p);
+	if (r != 0 || !p->is_far)
+		return (r);
+	log_error("%s: '%.200s': the first location has to be on this machine: "
+		  "write driver:path, such as maildir:/path",
+	    p->origin, p->far.text);
+	return (wrong(p));
 }
 
 int
@@ -146,6 +175,10 @@ place_second(struct cmd *c, const char *const *words, size_t n, struct place *p,
 	if (remote != NULL)
 		*remote = NULL;
 	if (n > 1) {
+		int e = parse_far(c, words, n, p);
+
+		if (e != -ENOENT)
+			return (e == -ENOMEM ? EX_FAIL : e != 0 ? wrong(p) : 0);
 		log_error("command line: '%.100s %.100s ...' is a command line "
 			  "that runs a dsync server: not supported by this "
 			  "version; it takes "
@@ -176,10 +209,13 @@ absolute(struct cmd *c, const char *path)
 const char *
 place_text(struct cmd *c, const struct place *p)
 {
-	const char *path = absolute(c, p->l.path);
+	const char *path;
 	struct buf b = BUF_INIT;
 	char *text = NULL;
 
+	if (p->is_far)
+		return (p->far.text);
+	path = absolute(c, p->l.path);
 	if (path == NULL)
 		return (NULL);
 	buf_printf(&b, "%s:", p->l.driver);
@@ -199,7 +235,7 @@ place_same(const struct place *a, const struct place *b)
 {
 	struct stat sa, sb;
 
-	if (strcmp(a->l.driver, b->l.driver) != 0)
+	if (a->is_far || b->is_far || strcmp(a->l.driver, b->l.driver) != 0)
 		return (false);
 	if (strcmp(a->l.path, b->l.path) == 0)
 		return (true);
@@ -246,6 +282,12 @@ place_open(
 	struct buf held = BUF_INIT;
 	int r;
 
+	if (p->is_far) {
+		log_error("%s: '%.200s' is on the far side of a connection, "
+			  "which only mirror, backup and flush can use",
+		    p->origin, p->far.text);
+		return (wrong(p));
+	}
 	if (!c->cfg.cache_given)
 		settings.cache_bytes = CACHE_BYTES;
 	settings.dirty_bytes = DIRTY_BYTES;
@@ -283,10 +325,14 @@ driver_of(const struct cmd *c, const struct place *p)
 static int
 connect_to(struct cmd *c, const struct place *p, struct control_client **out)
 {
-	const struct driver *d = driver_of(c, p);
+	const struct driver *d;
 	const char *dir;
 
-	if (c->local != NULL || d == NULL || d->socket_dir == NULL)
+	if (c->local != NULL || p->is_far)
+		return (-ENOENT);
+	d = driver_of(c, p);
+
+	if (d == NULL || d->socket_dir == NULL)
 		return (-ENOENT);
 	dir = d->socket_dir(&c->arena, &p->l);
 	return (dir == NULL ? -ENOENT : control_connect(dir, out));
@@ -320,12 +366,12 @@ static const char *const *
 forward_argv(struct cmd *c, const struct forward *f, int *argc)
 {
 	static const char *const ours[] = { "config", "user", "progress",
-		"lock-timeout", NULL };
+		"lock-timeout", "rawlog", NULL };
 	const struct options *o = c->o;
 	const char **v, *arg;
 	size_t n = 0;
 
-	v = arena_zalloc(&c->arena, (o->n_given + f->n_args + 8) * sizeof(*v));
+	v = arena_zalloc(&c->arena, (o->n_given + f->n_args + 10) * sizeof(*v));
 	if (v == NULL)
 		return (NULL);
 	v[n++] = "dsyncfs-sync";
@@ -340,6 +386,11 @@ forward_argv(struct cmd *c, const struct forward *f, int *argc)
 		    ? arena_printf(&c->arena, "--%s=%s", g->name, g->value)
 		    : arena_printf(&c->arena, "--%s", g->name);
 	}
+	if (o->rawlog != NULL)
+		v[n++] = arena_printf(
+		    &c->arena, "--rawlog=%s", absolute(c, o->rawlog));
+	if (o->user != NULL)
+		v[n++] = arena_printf(&c->arena, "--user=%s", o->user);
 	v[n++] = c->progress_wanted ? "--progress=always" : "--progress=never";
 	if (f->add != NULL)
 		v[n++] = f->add;
@@ -384,6 +435,8 @@ place_forward(
 	out_flush(c);
 	argv = forward_argv(c, f, &argc);
 	control_set_stop(client, c->stop);
+	if (f->stdio)
+		control_set_fds(client, STDIN_FILENO, STDOUT_FILENO);
 	r = argv == NULL
 	    ? -ENOMEM
 	    : control_run(client, argc, argv, mount_said, c, status);

@@ -23,6 +23,7 @@ struct run {
 	struct place first, second;
 	/* of -s; owned */
 	struct state_list states;
+	size_t words; /* of the second, when it is a command line */
 };
 
 /* ---- what the brains tell ---- */
@@ -153,8 +154,8 @@ peer_begin(struct store *s, const struct guid *peer, const char *label,
  * began.
  */
 static void
-remember(struct run *run, struct replica *r, const struct replica *other,
-    uint64_t lsn, int status)
+remember(struct run *run, struct replica *r, const struct guid *other,
+    const char *label, uint64_t lsn, int status)
 {
 	struct store *s = r->store;
 	struct peer_memory m;
@@ -163,8 +164,8 @@ remember(struct run *run, struct replica *r, const struct replica *other,
 	if (!replica_native(r) || store_readonly(s))
 		return;
 	replica_lock(r);
-	peer_begin(s, replica_id(other), other->label, &run->c->arena, &m);
-	if (memory_took_away(s, replica_id(other), lsn, &took) == 0 && took)
+	peer_begin(s, other, label, &run->c->arena, &m);
+	if (memory_took_away(s, other, lsn, &took) == 0 && took)
 		m.begun = run->begun;
 	m.tried = store_now(s);
 	m.status = status;
@@ -175,7 +176,7 @@ remember(struct run *run, struct replica *r, const struct replica *other,
 	} else if (run->c->last_error != NULL)
 		m.error = run->c->last_error;
 	for (size_t i = 0; i < run->conflicts; i++)
-		run->conflict[i].peer = other->label;
+		run->conflict[i].peer = label;
 	/* A failure has been reported; the sync itself is as it is. */
 	(void)memory_peer_set(s, &m);
 	if (run->conflicts != 0)
@@ -367,6 +368,91 @@ mailboxes_of(struct replica *r)
 }
 
 static int
+begin(struct run *run, struct replica *a)
+{
+	run->begun = store_now(a->store);
+	run->conflict = arena_zalloc(
+	    &run->c->arena, CONFLICTS_KEPT * sizeof(*run->conflict));
+	return (run->conflict == NULL ? -ENOMEM : 0);
+}
+
+static int
+status_of(int r, const struct sync_result *res)
+{
+	return (r != 0                                        ? cmd_status_of(r)
+		: res->changes_during_sync || res->incomplete ? EX_AGAIN
+							      : EX_DONE);
+}
+
+/*
+ * The replica's half of a sync over s.  A peer whose name never came has no
+ * identity: its failure is noted with the one that was there the last time.
+ */
+static int
+run_half(struct run *run, struct replica *a, struct far_session *s,
+    struct brain *b, const char *label)
+{
+	struct cmd *c = run->c;
+	uint64_t lsn = log_begins(a);
+	struct sync_result res;
+	int status;
+
+	progress_begin(&run->progress, c, mailboxes_of(a));
+	status = far_run(s, b);
+	brain_result(b, &res);
+	status = status_of(status, &res);
+	progress_clear(c);
+	if (c->arena.error == 0 && !c->o->dry_run) {
+		if (guid_is_zero(brain_peer(b)))
+			remember_failure(run, a, label, status);
+		else
+			remember(run, a, brain_peer(b), label, lsn, status);
+	}
+	if (a->ops->commit(a) != 0 && status == EX_DONE)
+		status = EX_FAIL;
+	summary(run, &res, status);
+	return (status);
+}
+
+static int
+sync_far(struct run *run, struct replica *a)
+{
+	const struct sync_events events = { on_mailbox, on_progress,
+		on_conflict, on_change, run };
+	const char *label = run->second.far.text;
+	struct sync_result none = { .incomplete = false };
+	struct sync_options so;
+	struct far_session s;
+	struct brain *b;
+	int status;
+
+	if (begin(run, a) != 0)
+		return (EX_FAIL);
+	status = far_dial(run->c, &run->second, &s);
+	if (status != 0) {
+		remember_failure(run, a, label, status);
+		summary(run, &none, status);
+		return (status);
+	}
+	fill_options(run, &so);
+	/*
+	 * Where only one side takes, a Dovecot aborts over a mailbox of which
+	 * it is told no state (its line "type != SAVE"), and what the peer is
+	 * shows only after this has to be said.
+	 */
+	if (so.mode != SYNC_MIRROR || so.one_way)
+		so.type = SYNC_FULL;
+	if (brain_new_master(a, s.ch, &so, &events, &b) != 0)
+		status = EX_FAIL;
+	else {
+		status = run_half(run, a, &s, b, label);
+		brain_free(b);
+	}
+	far_close(&s);
+	return (status);
+}
+
+static int
 sync_opened(struct run *run, struct replica *a, struct replica *b)
 {
 	const struct sync_events events = { on_mailbox, on_progress,
@@ -386,10 +472,7 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 		summary(run, &res, EX_FAIL);
 		return (EX_FAIL);
 	}
-	run->begun = store_now(a->store);
-	run->conflict =
-	    arena_zalloc(&c->arena, CONFLICTS_KEPT * sizeof(*run->conflict));
-	if (run->conflict == NULL)
+	if (begin(run, a) != 0)
 		return (EX_FAIL);
 	lsn_a = log_begins(a);
 	lsn_b = log_begins(b);
@@ -401,13 +484,11 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 	r = take_states(run, &so);
 	if (r == 0)
 		r = sync_run_local(a, b, &so, &events, &res);
-	status = r != 0                                 ? cmd_status_of(r)
-	    : res.changes_during_sync || res.incomplete ? EX_AGAIN
-							: EX_DONE;
+	status = status_of(r, &res);
 	progress_clear(c);
 	if (c->arena.error == 0 && !c->o->dry_run) {
-		remember(run, a, b, lsn_a, status);
-		remember(run, b, a, lsn_b, status);
+		remember(run, a, replica_id(b), b->label, lsn_a, status);
+		remember(run, b, replica_id(a), a->label, lsn_b, status);
 	}
 	if (a->ops->commit(a) != 0 && status != EX_MAX_DELETE)
 		status = status == EX_DONE ? EX_FAIL : status;
@@ -440,9 +521,10 @@ run_here(struct run *run)
 		if (status != 0)
 			return (status);
 	}
-	status = place_open(
-	    c, &run->second, open_flags(run, backup && run->reverse), &b);
-	if (status != 0)
+	if (run->second.is_far)
+		status = sync_far(run, a);
+	else if ((status = place_open(c, &run->second,
+		      open_flags(run, backup && run->reverse), &b)) != 0)
 		remember_failure(run, a, place_text(c, &run->second), status);
 	else {
 		status = sync_opened(run, a, b);
@@ -498,8 +580,66 @@ run_in_mount(struct run *run, int *status)
 		*status = EX_FAIL;
 		return (true);
 	}
+	if (run->words > 1) {
+		f.args = run->c->o->args;
+		f.n_args = run->words;
+	}
 	return (
 	    place_forward(c, first ? &run->first : &run->second, &f, status));
+}
+
+/* ---- the far side ---- */
+
+static int
+serve(struct run *run, struct replica *a)
+{
+	const struct sync_events events = { on_mailbox, on_progress,
+		on_conflict, on_change, run };
+	struct far_session s;
+	struct brain *b;
+	int status;
+
+	if (begin(run, a) != 0)
+		return (EX_FAIL);
+	status = far_serve(run->c, &s);
+	if (status != 0)
+		return (status);
+	if (brain_new_slave(a, s.ch, &events, &b) != 0)
+		status = EX_FAIL;
+	else {
+		brain_set_stop(b, run->c->stop);
+		status = run_half(run, a, &s, b, "dsync-server");
+		brain_free(b);
+	}
+	far_close(&s);
+	return (status);
+}
+
+int
+cmd_dsync_server(struct cmd *c)
+{
+	struct run run = { .c = c, .name = "dsync-server" };
+	struct forward f = { .command = "dsync-server", .stdio = true };
+	struct replica *a;
+	int status, r;
+
+	/* a Dovecot says the word again where it is not the last one */
+	if (c->o->n_args == 1 && strcmp(c->o->args[0], "dsync-server") != 0)
+		return (cmd_usage_error(c,
+		    "'%.100s' is one argument too many: dsyncfs-sync "
+		    "dsync-server",
+		    c->o->args[0]));
+	if (c->local != NULL)
+		return (serve(&run, c->local->replica));
+	status = place_first(c, &run.first);
+	if (status != 0 || place_forward(c, &run.first, &f, &status))
+		return (status);
+	status = place_open(c, &run.first, LOCATION_CREATE, &a);
+	if (status != 0)
+		return (status);
+	status = serve(&run, a);
+	r = a->ops->close(a);
+	return (r != 0 && status == EX_DONE ? cmd_status_of(r) : status);
 }
 
 static int
@@ -532,6 +672,7 @@ sync_command(struct cmd *c)
 	int status;
 
 	state_list_init(&run.states);
+	run.words = c->o->n_args;
 	status = place_second(c, c->o->args, c->o->n_args, &run.second, NULL);
 	if (status == 0)
 		status = sync_places(&run);

@@ -19,6 +19,7 @@ struct control_client {
 	/* bytes of frames that are not yet whole */
 	struct buf in;
 	const volatile int *stop; /* borrowed, may be NULL */
+	int pair[2]; /* to go with the request; -1 */
 	bool cancelled;
 };
 
@@ -59,6 +60,7 @@ control_connect(const char *store_dir, struct control_client **out)
 		goto fail;
 	}
 	c->fd = fd;
+	c->pair[0] = c->pair[1] = -1;
 	close(dir);
 	*out = c;
 	return (0);
@@ -73,6 +75,13 @@ void
 control_set_stop(struct control_client *c, const volatile int *stop)
 {
 	c->stop = stop;
+}
+
+void
+control_set_fds(struct control_client *c, int in, int out)
+{
+	c->pair[0] = in;
+	c->pair[1] = out;
 }
 
 int
@@ -167,7 +176,8 @@ control_run(struct control_client *c, int argc, const char *const *argv,
 
 	r = control_encode_request(&b, argc, argv);
 	if (r == 0)
-		r = control_send(c->fd, b.data, b.len, SEND_MS);
+		r = control_send_fds(c->fd, b.data, b.len, SEND_MS,
+		    c->pair[0] >= 0 ? c->pair : NULL);
 	buf_fini(&b);
 	if (r == -E2BIG)
 		log_error("the command line is too long for the mount (at most "

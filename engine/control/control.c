@@ -155,8 +155,33 @@ control_decode_status(struct rd *r, int *status)
 	return (0);
 }
 
+/* pair is sent with the first byte, NULL: none. */
+static ssize_t
+send_some(int fd, const void *p, size_t n, const int pair[2])
+{
+	union {
+		char room[CMSG_SPACE(2 * sizeof(int))];
+		struct cmsghdr align;
+	} u;
+	struct iovec iov = { (void *)(uintptr_t)p, n };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+
+	if (pair != NULL) {
+		memset(&u, 0, sizeof(u));
+		m.msg_control = u.room;
+		m.msg_controllen = sizeof(u.room);
+		c = CMSG_FIRSTHDR(&m);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(2 * sizeof(int));
+		memcpy(CMSG_DATA(c), pair, 2 * sizeof(int));
+	}
+	return (sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT));
+}
+
 int
-control_send(int fd, const void *p, size_t n, int ms)
+control_send_fds(int fd, const void *p, size_t n, int ms, const int pair[2])
 {
 	struct pollfd pfd = { fd, POLLOUT, 0 };
 	const uint8_t *at = p;
@@ -164,10 +189,11 @@ control_send(int fd, const void *p, size_t n, int ms)
 	int r;
 
 	while (n > 0) {
-		k = send(fd, at, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+		k = send_some(fd, at, n, pair);
 		if (k >= 0) {
 			at += k;
 			n -= (size_t)k;
+			pair = NULL;
 			continue;
 		}
 		if (errno == EINTR)
@@ -181,4 +207,58 @@ control_send(int fd, const void *p, size_t n, int ms)
 			return (-errno);
 	}
 	return (0);
+}
+
+int
+control_send(int fd, const void *p, size_t n, int ms)
+{
+	return (control_send_fds(fd, p, n, ms, NULL));
+}
+
+/* Takes the descriptors of a message, closing those that have no place. */
+static int
+take_fds(struct msghdr *m, int pair[2])
+{
+	size_t n;
+	int fd, r = (m->msg_flags & MSG_CTRUNC) != 0 ? -EBADMSG : 0;
+
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL;
+	     c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		if (n != 2)
+			r = -EBADMSG;
+		for (size_t i = 0; i < n; i++) {
+			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
+			if (r == 0 && pair[i] < 0)
+				pair[i] = fd;
+			else {
+				(void)close(fd);
+				r = -EBADMSG;
+			}
+		}
+	}
+	return (r);
+}
+
+ssize_t
+control_recv_fds(int fd, void *p, size_t n, int pair[2])
+{
+	union {
+		char room[CMSG_SPACE(2 * sizeof(int))];
+		struct cmsghdr align;
+	} u;
+	struct iovec iov = { p, n };
+	struct msghdr m = { .msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = u.room,
+		.msg_controllen = sizeof(u.room) };
+	ssize_t k = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
+	int r;
+
+	if (k < 0)
+		return (-errno);
+	r = take_fds(&m, pair);
+	return (r != 0 ? r : k);
 }

@@ -6,8 +6,9 @@
  * may be longer than an address.  Both ends check the peer's uid (SO_PEERCRED):
  * same uid or root.  A message is a le32 length, a type byte and fields; at
  * most CONTROL_MAX bytes.  The client sends one request (command, arguments,
- * settings); the server answers with any number of output lines (stdout,
- * stderr, progress) and one final status.
+ * settings), and two
+ * descriptors with it when the command works on them; the server answers with
+ * any number of output lines (stdout, stderr, progress) and one final status.
  */
 #ifndef DSYNCFS_CONTROL_CONTROL_H
 #define DSYNCFS_CONTROL_CONTROL_H
@@ -41,6 +42,11 @@ int control_run(struct control_client *c, int argc, const char *const *argv,
  */
 void control_set_stop(struct control_client *c, const volatile int *stop);
 /*
+ * The request takes these two descriptors along (SCM_RIGHTS); they stay the
+ * caller's.
+ */
+void control_set_fds(struct control_client *c, int in, int out);
+/*
  * From a signal handler's flag: asks the server to end the running command at
  * its next consistent point.
  */
@@ -54,13 +60,16 @@ struct control_request {
 	const char *const *argv;
 	/* set when the client goes away or cancels */
 	const volatile int *cancelled;
+	/* that came with it, borrowed; -1, -1: none */
+	int in, out;
 };
 /* Gives text to the client. */
 typedef void control_reply_fn(
     void *reply_arg, enum control_stream stream, const char *text, size_t n);
 /*
  * Runs one request in a thread of the server; gives the exit status.  Requests
- * are run one after the other.
+ * are run one after the other, but those with descriptors beside the others: a
+ * peer at the other end of them may be waiting for what runs there.
  */
 typedef int control_handler_fn(void *arg, const struct control_request *req,
     control_reply_fn *reply, void *reply_arg);

@@ -3,10 +3,11 @@
  *
  * C1  A frame is le32 n (1 .. CONTROL_MAX, counting what follows), a type byte,
  * n - 1 bytes of fields. C2  Client to server: REQUEST (u8 version, varint
- * argc, argc blobs without NUL), once; then CANCEL (no fields), any number of
- * times. C3  Server to client: OUTPUT (u8 stream, blob), any number; then
- * STATUS (u8), once, and nothing behind it. C4  Whatever breaks C1 to C3 ends
- * the connection; it is never answered.
+ * argc, argc blobs without NUL), once, no descriptor or two with its first
+ * byte; then CANCEL (no fields), any number of times. C3  Server to client:
+ * OUTPUT (u8 stream, blob), any number; then STATUS (u8), once, and nothing
+ * behind it. C4  Whatever breaks C1 to C3 ends the connection; it is never
+ * answered.
  */
 #ifndef DSYNCFS_CONTROL_CONTROL_INTERNAL_H
 #define DSYNCFS_CONTROL_CONTROL_INTERNAL_H
@@ -56,5 +57,13 @@ int control_decode_status(struct rd *r, int *status);
 
 /* All of it, or -errno; -ETIMEDOUT after ms without progress. */
 int control_send(int fd, const void *p, size_t n, int ms);
+/* The same, with two descriptors. */
+int control_send_fds(
+    int fd, const void *p, size_t n, int ms, const int pair[2]);
+/*
+ * As recv.  Two descriptors that came along go to pair, whose members have to
+ * be -1 then; any other number of them is -EBADMSG.
+ */
+ssize_t control_recv_fds(int fd, void *p, size_t n, int pair[2]);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * server -- the mount's end of the control socket.
  *
- * Two threads.  The listener accepts, reads requests and watches every client
+ * Three threads.  The listener accepts, reads requests and watches every client
  *for CANCEL and for going away; it never runs a command and never waits for one
- *client.  The worker runs whole requests, oldest first, one at a time, and
- *writes their output.
+ *client.  A worker runs whole requests, oldest first, one at a time, and
+ *writes their output: one worker those with descriptors, one the others.
  *
  * A client is in one state, guarded by the mutex:
  *
@@ -60,13 +60,21 @@ struct client {
 	/* writing failed: nothing more is sent */
 	atomic_bool dead;
 	volatile int cancelled;
+	/* descriptors that came with the request, owned; -1 */
+	int pair[2];
 };
 
 struct control_server {
 	int dir, fd, wake;
 	control_handler_fn *fn;
 	void *arg; /* borrowed */
-	pthread_t listener, worker;
+	pthread_t listener;
+	/* one for requests without descriptors, one for those with */
+	struct worker {
+		struct control_server *s;
+		pthread_t thread;
+		bool pairs, running;
+	} worker[2];
 	/* guards stopping, next_order, client[].state */
 	pthread_mutex_t mutex;
 	pthread_cond_t ready;
@@ -99,6 +107,9 @@ static void
 client_free(struct client *c)
 {
 	close(c->fd);
+	for (int i = 0; i < 2; i++)
+		if (c->pair[i] >= 0)
+			close(c->pair[i]);
 	buf_fini(&c->in);
 	arena_fini(&c->args);
 	c->fd = -1;
@@ -125,6 +136,7 @@ accept_one(struct control_server *s)
 	arena_init(&c->args);
 	buf_init(&c->in);
 	c->fd = fd;
+	c->pair[0] = c->pair[1] = -1;
 	c->deadline = mono_ms() + REQUEST_MS;
 	c->state = CLIENT_READING;
 }
@@ -152,7 +164,7 @@ client_frame(
 		return (r);
 	c->order = s->next_order++;
 	c->state = CLIENT_READY;
-	pthread_cond_signal(&s->ready);
+	pthread_cond_broadcast(&s->ready);
 	return (0);
 }
 
@@ -160,6 +172,9 @@ client_frame(
 static int
 client_read(struct control_server *s, struct client *c)
 {
+	/* behind a request there is no place for any */
+	int none[2] = { STDERR_FILENO, STDERR_FILENO };
+	int *pair = c->pair;
 	struct rd body;
 	uint8_t type;
 	size_t used;
@@ -168,9 +183,11 @@ client_read(struct control_server *s, struct client *c)
 
 	if ((r = buf_reserve(&c->in, 4096)) != 0)
 		return (r);
-	n = recv(c->fd, c->in.data + c->in.len, 4096, 0);
+	if (c->state != CLIENT_READING)
+		pair = none;
+	n = control_recv_fds(c->fd, c->in.data + c->in.len, 4096, pair);
 	if (n < 0)
-		return (errno == EAGAIN || errno == EINTR ? 0 : -errno);
+		return (n == -EAGAIN || n == -EINTR ? 0 : (int)n);
 	if (n == 0)
 		return (-EPIPE);
 	c->in.len += (size_t)n;
@@ -306,28 +323,30 @@ reply(void *arg, enum control_stream stream, const char *text, size_t n)
 }
 
 static struct client *
-next_ready(struct control_server *s)
+next_ready(struct control_server *s, bool pairs)
 {
 	struct client *best = NULL;
 
 	for (size_t i = 0; i < CLIENTS; i++)
 		if (s->client[i].state == CLIENT_READY &&
+		    (s->client[i].pair[0] >= 0) == pairs &&
 		    (best == NULL || s->client[i].order < best->order))
 			best = &s->client[i];
 	return (best);
 }
 
 static void *
-worker(void *arg)
+worker_main(void *arg)
 {
-	struct control_server *s = arg;
+	struct worker *w = arg;
+	struct control_server *s = w->s;
 	struct control_request req;
 	struct client *c;
 	uint8_t status;
 
 	pthread_mutex_lock(&s->mutex);
 	while (!s->stopping) {
-		c = next_ready(s);
+		c = next_ready(s, w->pairs);
 		if (c == NULL) {
 			pthread_cond_wait(&s->ready, &s->mutex);
 			continue;
@@ -335,8 +354,8 @@ worker(void *arg)
 		c->state = CLIENT_RUNNING;
 		pthread_mutex_unlock(&s->mutex);
 
-		req =
-		    (struct control_request){ c->argc, c->argv, &c->cancelled };
+		req = (struct control_request){ c->argc, c->argv, &c->cancelled,
+			c->pair[0], c->pair[1] };
 		status = (uint8_t)s->fn(s->arg, &req, reply, c);
 		client_send(c, CONTROL_STATUS, &status, 1);
 
@@ -401,6 +420,22 @@ server_free(struct control_server *s)
 	free(s);
 }
 
+static void
+end_threads(struct control_server *s)
+{
+	pthread_mutex_lock(&s->mutex);
+	s->stopping = true;
+	for (size_t i = 0; i < CLIENTS; i++)
+		s->client[i].cancelled = 1;
+	pthread_cond_broadcast(&s->ready);
+	pthread_mutex_unlock(&s->mutex);
+	wake(s);
+	for (int i = 0; i < 2; i++)
+		if (s->worker[i].running)
+			pthread_join(s->worker[i].thread, NULL);
+	pthread_join(s->listener, NULL);
+}
+
 int
 control_serve(const char *store_dir, control_handler_fn *fn, void *arg,
     struct control_server **out)
@@ -422,11 +457,14 @@ control_serve(const char *store_dir, control_handler_fn *fn, void *arg,
 	r = -pthread_create(&s->listener, NULL, listener, s);
 	if (r != 0)
 		goto fail_bound;
-	r = -pthread_create(&s->worker, NULL, worker, s);
+	for (int i = 0; r == 0 && i < 2; i++) {
+		s->worker[i] = (struct worker){ .s = s, .pairs = i == 1 };
+		r = -pthread_create(
+		    &s->worker[i].thread, NULL, worker_main, &s->worker[i]);
+		s->worker[i].running = r == 0;
+	}
 	if (r != 0) {
-		s->stopping = true;
-		wake(s);
-		pthread_join(s->listener, NULL);
+		end_threads(s);
 		goto fail_bound;
 	}
 	*out = s;
@@ -445,15 +483,7 @@ control_server_stop(struct control_server *s)
 {
 	if (s == NULL)
 		return;
-	pthread_mutex_lock(&s->mutex);
-	s->stopping = true;
-	for (size_t i = 0; i < CLIENTS; i++)
-		s->client[i].cancelled = 1;
-	pthread_cond_broadcast(&s->ready);
-	pthread_mutex_unlock(&s->mutex);
-	wake(s);
-	pthread_join(s->worker, NULL);
-	pthread_join(s->listener, NULL);
+	end_threads(s);
 	(void)unlinkat(s->dir, "socket", 0);
 	server_free(s);
 }

@@ -438,10 +438,29 @@ recv_state(struct brain *b, struct item *i)
 
 /* ---- mailboxes ---- */
 
-static bool
-stopped(const struct brain *b)
+bool
+brain_stopped(const struct brain *b)
 {
 	return (b->o.stop != NULL && *b->o.stop != 0);
+}
+
+void
+brain_set_stop(struct brain *b, const volatile int *stop)
+{
+	b->o.stop = stop;
+}
+
+const struct guid *
+brain_peer(const struct brain *b)
+{
+	return (&b->peer);
+}
+
+static int
+say_stopped(const struct brain *b)
+{
+	log_info("%s: stopped; what was done is complete", b->r->label);
+	return (-EINTR);
 }
 
 static int
@@ -457,10 +476,8 @@ next_box(struct brain *b)
 {
 	int rc;
 
-	if (stopped(b)) {
-		log_info("%s: stopped; what was done is complete", b->r->label);
-		return (-EINTR);
-	}
+	if (brain_stopped(b))
+		return (say_stopped(b));
 	for (; b->next < b->plan.n; b->next++) {
 		const struct tree_box *t = &b->plan.box[b->next];
 
@@ -495,6 +512,10 @@ recv_next(struct brain *b, struct item *i)
 	}
 	if (i->type != ITEM_MAILBOX)
 		return (brain_protocol(b, i, "a mailbox"));
+	if (brain_stopped(b)) {
+		item_free(i);
+		return (say_stopped(b));
+	}
 	b->phase = PHASE_BOX;
 	rc = box_start_slave(b, i);
 	return (rc == BRAIN_DONE ? box_done(b) : rc);

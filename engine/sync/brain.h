@@ -112,6 +112,16 @@ void brain_share_events(struct brain *b);
  * the first step.
  */
 void brain_slave_guard(struct brain *b, unsigned percent, unsigned min);
+/*
+ * A slave has no options of its own: non-zero *stop ends it at the next
+ * consistent point (-EINTR).  Before the first step.
+ */
+void brain_set_stop(struct brain *b, const volatile int *stop);
+/*
+ * The peer's identity for what is remembered of it; zero until its handshake
+ * has come.
+ */
+const struct guid *brain_peer(const struct brain *b);
 enum brain_status { BRAIN_PROGRESS, BRAIN_WAIT, BRAIN_DONE };
 /*
  * BRAIN_*, or -errno: reported; the sync has failed, both replicas are
@@ -132,8 +142,9 @@ int sync_run_local(struct replica *local, struct replica *remote,
 
 /*
  * One brain, whose channel goes over l, until it is done or has failed; then l
- * is shut behind its last words.  -ETIMEDOUT (reported): no byte came or went
- * for timeout_s seconds (0: 600).  Else as brain_step.
+ * is shut behind its last words.  A stop is seen within a second, and a peer
+ * that is silent then is not waited for.  -ETIMEDOUT (reported): no byte came
+ * or went for timeout_s seconds (0: 600).  Else as brain_step.
  */
 struct link;
 int sync_run_link(struct brain *b, struct link *l, unsigned timeout_s);

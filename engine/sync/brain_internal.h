@@ -180,6 +180,7 @@ void brain_change(struct brain *b, const char *mailbox, uint32_t uid,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* -m -x */
 bool brain_filter_name(const struct item_handshake *p, const char *name);
+bool brain_stopped(const struct brain *b);
 /*
  * One bad item: counted and forgotten; other errors are passed on.  Already
  * reported.

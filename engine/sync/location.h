@@ -1,8 +1,9 @@
 /*
- * location -- where mail is: parsing, and the drivers that open it.
+ * location -- where mail is: parsing, and the drivers that open it, or the
+ * dialer that reaches it.
  *
  * driver:path[:KEY=VALUE...]; see DESIGN.md 3.  backends/registry.c has the
- * list of drivers; the two mains hand it in.
+ * list of drivers and the dialer; the two mains hand them in.
  */
 #ifndef DSYNCFS_SYNC_LOCATION_H
 #define DSYNCFS_SYNC_LOCATION_H
@@ -57,6 +58,61 @@ enum { LOCATION_CREATE = 1, LOCATION_RDONLY = 2, LOCATION_DRY = 4 };
 
 /* A NULL-terminated array, handed in by main. */
 typedef const struct driver *const *drivers;
+
+/* ---- a dsync server that is dialed, or that we are ---- */
+
+struct link;
+struct channel;
+
+/* A location whose other brain is another process. */
+struct far {
+	/* the same place in one string, for messages and memory */
+	const char *text;
+	const char *origin;
+	const void *how; /* the dialer's */
+};
+
+/* All may be NULL; borrowed as long as the channel lives. */
+struct far_settings {
+	/* whose mail over there, where the location does not say */
+	const char *user;
+	/* as in dsyncfs.conf(5) */
+	const char *remote_cmd, *password_file, *password_command,
+	    *passphrase_command, *ca_file;
+	bool terminal; /* it may ask there */
+	const volatile int *stop;
+	/* gets every byte as it goes over the link */
+	void (*raw)(void *arg, bool sent, const void *p, size_t n);
+	void *raw_arg;
+};
+
+struct dialer {
+	/*
+	 * One word, or the words of a command line.  Strings in the arena.
+	 * -EINVAL reported; -ENOENT (not reported): none of its forms.
+	 */
+	int (*parse)(struct arena *a, const char *const *words, size_t n,
+	    const char *origin, struct far *out);
+	/*
+	 * Reaches it.  The channel is closed before the link.  The codes of
+	 * base/link.h, reported; -EINTR stopped.
+	 */
+	int (*dial)(const struct far *f, const struct far_settings *s,
+	    struct link **l, struct channel **c);
+	/*
+	 * We are what somebody has dialed: over in and out, which are dup'ed;
+	 * -1: over our own standard input and output, which are nobody else's
+	 * any more.
+	 */
+	int (*serve)(int in, int out, const struct far_settings *s,
+	    struct link **l, struct channel **c);
+};
+
+/* All that the mains hand in. */
+struct backends {
+	drivers drivers;
+	const struct dialer *dialer; /* NULL: nothing is far */
+};
 
 /*
  * Strings in the arena.  Errors, reported with origin: -EINVAL syntax,

@@ -7,12 +7,13 @@
 #include "sync/brain_internal.h"
 
 #include <errno.h>
-#include <limits.h>
 
 #include "base/link.h"
 #include "base/log.h"
 
 #define TIMEOUT_DEFAULT 600
+/* how often a stop is looked for, and how long a silent peer delays one */
+#define LOOK_MS 500
 /* what is still unsent when a sync has failed gets this long */
 #define LAST_WORDS_MS 5000
 
@@ -24,6 +25,7 @@ struct run {
 	/* ... and when they last changed, or the brain last had work to do */
 	uint64_t since;
 	uint64_t limit; /* ms */
+	bool last_words; /* a stop does not cut them short */
 };
 
 static uint64_t
@@ -57,9 +59,11 @@ wait_for_link(struct run *r, bool want_write)
 
 	if (silent >= r->limit)
 		return (-ETIMEDOUT);
+	if (silent >= LOOK_MS && brain_stopped(r->b) && !r->last_words)
+		return (-EINTR);
 	left = r->limit - silent;
 	rc = r->l->ops->wait(
-	    r->l, want_write, left < INT_MAX ? (int)left : INT_MAX);
+	    r->l, want_write, left < LOOK_MS ? (int)left : LOOK_MS);
 	/* Whether it was long enough is for the clock to say. */
 	return (
 	    rc == -EINTR || (rc == -ETIMEDOUT && now(r) - r->since < r->limit)
@@ -78,6 +82,9 @@ wait_for_peer(struct run *r)
 	if (rc != 0 && rc != -EAGAIN)
 		return (rc);
 	rc = wait_for_link(r, rc == -EAGAIN);
+	if (rc == -EINTR)
+		log_info(
+		    "%s: stopped; what was done is complete", r->b->r->label);
 	if (rc == -ETIMEDOUT)
 		log_error("%s: silent for %llu s; given up. -T allows it more",
 		    r->b->peer_name, (unsigned long long)(r->limit / 1000));
@@ -92,6 +99,7 @@ drain(struct run *r)
 	int rc;
 
 	r->since = now(r);
+	r->last_words = true;
 	do {
 		rc = c->ops->flush(c);
 		if (rc == 0)

@@ -55,7 +55,7 @@ fake_open(const struct location *l, const struct store_settings *settings,
 		int error;
 	} fail[] = { { "/busy", -EBUSY }, { "/gone", -ENOENT },
 		{ "/perm", -EACCES }, { "/full", -ENOSPC },
-		{ "/late", -ETIMEDOUT } };
+		{ "/late", -ETIMEDOUT }, { "/far", -EHOSTUNREACH } };
 
 	(void)settings;
 	(void)flags;
@@ -108,7 +108,15 @@ static const struct {
 	{ 64, "option -s is not for 'status'", { "-s", "", "status" } },
 	{ 64, "option -s needs a value", { "-s" } },
 	{ 64, "option -A is not supported", { "-A", "mirror", "fake:/gone" } },
-	{ 64, "option -r is not supported", { "-rx", "mirror", "fake:/gone" } },
+	{ 64, "option -r is not for 'status'", { "-rx", "status" } },
+	{ 64, "option -U is not for 'mirror'", { "-U", "mirror", "fake:/x" } },
+	{ 64, "'now' is one argument too many", { "dsync-server", "now" } },
+	{ 75, "cannot be opened",
+	    { "-omail_location=fake:/busy", "-U", "dsync-server" } },
+	{ 75, "cannot be opened",
+	    { "-omail_location=fake:/busy", "dsync-server", "dsync-server" } },
+	{ 64, "ssl_client_ca_file = 'ca.pem' is not valid",
+	    { "-ossl_client_ca_file=ca.pem", "status" } },
 	{ 64, "option -g: 'zz' is not valid",
 	    { "-g", "zz", "mirror", "fake:/gone" } },
 	{ 64, "option -t: 'someday' is not valid: it takes a date",
@@ -159,7 +167,8 @@ static const struct {
 	    { "-c", "/nonexistent.conf", "status" } },
 	{ 75, "cannot be opened", { "-omail_location=fake:/busy", "status" } },
 	{ 77, "cannot be opened", { "-omail_location=fake:/perm", "status" } },
-	{ 69, "cannot be opened", { "-omail_location=fake:/late", "status" } },
+	{ 75, "cannot be opened", { "-omail_location=fake:/late", "status" } },
+	{ 69, "cannot be opened", { "-omail_location=fake:/far", "status" } },
 	{ 1, "cannot be opened",
 	    { "-omail_location=fake:/gone", "mailboxes" } },
 	{ 1, "cannot be opened", { "-omail_location=fake:/full", "log" } },
@@ -177,7 +186,9 @@ run(int argc, const char *const *argv)
 	log_set_sink(sink, NULL);
 	setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
 	setenv("XDG_DATA_HOME", "/nonexistent", 1);
-	return (cmd_run(argc, argv, known, NULL, &io, NULL));
+	const struct backends backends = { .drivers = known };
+
+	return (cmd_run(argc, argv, &backends, NULL, &io, NULL));
 }
 
 START_TEST(command_line_gives_status_and_reason)

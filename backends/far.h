@@ -1,0 +1,17 @@
+/*
+ * far -- the dialer: a transport's link with the dsync channel on it.
+ */
+#ifndef DSYNCFS_BACKENDS_FAR_H
+#define DSYNCFS_BACKENDS_FAR_H
+
+#include "sync/location.h"
+
+/*
+ * Forms (specs/cli.md): words of a command line, or one word with blanks that
+ * holds one; tcp:HOST:PORT; tcps:HOST:PORT; [USER@]HOST, by ssh, USER being
+ * whose mail it is and not ssh's login.  A command line gets the word
+ * dsync-server at its end unless it has it.
+ */
+extern const struct dialer far_dialer;
+
+#endif

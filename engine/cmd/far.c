@@ -1,0 +1,175 @@
+/*
+ * far -- a sync whose other brain is another process: reaching it, being
+ * reached, the copy of what goes over the wire.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "base/link.h"
+#include "cmd/cmd_internal.h"
+
+/* ---- the copy of the traffic ---- */
+
+static int
+write_out(int fd, const char *p, size_t n)
+{
+	ssize_t k;
+
+	for (; n > 0; p += k, n -= (size_t)k) {
+		k = write(fd, p, n);
+		if (k < 0 && errno == EINTR)
+			k = 0;
+		else if (k < 0)
+			return (-errno);
+	}
+	return (0);
+}
+
+/* A line begins with whose it is, and ends early when the other side speaks. */
+static void
+put_raw(struct buf *b, char *last, char side, const char *p, size_t n)
+{
+	const char *eol;
+	size_t k;
+
+	if (*last != 0 && *last != side)
+		buf_put_u8(b, '\n');
+	if (*last != side)
+		*last = 0;
+	for (; n > 0; p += k, n -= k) {
+		eol = memchr(p, '\n', n);
+		k = eol != NULL ? (size_t)(eol - p) + 1 : n;
+		if (*last == 0)
+			buf_printf(b, "%c: ", side);
+		buf_put(b, p, k);
+		*last = eol != NULL ? 0 : side;
+	}
+}
+
+static void
+on_raw(void *arg, bool sent, const void *p, size_t n)
+{
+	struct far_session *s = arg;
+	struct buf b = BUF_INIT;
+	int r;
+
+	if (s->raw_failed)
+		return;
+	put_raw(&b, &s->raw_side, sent ? 'O' : 'I', p, n);
+	r = b.error != 0 ? b.error : write_out(s->raw, (char *)b.data, b.len);
+	buf_fini(&b);
+	if (r == 0)
+		return;
+	log_error("option -r: %s: %s; the copy ends here, the sync goes on",
+	    s->c->o->rawlog, strerror(-r));
+	s->raw_failed = true;
+}
+
+static int
+open_raw(struct far_session *s)
+{
+	const char *file = s->c->o->rawlog;
+
+	if (file == NULL)
+		return (0);
+	/* there is mail in it */
+	s->raw = open(file,
+	    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
+	    0600);
+	if (s->raw < 0) {
+		log_error("option -r: %s: cannot be written: %s", file,
+		    strerror(errno));
+		return (EX_BAD_USAGE);
+	}
+	s->settings.raw = on_raw;
+	s->settings.raw_arg = s;
+	return (0);
+}
+
+/* ---- reaching, being reached ---- */
+
+static int
+begin(struct cmd *c, struct far_session *s)
+{
+	const struct config *k = &c->cfg;
+
+	memset(s, 0, sizeof(*s));
+	s->c = c;
+	s->raw = -1;
+	s->settings = (struct far_settings){ .user = c->o->user,
+		.remote_cmd = k->dsync_remote_cmd,
+		.password_file = k->doveadm_password_file,
+		.password_command = k->doveadm_password_command,
+		.passphrase_command = k->ssh_passphrase_command,
+		.ca_file = k->ssl_client_ca_file,
+		.terminal = c->local == NULL && isatty(STDIN_FILENO) == 1,
+		.stop = c->stop };
+	return (open_raw(s));
+}
+
+/* Of what happens before the two talk: then nothing is reachable there. */
+static int
+dial_status(int r)
+{
+	switch (r) {
+	case 0:
+		return (EX_DONE);
+	case -EINVAL:
+		return (EX_BAD_CONFIG);
+	case -ENOENT:
+		return (EX_PEER);
+	default:
+		return (cmd_status_of(r));
+	}
+}
+
+int
+far_dial(struct cmd *c, const struct place *p, struct far_session *s)
+{
+	int status = begin(c, s);
+
+	if (status == 0)
+		status = dial_status(c->backends->dialer->dial(
+		    &p->far, &s->settings, &s->l, &s->ch));
+	if (status != 0)
+		far_close(s);
+	return (status);
+}
+
+int
+far_serve(struct cmd *c, struct far_session *s)
+{
+	const struct cmd_local *l = c->local;
+	int status = begin(c, s);
+
+	if (status == 0)
+		status = cmd_status_of(
+		    c->backends->dialer->serve(l != NULL ? l->in : -1,
+			l != NULL ? l->out : -1, &s->settings, &s->l, &s->ch));
+	if (status != 0)
+		far_close(s);
+	return (status);
+}
+
+int
+far_run(struct far_session *s, struct brain *b)
+{
+	return (sync_run_link(b, s->l, s->c->o->timeout_secs));
+}
+
+void
+far_close(struct far_session *s)
+{
+	if (s->ch != NULL)
+		s->ch->ops->close(s->ch);
+	if (s->l != NULL)
+		s->l->ops->close(s->l);
+	if (s->raw >= 0 && close(s->raw) != 0 && !s->raw_failed)
+		log_error(
+		    "option -r: %s: %s", s->c->o->rawlog, strerror(errno));
+	s->ch = NULL;
+	s->l = NULL;
+	s->raw = -1;
+}
