@@ -90,7 +90,6 @@ static const struct {
 } lines[] = { { 0, "", { "--version" } }, { 0, "", { "--help" } },
 	{ 64, "no command", { NULL } },
 	{ 64, "'mirrow' is not a command", { "mirrow" } },
-	{ 64, "'dsync-server' is not a command", { "dsync-server" } },
 	{ 64, "'mirror' needs more: dsyncfs-sync mirror LOCATION2",
 	    { "mirror" } },
 	{ 64, "one argument too many", { "status", "x" } },
