@@ -76,6 +76,14 @@ handler(void *arg, const struct control_request *req, control_reply_fn *reply,
 			(void)poll(NULL, 0, 5);
 		return (75);
 	}
+	if (req->argc > 1 && strcmp(req->argv[1], "pair") == 0) {
+		char byte = 0;
+
+		if (req->in < 0 || read(req->in, &byte, 1) != 1)
+			return (9);
+		byte++;
+		return (write(req->out, &byte, 1) == 1 ? 0 : 8);
+	}
 	if (req->argc > 2 && strcmp(req->argv[1], "status") == 0)
 		return (atoi(req->argv[2]));
 	for (int i = 0; i < req->argc; i++) {
@@ -120,6 +128,108 @@ raw_connect(void)
 	close(d);
 	return (fd);
 }
+
+/* pair: an 'a' goes in, and the same but one higher has to come out. */
+static void
+run_pair(void)
+{
+	const char *argv[] = { "a", "pair" };
+	struct control_client *c;
+	int to[2], from[2], status = -1;
+	char byte = 'a';
+
+	ck_assert(pipe(to) == 0 && pipe(from) == 0);
+	ck_assert_int_eq(write(to[1], &byte, 1), 1);
+	ck_assert_int_eq(control_connect(dir, &c), 0);
+	control_set_fds(c, to[0], from[1]);
+	ck_assert_int_eq(control_run(c, 2, argv, on_output, NULL, &status), 0);
+	ck_assert_int_eq(status, 0);
+	control_close(c);
+	ck_assert_int_eq(read(from[0], &byte, 1), 1);
+	ck_assert_int_eq(byte, 'b');
+	/* the server has let its copies go */
+	close(from[1]);
+	ck_assert_int_eq(read(from[0], &byte, 1), 0);
+	close(to[0]);
+	close(to[1]);
+	close(from[0]);
+}
+
+START_TEST(descriptors_come_with_a_request)
+{
+	const char *argv[] = { "a", "pair" };
+	struct control_server *s = serve(dir);
+
+	run_pair();
+	run_pair();
+	ck_assert_int_eq(run(dir, 2, argv), 9);
+	control_server_stop(s);
+}
+END_TEST
+
+START_TEST(one_with_descriptors_runs_beside_the_others)
+{
+	const char *argv[] = { "a", "wait" };
+	struct control_server *s = serve(dir);
+	struct buf b = BUF_INIT;
+	char answer[64];
+	int fd = raw_connect();
+
+	ck_assert_int_eq(control_encode_request(&b, 2, argv), 0);
+	ck_assert_int_eq(control_send(fd, b.data, b.len, 1000), 0);
+	ck_assert_int_gt(recv(fd, answer, sizeof(answer), 0), 0);
+	run_pair();
+	close(fd);
+	buf_fini(&b);
+	control_server_stop(s);
+}
+END_TEST
+
+/* n descriptors with a request; true: the server ended the connection. */
+static bool
+refuses(int n)
+{
+	union {
+		char room[CMSG_SPACE(4 * sizeof(int))];
+		struct cmsghdr align;
+	} u = { .room = { 0 } };
+	const char *argv[] = { "a", "pair" };
+	const int fds[4] = { 0, 0, 0, 0 };
+	struct buf b = BUF_INIT;
+	struct iovec iov;
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c;
+	char answer;
+	int fd = raw_connect();
+	bool ended;
+
+	ck_assert_int_eq(control_encode_request(&b, 2, argv), 0);
+	iov = (struct iovec){ b.data, b.len };
+	m.msg_control = u.room;
+	m.msg_controllen = CMSG_SPACE((size_t)n * sizeof(int));
+	c = CMSG_FIRSTHDR(&m);
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN((size_t)n * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, (size_t)n * sizeof(int));
+	ck_assert_int_eq(sendmsg(fd, &m, 0), (ssize_t)b.len);
+	ended = recv(fd, &answer, 1, 0) <= 0;
+	close(fd);
+	buf_fini(&b);
+	return (ended);
+}
+
+START_TEST(any_other_number_of_descriptors_ends_the_connection)
+{
+	struct control_server *s = serve(dir);
+
+	ck_assert(refuses(1));
+	ck_assert(refuses(3));
+	ck_assert(refuses(4));
+	run_pair();
+	control_server_stop(s);
+}
+END_TEST
 
 START_TEST(output_and_status_come_back)
 {
@@ -382,6 +492,9 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_set_timeout(t, 60);
 	tcase_add_test(t, output_and_status_come_back);
+	tcase_add_test(t, descriptors_come_with_a_request);
+	tcase_add_test(t, one_with_descriptors_runs_beside_the_others);
+	tcase_add_test(t, any_other_number_of_descriptors_ends_the_connection);
 	tcase_add_test(t, long_output_comes_whole);
 	tcase_add_test(t, nobody_there_is_enoent);
 	tcase_add_test(t, path_may_be_longer_than_an_address);
