@@ -24,7 +24,8 @@ struct how {
 	enum how_kind kind;
 	const char *const *argv; /* HOW_COMMAND */
 	struct link_tcp_options tcp; /* HOW_TCP: host, port, tls */
-	const char *user, *host; /* HOW_SSH */
+	const char *host; /* HOW_SSH */
+	const char *user; /* HOW_TCP, HOW_SSH; NULL: not said */
 };
 
 /* ---- what people write ---- */
@@ -112,16 +113,33 @@ is_host(const char *s)
 	    *host != '.' && strchr(host, ':') == NULL);
 }
 
+/* "tcp:[USER@]HOST:PORT": the user is taken out, the rest the link's. */
+static int
+parse_tcp(struct arena *a, const char *word, const char *origin, struct how *h)
+{
+	const char *scheme_end = strchr(word, ':') + 1;
+	const char *at = strrchr(scheme_end, '@');
+
+	h->kind = HOW_TCP;
+	if (at != NULL) {
+		h->user =
+		    arena_strndup(a, scheme_end, (size_t)(at - scheme_end));
+		word = arena_printf(
+		    a, "%.*s%s", (int)(scheme_end - word), word, at + 1);
+		if (a->error != 0)
+			return (-ENOMEM);
+	}
+	return (link_tcp_parse(a, word, origin, &h->tcp));
+}
+
 static int
 parse_one(struct arena *a, const char *word, const char *origin, struct how *h)
 {
 	const char *const *argv;
 	int r;
 
-	if (strncmp(word, "tcp:", 4) == 0 || strncmp(word, "tcps:", 5) == 0) {
-		h->kind = HOW_TCP;
-		return (link_tcp_parse(a, word, origin, &h->tcp));
-	}
+	if (strncmp(word, "tcp:", 4) == 0 || strncmp(word, "tcps:", 5) == 0)
+		return (parse_tcp(a, word, origin, h));
 	if (is_command_line(word)) {
 		r = link_words(a, word, origin, &argv);
 		return (r != 0 ? r : add_server(a, argv, count(argv), h));
@@ -233,7 +251,7 @@ dial_tcp(const struct how *h, const struct asking *k, struct link **l)
 	struct link_tcp_options o = h->tcp;
 
 	o.ca_file = k->s->ca_file;
-	o.user = own_user(k->s);
+	o.user = h->user != NULL ? h->user : own_user(k->s);
 	if (k->s->password_file != NULL || k->s->password_command != NULL)
 		o.password = password;
 	o.password_arg = (void *)(uintptr_t)k;

@@ -8,9 +8,9 @@
 
 /*
  * Forms (specs/cli.md): words of a command line, or one word with blanks that
- * holds one; tcp:HOST:PORT; tcps:HOST:PORT; [USER@]HOST, by ssh, USER being
- * whose mail it is and not ssh's login.  A command line gets the word
- * dsync-server at its end unless it has it.
+ * holds one; tcp:[USER@]HOST:PORT; tcps:[USER@]HOST:PORT; [USER@]HOST, by
+ * ssh.  USER is whose mail it is, and not ssh's login.  A command line gets the
+ * word dsync-server at its end unless it has it.
  */
 extern const struct dialer far_dialer;
 

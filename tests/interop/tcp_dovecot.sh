@@ -170,5 +170,22 @@ for where in "tcp:localhost:$PORT" "tcps:localhost:$TLS"; do
 	check "both sides are the same" cmp <(mail_of near) <(mail_of far)
 	check "with all mail" test "$(da search -u near all | wc -l)" = $want
 done
+# ---- the commands ----
+ours() {	# LOCATION2
+	"$SYNC" -o "mail_location=dsyncfs:$TMP/store" -o "doveadm_password_file=$TMP/pass" -o "ssl_client_ca_file=$D/ca.pem" mirror "$1"
+}
+again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
+for where in "tcp:far@localhost:$PORT" "tcps:far@localhost:$TLS"; do
+	letter "ours${where%%:*}" | da save -u far
+	check "dsyncfs-sync mirror ${where%%:*}" again ours "$where"
+	check "has all mail" test "$("$SYNC" dump "dsyncfs:$TMP/store" | grep -c sha1=)" = "$(da search -u far all | wc -l)"
+done
+check "a user that is not there" status 69 ours "tcp:nobody-there@localhost:$PORT"
+check "another certificate authority" status 77 "$SYNC" -o "mail_location=dsyncfs:$TMP/store" -o "doveadm_password_file=$TMP/pass" \
+	-o "ssl_client_ca_file=$D/ca2.pem" mirror "tcps:far@localhost:$TLS"
+printf 'friend\n' >"$TMP/pass"
+check "a wrong password" status 77 ours "tcp:far@localhost:$PORT"
+chmod 644 "$TMP/pass"
+check "a file that others can read" status 77 ours "tcp:far@localhost:$PORT"
 check "Dovecot saw no error" test -z "$(grep -E 'Panic|Fatal|Error: (dsync|Remote)' "$D/log" | grep -v 'read(.*) failed: EOF')"
 finish
