@@ -316,6 +316,53 @@ START_TEST(flags_of_one_message_under_two_uids_merge)
 }
 END_TEST
 
+/* specs/dsync-protocol.md 6.7: nothing that is here crosses the wire. */
+START_TEST(instances_are_copied_moved_and_expunged_but_not_sent)
+{
+	struct sync_result r;
+	uint8_t flags;
+
+	sync_foreign = _i == 1;
+	side_new(&A, "A", 1);
+	side_new(&B, "B", 2);
+	box_new(&A, "INBOX");
+	mail_new(&A, "INBOX", "g", "one");
+	settle();
+	/* More of them. */
+	mail_new(&A, "INBOX", "g", "one");
+	mail_new(&A, "INBOX", "g", "one");
+	mail_flags(&A, "INBOX", 3, MAIL_SEEN, 0);
+	ck_assert_int_eq(sync_mirror(&A, &B, &r), 0);
+	ck_assert_uint_eq(r.counts.saved, 0);
+	ck_assert_uint_eq(r.counts.copied, 2);
+	settle();
+	/* One that went, and came again under another UID: it is moved. */
+	mail_expunge(&A, "INBOX", 1);
+	mail_new(&A, "INBOX", "g", "one");
+	mail_flags(&A, "INBOX", 4, MAIL_DRAFT, 0);
+	ck_assert_int_eq(sync_mirror(&A, &B, &r), 0);
+	ck_assert_uint_eq(r.counts.saved + r.counts.copied, 0);
+	ck_assert_uint_eq(r.counts.renumbered, 1);
+	settle();
+	ck_assert(mail_get(&B, "INBOX", 3, &flags));
+	ck_assert_uint_eq(flags, MAIL_SEEN);
+	ck_assert(mail_get(&B, "INBOX", 4, &flags));
+	ck_assert_uint_eq(flags, MAIL_DRAFT);
+	/* Both sides have some, under UIDs that clash. */
+	mail_new(&A, "INBOX", "x", "of A");
+	mail_new(&A, "INBOX", "g", "one");
+	mail_new(&B, "INBOX", "g", "one");
+	ck_assert_int_eq(sync_mirror(&A, &B, &r), 0);
+	ck_assert_uint_eq(r.counts.saved, 1);
+	settle();
+	mail_expunge(&B, "INBOX", 2);
+	mail_expunge(&B, "INBOX", 4);
+	settle();
+	ck_assert_uint_eq(mail_count(&A, "INBOX"), mail_count(&B, "INBOX"));
+	ck_assert_uint_ne(mail_uid(&A, "INBOX", "g"), 0);
+}
+END_TEST
+
 /* ---- filters ---- */
 
 static const char *const kw[] = { "Work" };
@@ -536,6 +583,8 @@ main(void)
 	tcase_add_loop_test(
 	    t, recent_is_told_as_the_peer_understands_it, 0, PEERS);
 	tcase_add_loop_test(t, flags_of_one_message_under_two_uids_merge, 0, 2);
+	tcase_add_loop_test(
+	    t, instances_are_copied_moved_and_expunged_but_not_sent, 0, 2);
 	tcase_add_loop_test(
 	    t, filtered_mails_stay_where_they_are, 0, FILTER_RUNS);
 	tcase_add_loop_test(t,
