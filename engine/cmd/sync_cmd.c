@@ -410,6 +410,7 @@ run_half(struct run *run, struct replica *a, struct far_session *s,
 	}
 	if (a->ops->commit(a) != 0 && status == EX_DONE)
 		status = EX_FAIL;
+	put_states(run, &res);
 	summary(run, &res, status);
 	return (status);
 }
@@ -442,7 +443,8 @@ sync_far(struct run *run, struct replica *a)
 	 */
 	if (so.mode != SYNC_MIRROR || so.one_way)
 		so.type = SYNC_FULL;
-	if (brain_new_master(a, s.ch, &so, &events, &b) != 0)
+	if (take_states(run, &so) != 0 ||
+	    brain_new_master(a, s.ch, &so, &events, &b) != 0)
 		status = EX_FAIL;
 	else {
 		status = run_half(run, a, &s, b, label);
@@ -608,6 +610,8 @@ serve(struct run *run, struct replica *a)
 		status = EX_FAIL;
 	else {
 		brain_set_stop(b, run->c->stop);
+		brain_slave_guard(b, run->c->cfg.max_delete_percent,
+		    run->c->cfg.max_delete_min);
 		status = run_half(run, a, &s, b, "dsync-server");
 		brain_free(b);
 	}

@@ -17,11 +17,10 @@ messages() { "$SYNC" dump "$1" | grep -vc '^mailbox '; }
 check help says 'Commands:' "$SYNC" --help
 check help_status status 0 "$SYNC" --help
 check help_lists_what_works says 'conflicts' "$SYNC" --help
-check_not help_lists_no_dsync_server says dsync-server "$SYNC" --help
+check help_lists_dsync_server says dsync-server "$SYNC" --help
 check version says 'dsyncfs-sync ' "$SYNC" --version
 check no_command status 64 "$SYNC"
 check unknown_command status 64 "$SYNC" frobnicate
-check dsync_server_is_not_there status 64 "$SYNC" dsync-server
 check unknown_option status 64 "$SYNC" --frobnicate status
 check full_output status 1 bash -c '"$0" --help >/dev/full' "$SYNC"
 
@@ -44,7 +43,7 @@ printf 'mail_location = nosuch:/x\n' >"$TMP/kind.conf"
 check unknown_kind_in_config status 78 "$SYNC" -c "$TMP/kind.conf" status
 check unknown_kind_in_config_line says "$TMP/kind.conf:1" "$SYNC" -c "$TMP/kind.conf" status
 check unknown_kind_in_check_config status 78 "$SYNC" check-config "$TMP/kind.conf"
-printf 'mail_location = %s\nremote box {\n\tlocation = host.example\n}\n' "$A" >"$TMP/form.conf"
+printf 'mail_location = %s\nremote box {\n\tlocation = imap://host.example/\n}\n' "$A" >"$TMP/form.conf"
 check form_in_config status 78 "$SYNC" -c "$TMP/form.conf" mirror box
 check form_in_config_line says "$TMP/form.conf:3" "$SYNC" -c "$TMP/form.conf" mirror box
 printf 'protocols = imap\nmail_location = %s\n' "$M" >"$TMP/dovecot.conf"
@@ -298,12 +297,16 @@ bad() {
 bad 1 "$SYNC" dump dsyncfs:none
 bad 1 "$SYNC" dump maildir:none
 bad 64 "$SYNC" dump nosuch:none
-bad 64 "$SYNC" mirror host.example
-bad 64 "$SYNC" mirror me@host.example
-bad 64 "$SYNC" mirror tcp:host:1
-bad 64 "$SYNC" mirror tcps:host:1
+bad 64 "$SYNC" mirror host.example/path
+bad 64 "$SYNC" mirror me@-oProxyCommand=x
+bad 64 "$SYNC" mirror tcp:host
+bad 64 "$SYNC" mirror tcps:host:99999
 bad 64 "$SYNC" mirror imap://host/
-bad 64 "$SYNC" mirror ssh host doveadm dsync-server
+bad 64 "$SYNC" mirror "server | cat"
+bad 64 "$SYNC" -U mirror maildir:none
+bad 64 "$SYNC" dsync-server now
+bad 69 "$SYNC" mirror tcp:127.0.0.1:1
+bad 69 "$SYNC" mirror /nonexistent/server dsync-server
 bad 64 "$SYNC" mirror ./m
 bad 64 "$SYNC" dump maildir:m:nosuch=1
 bad 64 "$SYNC" -u no-such-user-here status
