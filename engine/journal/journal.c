@@ -229,7 +229,7 @@ settle_tail(struct journal *j, const struct scan_end *e, uint64_t from)
 		from = first;
 	if (error == 0)
 		error = write_again(j, first, from, e->end);
-	if (error == 0)
+	if (error == 0 && (from < e->end || e->torn))
 		error = j->os->ops->sync(j->file);
 	if (error != 0)
 		complain(j, path, "cannot be opened for writing", error);

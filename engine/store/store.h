@@ -69,8 +69,8 @@ void store_settings_default(struct store_settings *s);
 int store_open(struct os *os, unsigned flags,
     const struct store_settings *settings, struct store **out);
 /*
- * Syncs, writes a checkpoint unless there is next to nothing to write, gives up
- * the lock.  -errno when something acknowledged could not be made durable.
+ * Writes a checkpoint, syncs, gives up the lock.  -errno when something
+ * acknowledged could not be made durable.
  */
 int store_close(struct store *s);
 

@@ -6,12 +6,6 @@
 #include <string.h>
 #include "store/store_internal.h"
 
-/*
- * A tail that is read again at the next opening for less than a checkpoint
- * costs: what a sync without changes notes.
- */
-#define TAIL_SHORT 4096u
-
 void
 store_settings_default(struct store_settings *s)
 {
@@ -253,9 +247,7 @@ store_close(struct store *s)
 	if (store_writable(s) == 0) {
 		error = store_sync(s);
 		if (error == 0 && !s->st.broken)
-			(void)store_checkpoint(s,
-			    journal_end(s->journal) - s->ckpt_lsn >=
-				TAIL_SHORT);
+			(void)store_checkpoint(s, true);
 		else if (s->st.broken)
 			(void)s->os->ops->unlink(s->os, s->index_path);
 	} else if (s->poisoned) {
