@@ -580,18 +580,18 @@ make_directory(struct tree *t, const struct folder *f)
 }
 
 /*
- * Of a directory that mailboxes lie in nothing is said: their names say it, and
- * so it is in the other layout.
+ * Of a directory that others lie in nothing is said: their names say it, and so
+ * it is in the other layout.
  */
 static bool
-holds_mailboxes(const struct tree *t, size_t i)
+holds_others(const struct tree *t, size_t i)
 {
 	const char *dir = t->folder[i].dir;
 	size_t n = strlen(dir);
 
 	/* All that begin with the same bytes stand together. */
 	for (i++; i < t->folders && strncmp(t->folder[i].dir, dir, n) == 0; i++)
-		if (t->folder[i].dir[n] == '/' && t->folder[i].mailbox)
+		if (t->folder[i].dir[n] == '/')
 			return (true);
 	return (false);
 }
@@ -618,7 +618,7 @@ make_new(struct tree *t)
 		} else if (f->mailbox && f->id == 0) {
 			rc = make_mailbox(t, f);
 		} else if (!f->mailbox && !is_inbox_twin(t, f) &&
-		    !holds_mailboxes(t, i)) {
+		    !holds_others(t, i)) {
 			rc = make_directory(t, f);
 		}
 		if (rc == -EEXIST || rc == -EINVAL) {
