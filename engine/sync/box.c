@@ -72,6 +72,19 @@ numbers_differ(const struct item_mailbox *a, const struct item_mailbox *b)
 	    a->first_recent != b->first_recent);
 }
 
+/*
+ * A dsyncfs that remembers no sync of this mailbox: it has to be told all that
+ * is known here, since all of it counts here.
+ */
+static bool
+peer_knows_nothing(const struct brain *b)
+{
+	const struct item_mailbox *p = &b->box.peer;
+
+	return (b->peer_dsyncfs && b->imports && b->exports &&
+	    !p->has_digest && p->common_uid == 0);
+}
+
 /* Sets agreed; !*needs: the mailbox is the same on both sides. */
 static int
 decide(struct brain *b, bool *needs)
@@ -121,7 +134,7 @@ begin(struct brain *b)
 		 */
 		x->common_uid = 0;
 		x->since = m.history_floor;
-		if (x->id != 0 && !b->source &&
+		if (x->id != 0 && !b->source && !peer_knows_nothing(b) &&
 		    peer_state_load(
 			b->r->store, &b->peer, &x->own.mailbox, &st) == 0 &&
 		    st.own_since > x->since &&
