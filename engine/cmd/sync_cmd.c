@@ -18,6 +18,7 @@ struct run {
 	/* label of the other location */
 	const char *peer;
 	int64_t begun;
+	bool took; /* something was expunged or deleted, on either side */
 	bool reverse;
 	const char *name; /* of the command */
 	struct place first, second;
@@ -121,6 +122,9 @@ on_change(void *arg, const char *mailbox, uint32_t uid, const char *what)
 	struct run *run = arg;
 	struct json j;
 
+	if (strncmp(what, "expunge", 7) == 0 ||
+	    strncmp(what, "delete ", 7) == 0)
+		run->took = true;
 	if (!run->c->o->json && !run->c->o->dry_run) {
 		log_debug("%s uid %u: %s", mailbox, uid, what);
 		return;
@@ -165,7 +169,8 @@ remember(struct run *run, struct replica *r, const struct guid *other,
 		return;
 	replica_lock(r);
 	peer_begin(s, other, label, &run->c->arena, &m);
-	if (memory_took_away(s, other, lsn, &took) == 0 && took)
+	/* The log knows on which side; else it need not be read. */
+	if (run->took && memory_took_away(s, other, lsn, &took) == 0 && took)
 		m.begun = run->begun;
 	m.tried = store_now(s);
 	m.status = status;
