@@ -63,9 +63,17 @@ link_fuzz_wait(struct link *l, int want_write, int timeout_ms)
 	return (0);
 }
 
-static const struct link_ops link_fuzz_ops = {
-	.read = link_fuzz_read, .write = link_fuzz_write, .wait = link_fuzz_wait
-};
+static inline int
+link_fuzz_shut(struct link *l)
+{
+	(void)l;
+	return (0);
+}
+
+static const struct link_ops link_fuzz_ops = { .read = link_fuzz_read,
+	.write = link_fuzz_write,
+	.wait = link_fuzz_wait,
+	.shut = link_fuzz_shut };
 
 /* Lines are formatted, so that what goes into them is looked at, and dropped.
  */
