@@ -235,10 +235,12 @@ list(struct row *r, unsigned col, bool empty_ones, size_t *n)
 }
 
 static const char *const *
-strings(struct row *r, unsigned col, size_t *n)
+strings(struct row *r, unsigned col, bool empty_ones, size_t *n)
 {
-	const char **l = list(r, col, false, n);
+	const char **l = list(r, col, empty_ones, n);
 
+	if (*n == 1 && l[0][0] == '\0') /* of an empty list */
+		*n = 0;
 	for (size_t i = 0; i < *n; i++) {
 		l[i] = arena_strdup(&r->item->arena, l[i]);
 		if (l[i] == NULL)
@@ -257,7 +259,7 @@ own_handshake(struct row *r, struct item_handshake *h)
 	h->max_delete_percent = number32(r, H_MAX_DELETE_PERCENT, 0);
 	h->max_delete_min = number32(r, H_MAX_DELETE_MIN, 0);
 	if (has(r, H_BOXES))
-		h->mailbox = strings(r, H_BOXES, &h->mailboxes);
+		h->mailbox = strings(r, H_BOXES, false, &h->mailboxes);
 }
 
 static int64_t
@@ -290,7 +292,7 @@ decode_handshake(struct row *r, struct item_handshake *h)
 	(void)guid(r, H_BOX_GUID, &h->mailbox_guid);
 	h->type = (enum sync_type)letter(r, H_TYPE, "fcs");
 	h->debug = has(r, H_DEBUG);
-	h->exclude = strings(r, H_EXCLUDE, &h->excludes);
+	h->exclude = strings(r, H_EXCLUDE, false, &h->excludes);
 	h->send_mail_requests = has(r, H_REQUESTS);
 	h->backup_send = has(r, H_BACKUP_SEND);
 	h->backup_recv = has(r, H_BACKUP_RECV);
@@ -302,7 +304,10 @@ decode_handshake(struct row *r, struct item_handshake *h)
 	h->flag = text(r, H_FLAGS);
 	h->until = filter_date(r, H_UNTIL);
 	h->empty_hdr_workaround = has(r, H_EMPTY_HDR);
-	h->hashed_headers = strings(r, H_HASHED_HEADERS, &h->n_hashed_headers);
+	/* A Dovecot's list ends with an empty name: encode.c says why not ours.
+	 */
+	h->hashed_headers =
+	    strings(r, H_HASHED_HEADERS, true, &h->n_hashed_headers);
 	h->alt_char = character(r, H_ALT_CHAR);
 	h->minor = r->k->minor;
 	own_handshake(r, h);

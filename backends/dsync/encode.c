@@ -196,12 +196,14 @@ encode_handshake(struct row *r, const struct item_handshake *h)
 	put_text(r, H_FLAGS, h->flag);
 	put_time(r, H_UNTIL, h->until);
 	put_flag(r, H_EMPTY_HDR, h->empty_hdr_workaround);
-	/* Always there, and each name is followed by a tab, as in Dovecot. */
+	/*
+	 * Always there.  A Dovecot puts a tab behind the last name, too; one
+	 * that reads it takes the empty name for that of every header line
+	 * without a colon, and comes to other hashes than its master.
+	 */
 	for (size_t i = 0; i < h->n_hashed_headers; i++)
 		list_add(
 		    r->k, h->hashed_headers[i], strlen(h->hashed_headers[i]));
-	if (h->n_hashed_headers > 0)
-		buf_put_u8(&r->k->scratch, '\t');
 	put_list(r, H_HASHED_HEADERS);
 	if (h->alt_char != '\0')
 		put_text(r, H_ALT_CHAR, (char[]){ h->alt_char, '\0' });

@@ -292,17 +292,19 @@ static int
 check_hashed(struct brain *b)
 {
 	struct item_handshake *p = &b->params;
-	bool bad = p->n_hashed_headers > MAX_HASHED;
+	bool bad = p->n_hashed_headers > MAX_HASHED, any = false;
 
-	for (size_t i = 0; i < p->n_hashed_headers && !bad; i++)
+	for (size_t i = 0; i < p->n_hashed_headers && !bad; i++) {
 		bad = strlen(p->hashed_headers[i]) > HDR_HASH_NAME_MAX;
+		any |= p->hashed_headers[i][0] != '\0';
+	}
 	if (bad) {
 		log_error("%s: breaks the protocol: wants too many or too long "
 			  "headers hashed",
 		    b->peer_name);
 		return (-EBADMSG);
 	}
-	if (p->n_hashed_headers == 0) {
+	if (!any) {
 		p->hashed_headers = hashed_headers;
 		p->n_hashed_headers =
 		    sizeof(hashed_headers) / sizeof(hashed_headers[0]);

@@ -753,6 +753,30 @@ START_TEST(guid_columns_are_never_null_where_dovecot_needs_them)
 }
 END_TEST
 
+/*
+ * Dovecot's own list ends with an empty name, by which the Dovecot that reads
+ * it hashes header lines without a colon, too, while the one that wrote it does
+ * not.
+ */
+START_TEST(a_list_of_headers_ends_with_its_last_name)
+{
+	static const char *const names[] = { "Date", "Message-ID" };
+	struct item *i = item_make(ITEM_HANDSHAKE), *none;
+	struct alone a;
+
+	alone_begin(&a, NULL);
+	alone_hears(&a, dovecot_opening);
+	ck_assert_int_eq(a.c->ops->recv(a.c, &none), -EAGAIN);
+	i->u.handshake.hostname = "vm";
+	i->u.handshake.hashed_headers = names;
+	i->u.handshake.n_hashed_headers = 2;
+	ck_assert_int_eq(a.c->ops->send(a.c, i), 0);
+	ck_assert_ptr_nonnull(
+	    strstr(alone_said(&a), "\tDate\x01tMessage-ID\n"));
+	alone_end(&a);
+}
+END_TEST
+
 START_TEST(slash_within_a_level_is_no_separator)
 {
 	struct item *i;
@@ -1113,6 +1137,7 @@ main(void)
 	tcase_add_loop_test(t, save_guids_follow_from_guids_in_old_peers, 0, 2);
 	tcase_add_test(t, rows_are_what_dovecot_would_write);
 	tcase_add_test(t, guid_columns_are_never_null_where_dovecot_needs_them);
+	tcase_add_test(t, a_list_of_headers_ends_with_its_last_name);
 	tcase_add_test(t, slash_within_a_level_is_no_separator);
 	tcase_add_test(t, keywords_that_cannot_be_are_left_out);
 	tcase_add_test(t, long_lists_of_deletions_are_taken_whole);
