@@ -68,6 +68,7 @@ struct exporter {
 	struct arena request_arena; /* their GUIDs */
 	struct request *request; /* owned */
 	size_t n_request, cap_request, next_request;
+	bool ordered; /* the requests, by UID */
 };
 
 static struct change *
@@ -733,9 +734,38 @@ fill_mail(struct exporter *e, const struct request *q, struct item *i)
 	return (0);
 }
 
+static int
+request_cmp(const void *a, const void *b)
+{
+	const struct request *x = a, *y = b;
+
+	return (x->uid < y->uid ? -1 : x->uid > y->uid);
+}
+
+/*
+ * A Dovecot asks in no order and saves mails as they come, some of them at
+ * once, and UIDs only grow there: it gets them as another Dovecot would send
+ * them.  false: it has not asked for all yet.
+ */
+static bool
+in_order(struct exporter *e)
+{
+	if (e->b->peer_dsyncfs || e->ordered)
+		return (true);
+	if (e->b->box.rx <= RX_REQUEST)
+		return (false);
+	if (e->n_request > 1)
+		qsort(
+		    e->request, e->n_request, sizeof(*e->request), request_cmp);
+	e->ordered = true;
+	return (true);
+}
+
 int
 exporter_mails(struct exporter *e)
 {
+	if (!in_order(e))
+		return (0);
 	for (unsigned n = 0; e->next_request < e->n_request; n++) {
 		struct item *i;
 		int rc;

@@ -135,6 +135,43 @@ START_TEST(a_saved_message_keeps_its_modseq)
 }
 END_TEST
 
+static unsigned asked, came;
+static const char *const asked_guid[] = { "b", "c", "a" };
+static const uint32_t asked_uid[] = { 2, 3, 1 };
+static char came_guid[4];
+
+/* The slave asks in another order, as Dovecot does. */
+static void
+mix(bool by_master, struct item *i)
+{
+	(void)by_master;
+	if (i->type == ITEM_REQUEST) {
+		i->u.request.guid = asked_guid[asked];
+		i->u.request.uid = asked_uid[asked++];
+	} else if (i->type == ITEM_MAIL) {
+		came_guid[came++] = i->u.mail.guid[0];
+	}
+}
+
+START_TEST(a_dovecot_gets_mails_in_the_order_of_their_uids)
+{
+	sync_foreign = true;
+	side_new(&A, "A", 1);
+	side_new(&B, "B", 2);
+	box_new(&A, "INBOX");
+	mail_new(&A, "INBOX", "a", "a");
+	mail_new(&A, "INBOX", "b", "b");
+	mail_new(&A, "INBOX", "c", "c");
+	asked = came = 0;
+	memset(came_guid, 0, sizeof(came_guid));
+	sync_watch = mix;
+	ck_assert_int_eq(sync_mirror(&A, &B, NULL), 0);
+	ck_assert_uint_eq(asked, 3);
+	ck_assert_str_eq(came_guid, "abc");
+	assert_equal(&A, &B);
+}
+END_TEST
+
 /* ---- rows ---- */
 
 #define ROWS 8
@@ -575,6 +612,7 @@ main(void)
 	tcase_add_checked_fixture(t, NULL, teardown);
 	tcase_add_loop_test(
 	    t, dates_and_pop3_fields_survive_saving_and_copying, 0, PEERS);
+	tcase_add_test(t, a_dovecot_gets_mails_in_the_order_of_their_uids);
 	tcase_add_loop_test(t, a_saved_message_keeps_its_modseq, 0, PEERS);
 	tcase_add_loop_test(
 	    t, rows_tell_what_users_changed_since_the_last_run, 0, PEERS);
