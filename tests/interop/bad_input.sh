@@ -268,7 +268,8 @@ cp -r "$FAR" "$N/far"; f=$(messages "$N/far" | head -1); total=$(find "$N/far" -
 chmod 000 "$f"
 as_nobody() { nobody env HOME="$N" XDG_CONFIG_HOME= XDG_DATA_HOME= "$TMP/dsyncfs-sync.copy" -o "mail_location=dsyncfs:$N/store3" "$@"; }
 check_status "an unreadable message: exit 2" 2 as_nobody mirror "maildir:$N/far"
-check "it is named" grep -qF "$(basename "${f%%:2,*}")" <(as_nobody mirror "maildir:$N/far" 2>&1)
+said=$(as_nobody mirror "maildir:$N/far" 2>&1)
+check "it is named" grep -qF "$(basename "${f%%:2,*}")" <(echo "$said")
 equal "the rest is there" $((total - 1)) "$(as_nobody dump | grep -c sha1=)"
 chmod 600 "$f"
 check "when it is readable again" as_nobody mirror "maildir:$N/far"
