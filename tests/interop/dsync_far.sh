@@ -82,7 +82,8 @@ check "one that is silent" fails 75 "silent for 1 s" ds -T 1 mirror sh -c 'cat >
 check "a port where nobody listens" fails 69 "cannot reach" ds mirror tcp:127.0.0.1:1
 check "a host that is not there" fails 69 "address" ds mirror tcp:nowhere.invalid:12345
 check "a port that is none" fails 64 "port" ds mirror tcp:localhost:x
-check "the same in a configuration" fails 78 "port" ds -o remote=tcp:localhost -c <(printf 'remote x {\nlocation = tcp:localhost\n}\n') mirror x
+printf 'remote x {\nlocation = tcp:localhost\n}\n' >"$TMP/port.conf"
+check "the same in a configuration" fails 78 "port" ds -o remote=tcp:localhost -c "$TMP/port.conf" mirror x
 check "imap is told apart" fails 64 "an IMAP server" ds mirror imap://user@host/
 check "the first location is near" fails 64 "has to be on this machine" "$SYNC" -o mail_location=host.example mirror "maildir:$SIDE"
 check "verify needs a near one" fails 64 "far side" ds verify host.example
