@@ -530,6 +530,31 @@ free_name(struct tree *t, const char *dir, bool mailbox, const char **name)
 	return (rc == 0 ? -EEXIST : rc);
 }
 
+/*
+ * A mailbox that another program made may go with the power; once it is in the
+ * sidecar that would look as if it had been deleted, to the peers too.
+ */
+static int
+make_durable(struct tree *t, const char *dir)
+{
+	struct os *root = t->m->root;
+	char *path, *slash;
+	int rc = 0;
+
+	if (t->m->rdonly)
+		return (0);
+	path = arena_strdup(&t->arena, dir);
+	if (path == NULL)
+		return (-ENOMEM);
+	while ((rc = root->ops->sync_dir(root, path)) == 0 && *path != '\0') {
+		slash = strrchr(path, '/');
+		*(slash == NULL ? path : slash) = '\0';
+	}
+	return (rc == 0 || rc == -ENOENT
+		? 0
+		: md_fail(root, dir, "made durable", rc));
+}
+
 static int
 make_mailbox(struct tree *t, struct folder *f)
 {
@@ -543,6 +568,7 @@ make_mailbox(struct tree *t, struct folder *f)
 	if (f->copied)
 		memset(&new.guid, 0, sizeof(new.guid));
 	if ((rc = free_name(t, f->dir, true, &new.name)) != 0 ||
+	    (rc = make_durable(t, f->dir)) != 0 ||
 	    (rc = txn_begin(t->m->r.store, NULL, &x)) != 0)
 		return (rc);
 	if ((rc = txn_mailbox_create(x, &new, &f->id)) == 0)
