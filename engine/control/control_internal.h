@@ -12,6 +12,7 @@
 #ifndef DSYNCFS_CONTROL_CONTROL_INTERNAL_H
 #define DSYNCFS_CONTROL_CONTROL_INTERNAL_H
 
+#include <sys/types.h>
 #include <sys/un.h>
 #include "base/arena.h"
 #include "base/buf.h"
