@@ -762,9 +762,16 @@ os_posix_temp(struct os **out)
 		    access("/var/tmp", W_OK | X_OK) == 0 ? "/var/tmp" : "/tmp";
 	if (asprintf(&path, "%s/dsyncfs-XXXXXX", dir) < 0)
 		return (-ENOMEM);
-	rc = mkdtemp(path) == NULL ? -errno : os_posix_open(path, false, out);
+	if (mkdtemp(path) == NULL) {
+		rc = -errno;
+		goto out;
+	}
+	rc = os_posix_open(path, false, out);
 	if (rc == 0)
 		self(*out)->temporary = true;
+	else
+		(void)rmdir(path);
+out:
 	free(path);
 	return (rc);
 }
