@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #include "backends/registry.h"
+#include "base/buf.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "control/control.h"
@@ -61,24 +63,28 @@ static volatile sig_atomic_t sync_wanted;
 
 /* ---- talking ---- */
 
-static void
-to_stderr(void *arg, enum log_level level, const char *line)
-{
-	(void)arg;
-	if (!cmd_log_line(level, line))
-		(void)fprintf(stderr, "dsyncfs: %s%s\n",
-		    level == LOG_LEVEL_WARNING ? "warning: " : "", line);
-}
+static atomic_bool left_terminal;
 
 static void
-to_syslog(void *arg, enum log_level level, const char *line)
+put_line(enum log_level level, const char *line)
 {
 	static const int priority[] = { LOG_ERR, LOG_WARNING, LOG_NOTICE,
 		LOG_INFO, LOG_DEBUG };
 
+	if (left_terminal)
+		syslog(priority[level], "%s", line);
+	else
+		(void)fprintf(stderr, "dsyncfs: %s%s\n",
+		    level == LOG_LEVEL_WARNING ? "warning: " : "", line);
+}
+
+/* What a command's own thread says is part of what the command says. */
+static void
+to_log(void *arg, enum log_level level, const char *line)
+{
 	(void)arg;
 	if (!cmd_log_line(level, line))
-		syslog(priority[level], "%s", line);
+		put_line(level, line);
 }
 
 /* What libfuse says on the way: its failures get a line of ours. */
@@ -132,7 +138,7 @@ on_ready(void *arg)
 		(void)!write(m->parent, &ok, 1);
 		(void)close(m->parent);
 		m->parent = -1;
-		log_set_sink(to_syslog, NULL);
+		left_terminal = true;
 		(void)dup2(STDIN_FILENO, STDOUT_FILENO);
 		(void)dup2(STDIN_FILENO, STDERR_FILENO);
 	}
@@ -242,21 +248,41 @@ discard(void *arg, const char *text, size_t n)
 	(void)n;
 }
 
+/*
+ * What a sync of the mount's own says.  Not by the log: what this thread logs is
+ * handed to the command, which would say it here again.
+ */
 static void
-log_text(void *arg, const char *text, size_t n)
+tell_lines(void *arg, const char *text, size_t n)
 {
+	static const char name[] = "dsyncfs-sync: ";
+	struct buf line = BUF_INIT;
+	const char *end;
+	size_t len;
+
 	(void)arg;
-	while (n > 0 && text[n - 1] == '\n')
-		n--;
-	if (n > 0)
-		log_warning("sync: %.*s", (int)n, text);
+	for (; n > 0; text += len, n -= len) {
+		end = memchr(text, '\n', n);
+		len = end != NULL ? (size_t)(end - text) + 1 : n;
+		buf_reset(&line);
+		buf_printf(&line, "sync: ");
+		if (len > sizeof(name) &&
+		    memcmp(text, name, sizeof(name) - 1) == 0)
+			buf_put(&line, text + sizeof(name) - 1,
+			    len - sizeof(name) + 1 - (end != NULL));
+		else
+			buf_put(&line, text, len - (end != NULL));
+		if (buf_cstr(&line) != NULL)
+			put_line(LOG_LEVEL_WARNING, (const char *)line.data);
+	}
+	buf_fini(&line);
 }
 
 static void
 sync_now(struct mount *m)
 {
 	const char *argv[] = { "dsyncfs-sync", "mirror", m->remote };
-	const struct cmd_io io = { discard, log_text, NULL, NULL };
+	const struct cmd_io io = { discard, tell_lines, NULL, NULL };
 
 	if (m->remote == NULL) {
 		log_warning("asked to sync, but no remote is set (-o remote=)");
@@ -775,7 +801,7 @@ main(int argc, char **argv)
 	pthread_mutex_init(&m.lock, NULL);
 	pthread_mutex_init(&m.commands, NULL);
 	pthread_cond_init(&m.wake, NULL);
-	log_set_sink(to_stderr, NULL);
+	log_set_sink(to_log, NULL);
 	fuse_set_log_func(from_libfuse);
 	status = load(&m, argc, argv);
 	if (status == 0 && m.o.help)

@@ -89,7 +89,7 @@ check "the first location is near" fails 64 "has to be on this machine" "$SYNC" 
 check "verify needs a near one" fails 64 "far side" ds verify host.example
 # the far store is owned by a third program
 mkfifo "$TMP/open"
-"$TMP/bin/far" dsync-server <"$TMP/open" >/dev/null 2>&1 &
+"$TMP/bin/far" -l 20 dsync-server <"$TMP/open" >/dev/null 2>&1 &
 holder=$!
 background+=($holder)
 exec 7>"$TMP/open"
@@ -208,5 +208,15 @@ check "a mount that mirrors by itself" mount_store "$STORE" "$MNT" "remote=$TMP/
 deliver_one "$MNT" 1700000403.M1.near third
 arrived() { dump "dsyncfs:$FAR" | grep -q 1700000403.M1.near; }
 check "gives what is delivered" within 15 arrived
+check "and ends" umount_store "$STORE" "$MNT"
+script grumbler <<<"#!/bin/sh
+printf 'one thing\nand another\n' >&2
+exec $TMP/bin/far \"\$@\""
+check "the far side says things to a mount that mirrors by itself" \
+	mount_store "$STORE" "$MNT" "remote=$TMP/bin/grumbler dsync-server,sync=1"
+deliver_one "$MNT" 1700000404.M1.near fourth
+arrived() { dump "dsyncfs:$FAR" | grep -q 1700000404.M1.near; }
+check "and has the mail" within 15 arrived
+check "the mount lives on" test -e "$MNT/new/1700000404.M1.near"
 check "and ends" umount_store "$STORE" "$MNT"
 finish
