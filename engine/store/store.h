@@ -212,12 +212,14 @@ typedef int event_fn(void *arg, const struct event *e);
 int store_events(
     struct store *s, uint32_t mailbox, uint64_t since, event_fn *fn, void *arg);
 /*
- * A name for the mailbox's history up to modseq: a hash of what happened last
- * until then.  Where a store was restored from an old copy and went on
- * otherwise, the same modseq has another name.  -ENOENT: not known any more.
+ * A name for the mailbox's history up to modseq and max_uid: a hash of what
+ * happened last until then.  Where a store was restored from an old copy and
+ * went on otherwise, the same modseq has another name.  A sync saves messages
+ * with modseqs that have been, so saves above max_uid do not count: with the
+ * uidnext - 1 of then the name is that of then.  -ENOENT: not known any more.
  */
-int store_history_name(
-    struct store *s, uint32_t mailbox, uint64_t modseq, uint8_t name[16]);
+int store_history_name(struct store *s, uint32_t mailbox, uint64_t modseq,
+    uint32_t max_uid, uint8_t name[16]);
 /*
  * The GUID string with which uid was expunged here, and the UID under which the
  * message went on (0: none), if that is still known; -ENOENT.

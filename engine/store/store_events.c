@@ -175,6 +175,7 @@ store_events(
 
 struct last {
 	uint64_t until, modseq;
+	uint32_t max_uid;
 	/* of all events of that modseq, but for the messages' GUIDs */
 	struct buf text;
 	/* saves among them */
@@ -196,6 +197,8 @@ on_last(void *arg, const struct event *e)
 
 	if (e->modseq > l->until)
 		return (1);
+	if (e->type == EVENT_SAVE && e->uid > l->max_uid)
+		return (0);
 	if (e->modseq != l->modseq) {
 		buf_reset(&l->text);
 		buf_reset(&l->saved);
@@ -263,10 +266,10 @@ find_last(struct store *s, const struct node *n, struct last *l)
 }
 
 int
-store_history_name(
-    struct store *s, uint32_t mailbox, uint64_t modseq, uint8_t name[16])
+store_history_name(struct store *s, uint32_t mailbox, uint64_t modseq,
+    uint32_t max_uid, uint8_t name[16])
 {
-	struct last l = { .until = modseq };
+	struct last l = { .until = modseq, .max_uid = max_uid };
 	struct node *n = node_live(&s->st, mailbox);
 	uint8_t hash[SHA256_LEN];
 	struct digest *d = NULL;

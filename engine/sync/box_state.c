@@ -104,17 +104,20 @@ box_state_name(struct brain *b, const struct mailbox *m)
 	struct box *x = &b->box;
 	const struct item_mailbox *dest = &x->peer;
 	uint64_t at = m->highestmodseq;
+	uint32_t uid = m->uidnext - 1;
 	int rc;
 
 	if (!b->source || !b->peer_dsyncfs)
 		return (0);
 	x->own.common_modseq = m->history_floor;
-	rc = store_history_name(
-	    b->r->store, x->id, m->highestmodseq, x->token.b);
-	if (!b->master && dest->common_modseq != 0)
+	rc = store_history_name(b->r->store, x->id, at, uid, x->token.b);
+	if (!b->master && dest->common_modseq != 0) {
 		at = dest->common_modseq;
+		uid = dest->common_uid;
+	}
 	if (rc == 0 && at <= m->highestmodseq)
-		rc = store_history_name(b->r->store, x->id, at, x->own.digest);
+		rc = store_history_name(
+		    b->r->store, x->id, at, uid, x->own.digest);
 	x->own.has_digest = rc == 0 && at <= m->highestmodseq;
 	return (rc == -ENOENT ? 0 : rc);
 }
@@ -155,8 +158,8 @@ check_name(struct brain *b, const struct item_mailbox *dest)
 {
 	struct box *x = &b->box;
 	uint8_t name[16];
-	int rc =
-	    store_history_name(b->r->store, x->id, dest->common_modseq, name);
+	int rc = store_history_name(b->r->store, x->id, dest->common_modseq,
+	    dest->common_uid, name);
 
 	if (rc == 0 && memcmp(name, dest->digest, sizeof(name)) != 0)
 		rc = -ENOENT;
@@ -176,7 +179,8 @@ decide_backup(struct brain *b, bool *needs)
 	const struct item_mailbox *dest = b->imports ? &x->own : &x->peer,
 				  *src = b->imports ? &x->peer : &x->own;
 	bool agreed = backup_agrees(dest, src),
-	     at_end = src->highestmodseq == dest->common_modseq,
+	     at_end = src->highestmodseq == dest->common_modseq &&
+	    src->uidnext == dest->common_uid + 1,
 	     named = b->master != b->source || at_end;
 
 	/* The name in B is of the point that the destination knows. */
@@ -573,7 +577,7 @@ box_state_save(struct brain *b)
 	if (filter_active(&b->params))
 		return (0);
 	if (x->sent.changes_during_sync || x->got.changes_during_sync ||
-	    (b->reverts && uid == 0 && x->peer.uidnext > 1))
+	    (b->reverts && uid != x->peer.uidnext - 1))
 		return (0);
 	x->state.common_uid = uid;
 	x->state.peer_end =

@@ -246,24 +246,47 @@ keep_changes(struct importer *im, const struct create *c, uint32_t uid,
 	return (rc);
 }
 
-/* What the message is under its new UID; its flags were merged before. */
+/*
+ * The other side has what it has made of an instance that it expunged: the one
+ * here becomes that, and the log has to tell what of it changed, for third
+ * replicas.
+ */
 static int
-moved_msg(const struct create *c, struct arena *a, struct msg *m)
+become(struct importer *im, const struct create *c, struct arena *a,
+    const struct msg *was, struct msg *m)
 {
-	static const struct keywords none = { NULL, 0 };
+	struct brain *b = im->b;
+	struct msg_update u = { .modseq = c->row->modseq };
+	int rc = replace_flags(a, was, c->row, &u);
 
-	m->uid = c->final;
-	if (c->row == NULL)
-		return (0);
-	if (!c->expunged) {
-		if (c->row->modseq > m->modseq)
-			m->modseq = c->row->modseq;
+	*m = *was;
+	if (rc == 0 &&
+	    (u.add | u.remove) == 0 && u.kw_add.n == 0 && u.kw_remove.n == 0) {
+		m->modseq = c->row->modseq;
 		return (0);
 	}
-	m->flags = c->row->final & MAIL_FLAGS;
-	m->modseq = c->row->modseq;
-	return (keywords_apply(
-	    a, &keywords_of(c->row)->final, &none, &none, &m->keywords));
+	if (rc == 0)
+		rc = raise_modseq(im, &u.modseq);
+	if (rc == 0)
+		rc = b->r->ops->update(b->r, b->box.id, c->from, &u, &b->peer);
+	return (rc != 0 ? rc
+			: store_msg(b->r->store, b->box.id, c->from, a, m));
+}
+
+/* What the message is under its new UID; its flags were merged before. */
+static int
+moved_msg(struct importer *im, const struct create *c, struct arena *a,
+    const struct msg *was, struct msg *m)
+{
+	int rc = 0;
+
+	*m = *was;
+	if (c->row != NULL && c->expunged)
+		rc = become(im, c, a, was, m);
+	else if (c->row != NULL && c->row->modseq > m->modseq)
+		m->modseq = c->row->modseq;
+	m->uid = c->final;
+	return (rc);
 }
 
 /*
@@ -302,9 +325,8 @@ do_move(struct importer *im, const struct create *c)
 		arena_fini(&a);
 		return (bury(im, c));
 	}
-	m = was;
 	if (rc == 0)
-		rc = moved_msg(c, &a, &m);
+		rc = moved_msg(im, c, &a, &was, &m);
 	if (rc == 0)
 		rc = b->r->ops->renumber(
 		    b->r, b->box.id, c->from, &m, &b->peer, &uid);

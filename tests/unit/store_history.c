@@ -43,9 +43,9 @@ teardown(void)
 }
 
 static uint32_t
-save(const char *guid)
+save_as(const char *guid, uint64_t modseq)
 {
-	struct msg m = { .guid = guid };
+	struct msg m = { .guid = guid, .modseq = modseq };
 	struct stream *in;
 	struct txn *t;
 	uint32_t uid;
@@ -57,6 +57,12 @@ save(const char *guid)
 	ck_assert_int_eq(txn_save(t, box, &m, &uid), 0);
 	ck_assert_int_eq(txn_commit(t), 0);
 	return (uid);
+}
+
+static uint32_t
+save(const char *guid)
+{
+	return (save_as(guid, 0));
 }
 
 static void
@@ -94,12 +100,18 @@ struct name {
 };
 
 static struct name
-name_at(uint64_t modseq)
+name_of(uint64_t modseq, uint32_t max_uid)
 {
 	struct name n;
 
-	ck_assert_int_eq(store_history_name(s, box, modseq, n.b), 0);
+	ck_assert_int_eq(store_history_name(s, box, modseq, max_uid, n.b), 0);
 	return (n);
+}
+
+static struct name
+name_at(uint64_t modseq)
+{
+	return (name_of(modseq, UINT32_MAX));
 }
 
 static struct name
@@ -193,6 +205,23 @@ START_TEST(a_name_is_found_behind_a_gap_of_modseqs)
 }
 END_TEST
 
+START_TEST(a_name_is_not_changed_by_a_save_with_an_older_modseq)
+{
+	uint64_t modseq;
+	struct name n;
+
+	(void)save("a");
+	flag(1, MAIL_SEEN, 0);
+	modseq = inbox().highestmodseq;
+	n = name_of(modseq, 1);
+	ck_assert_uint_eq(save_as("b", modseq), 2);
+	ck_assert(same(n, name_of(modseq, 1)));
+	ck_assert(!same(n, name_of(modseq, 2)));
+	ck_assert_uint_eq(save_as("c", modseq - 1), 3);
+	ck_assert(same(n, name_of(modseq, 1)));
+}
+END_TEST
+
 static void
 compact(void)
 {
@@ -230,7 +259,7 @@ START_TEST(compaction_keeps_what_happened_last)
 	ck_assert_int_eq(
 	    store_events(s, box, floor - 1, on_event, &events), -ESTALE);
 	ck_assert_int_eq(
-	    store_history_name(s, box, floor - 1, gone.b), -ENOENT);
+	    store_history_name(s, box, floor - 1, UINT32_MAX, gone.b), -ENOENT);
 	compact();
 	ck_assert_uint_eq(inbox().history_floor, floor);
 	ck_assert(same(n, name_now()));
@@ -267,6 +296,8 @@ main(void)
 	tcase_add_loop_test(
 	    t, the_same_number_of_another_history_has_another_name, 0, 3);
 	tcase_add_test(t, a_name_is_found_behind_a_gap_of_modseqs);
+	tcase_add_test(
+	    t, a_name_is_not_changed_by_a_save_with_an_older_modseq);
 	tcase_add_test(t, compaction_keeps_what_happened_last);
 	tcase_add_test(t, a_history_that_began_is_never_without_a_name);
 	suite_add_tcase(suite, t);
