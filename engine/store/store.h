@@ -499,6 +499,12 @@ struct compact_result {
 	uint64_t bytes_before, bytes_after, bodies_dropped;
 };
 int store_compact(struct store *s, struct compact_result *r);
+/*
+ * Between the two (they nest) compaction drops no history: a sync that told what
+ * was expunged must find the same when the other side's rows come.
+ */
+void store_hold(struct store *s);
+void store_release(struct store *s);
 
 struct verify_result {
 	uint64_t frames, bodies, messages, problems;

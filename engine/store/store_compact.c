@@ -681,5 +681,17 @@ store_compact(struct store *s, struct compact_result *r)
 		return (error);
 	if ((error = store_sync(s)) != 0)
 		return (error);
-	return (compact_to(s, false, false, r));
+	return (compact_to(s, s->held != 0, false, r));
+}
+
+void
+store_hold(struct store *s)
+{
+	s->held++;
+}
+
+void
+store_release(struct store *s)
+{
+	s->held--;
 }

@@ -240,6 +240,7 @@ struct store {
 	/* up to which the index on disk holds the log */
 	uint64_t ckpt_lsn;
 	struct txn *txn; /* open, or NULL */
+	unsigned held; /* store_hold */
 	bool rdonly, damaged, poisoned, syncing, ckpt_failed;
 	uint64_t spool_next;
 	struct pending *pending, *pending_place;

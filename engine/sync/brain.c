@@ -115,6 +115,7 @@ brain_new(struct replica *r, struct channel *c, const struct sync_events *e,
 	tree_init(&b->remote);
 	state_list_init(&b->states);
 	b->peer_name = strdup(c->peer == NULL ? "peer" : c->peer);
+	store_hold(r->store);
 	if (b->peer_name == NULL) {
 		brain_free(b);
 		return (-ENOMEM);
@@ -253,6 +254,7 @@ brain_free(struct brain *b)
 	tree_fini(&b->remote);
 	item_free(b->params_item);
 	state_list_fini(&b->states);
+	store_release(b->r->store);
 	free(b->peer_name);
 	free(b);
 }

@@ -273,6 +273,30 @@ START_TEST(compaction_keeps_what_happened_last)
 }
 END_TEST
 
+START_TEST(nothing_is_forgotten_while_a_sync_goes_on)
+{
+	struct arena a = ARENA_INIT;
+	const char *guid;
+	unsigned events = 0;
+	uint32_t to;
+
+	(void)save("a");
+	expunge(1);
+	store_hold(s);
+	compact();
+	ck_assert_int_eq(store_expunged(s, box, 1, &a, &guid, &to), 0);
+	ck_assert_str_eq(guid, "a");
+	ck_assert_int_eq(store_events(s, box, 0, on_event, &events), 0);
+	ck_assert_uint_ge(events, 1);
+	arena_fini(&a);
+	store_release(s);
+	compact();
+	ck_assert_int_eq(store_expunged(s, box, 1, &a, &guid, &to), -ENOENT);
+	ck_assert_int_eq(store_events(s, box, 0, on_event, &events), -ESTALE);
+	arena_fini(&a);
+}
+END_TEST
+
 START_TEST(a_history_that_began_is_never_without_a_name)
 {
 	for (unsigned i = 0; i < 5; i++) {
@@ -299,6 +323,7 @@ main(void)
 	tcase_add_test(
 	    t, a_name_is_not_changed_by_a_save_with_an_older_modseq);
 	tcase_add_test(t, compaction_keeps_what_happened_last);
+	tcase_add_test(t, nothing_is_forgotten_while_a_sync_goes_on);
 	tcase_add_test(t, a_history_that_began_is_never_without_a_name);
 	suite_add_tcase(suite, t);
 	return (run_suite(suite));
