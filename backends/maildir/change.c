@@ -241,7 +241,7 @@ md_renumber(struct replica *r, uint32_t mailbox, uint32_t uid,
 
 int
 md_expunge(struct replica *r, uint32_t mailbox, uint32_t uid,
-    const struct guid *origin)
+    uint32_t moved_to, const struct guid *origin)
 {
 	struct maildir *m = maildir_of(r);
 	struct arena a = ARENA_INIT;
@@ -271,7 +271,7 @@ md_expunge(struct replica *r, uint32_t mailbox, uint32_t uid,
 	if (rc == 0 || rc == -ENOENT)
 		rc = txn_begin(r->store, origin, &t);
 	if (rc == 0)
-		rc = finish(t, txn_expunge(t, mailbox, uid));
+		rc = finish(t, txn_expunge_moved(t, mailbox, uid, moved_to));
 out:
 	arena_fini(&a);
 	return (rc);

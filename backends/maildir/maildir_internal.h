@@ -416,7 +416,7 @@ int md_renumber(struct replica *r, uint32_t mailbox, uint32_t uid,
 int md_update(struct replica *r, uint32_t mailbox, uint32_t uid,
     const struct msg_update *u, const struct guid *origin);
 int md_expunge(struct replica *r, uint32_t mailbox, uint32_t uid,
-    const struct guid *origin);
+    uint32_t moved_to, const struct guid *origin);
 int md_body(
     struct replica *r, uint32_t mailbox, uint32_t uid, struct stream **out);
 int md_dirs_make(struct maildir *m, struct box *b);

@@ -413,6 +413,9 @@ struct msg_update {
 int txn_update(
     struct txn *t, uint32_t mailbox, uint32_t uid, const struct msg_update *u);
 int txn_expunge(struct txn *t, uint32_t mailbox, uint32_t uid);
+/* The instance that goes on as moved_to (0: none) is there already. */
+int txn_expunge_moved(
+    struct txn *t, uint32_t mailbox, uint32_t uid, uint32_t moved_to);
 /*
  * The message that was expunged as uid has as_uid (>= uidnext) in a peer, which
  * does not know of the expunge: saved under that and expunged at once.  -ENOENT

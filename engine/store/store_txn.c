@@ -668,6 +668,13 @@ expunge(struct txn *t, struct node *n, const struct msg *m, uint32_t moved_to)
 int
 txn_expunge(struct txn *t, uint32_t mailbox, uint32_t uid)
 {
+	return (txn_expunge_moved(t, mailbox, uid, 0));
+}
+
+int
+txn_expunge_moved(
+    struct txn *t, uint32_t mailbox, uint32_t uid, uint32_t moved_to)
+{
 	struct msg m = { 0 };
 	struct kwset kw;
 	struct node *n;
@@ -678,7 +685,7 @@ txn_expunge(struct txn *t, uint32_t mailbox, uint32_t uid)
 	if ((error = msg_load(&t->s->st, mailbox, uid, &t->arena, &m, &kw)) !=
 	    0)
 		return (txn_fail(t, error));
-	error = expunge(t, n, &m, 0);
+	error = expunge(t, n, &m, moved_to);
 	arena_fini(&t->arena);
 	return (error);
 }

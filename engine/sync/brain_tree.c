@@ -287,7 +287,7 @@ brain_tree_empty_inbox(struct brain *b, uint32_t id)
 			brain_change(b, "INBOX", u.uid[i], "expunge");
 			if (!b->params.dry_run)
 				rc = b->r->ops->expunge(
-				    b->r, id, u.uid[i], &b->peer);
+				    b->r, id, u.uid[i], 0, &b->peer);
 			next = u.uid[i] + 1;
 		}
 	} while (rc >= 0 && u.n == BATCH);

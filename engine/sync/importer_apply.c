@@ -491,6 +491,24 @@ importer_apply(struct importer *im)
 
 /* ---- the end ---- */
 
+/*
+ * The UID under which the message goes on, when that is here too: a later row of
+ * somebody who knows the old one only is about it.
+ */
+static uint32_t
+goes_on_as(struct importer *im, const struct op *o)
+{
+	struct brain *b = im->b;
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	bool here = o->moved_to > o->uid &&
+	    store_msg(b->r->store, b->box.id, o->moved_to, &a, &m) == 0 &&
+	    strcmp(m.guid, o->guid) == 0;
+
+	arena_fini(&a);
+	return (here ? o->moved_to : 0);
+}
+
 static int
 apply_expunge(struct importer *im, const struct op *o)
 {
@@ -502,7 +520,8 @@ apply_expunge(struct importer *im, const struct op *o)
 
 	/* Changed flags do not save a message that the other side expunged. */
 	if (rc == 0 && !gone && !b->params.dry_run) {
-		rc = b->r->ops->expunge(b->r, b->box.id, o->uid, &b->peer);
+		rc = b->r->ops->expunge(
+		    b->r, b->box.id, o->uid, goes_on_as(im, o), &b->peer);
 		im->changed = true;
 	}
 	arena_fini(&a);

@@ -196,12 +196,14 @@ native_update(struct replica *r, uint32_t mailbox, uint32_t uid,
 
 static int
 native_expunge(struct replica *r, uint32_t mailbox, uint32_t uid,
-    const struct guid *origin)
+    uint32_t moved_to, const struct guid *origin)
 {
 	struct txn *t;
 	int rc = txn_begin(r->store, origin, &t);
 
-	return (rc != 0 ? rc : finish(t, txn_expunge(t, mailbox, uid)));
+	return (rc != 0
+		? rc
+		: finish(t, txn_expunge_moved(t, mailbox, uid, moved_to)));
 }
 
 static int

@@ -96,8 +96,9 @@ struct replica_ops {
 	    const struct msg *m, const struct guid *origin, uint32_t *new_uid);
 	int (*update)(struct replica *r, uint32_t mailbox, uint32_t uid,
 	    const struct msg_update *u, const struct guid *origin);
+	/* moved_to: the UID of the instance that goes on for it, or 0 */
 	int (*expunge)(struct replica *r, uint32_t mailbox, uint32_t uid,
-	    const struct guid *origin);
+	    uint32_t moved_to, const struct guid *origin);
 
 	/*
 	 * The raw bytes; the stream stays valid without the lock.  -ENOENT:

@@ -416,7 +416,7 @@ START_TEST(a_change_that_only_the_sidecar_kept_is_done_again)
 		    M.r->ops->update(M.r, box_id(&M, "INBOX"), 1, &u, &peer),
 		    0);
 		ck_assert_int_eq(
-		    M.r->ops->expunge(M.r, box_id(&M, "INBOX"), 2, &peer), 0);
+		    M.r->ops->expunge(M.r, box_id(&M, "INBOX"), 2, 0, &peer), 0);
 		os_mem_cut_now(M.os);
 		m_close(&M);
 		ck_assert_int_eq(

@@ -139,11 +139,11 @@ hidden_update(struct replica *r, uint32_t mailbox, uint32_t uid,
 
 static int
 hidden_expunge(struct replica *r, uint32_t mailbox, uint32_t uid,
-    const struct guid *origin)
+    uint32_t moved_to, const struct guid *origin)
 {
 	struct replica *in = hidden_of(r)->in;
 
-	return (in->ops->expunge(in, mailbox, uid, origin));
+	return (in->ops->expunge(in, mailbox, uid, moved_to, origin));
 }
 
 static int
