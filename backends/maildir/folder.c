@@ -332,7 +332,8 @@ collect(void *arg, const struct mailbox *box)
 }
 
 static int
-move_dir(struct os *os, struct arena *a, const char *from, const char *to)
+move_dir(struct maildir *m, struct os *os, struct arena *a, const char *from,
+    const char *to)
 {
 	char *up = arena_strdup(a, to),
 	     *slash = up == NULL ? NULL : strrchr(up, '/');
@@ -346,8 +347,10 @@ move_dir(struct os *os, struct arena *a, const char *from, const char *to)
 		*(old_slash == NULL ? old : old_slash) = 0;
 	if (rc == 0)
 		rc = os_mkdirs(os, up);
-	/* An empty directory of that name is nobody's loss. */
-	if (rc == 0)
+	/* Empty directories of that name are nobody's loss. */
+	if (rc == 0 && m->fs)
+		md_remove_empty(os, to);
+	else if (rc == 0)
 		(void)os->ops->rmdir(os, to);
 	if (rc == 0)
 		rc = os->ops->rename_excl(os, from, to);
@@ -362,7 +365,7 @@ static int
 move_both(struct maildir *m, struct arena *a, const char *from, const char *to)
 {
 	char *cfrom, *cto;
-	int rc = move_dir(m->root, a, from, to);
+	int rc = move_dir(m, m->root, a, from, to);
 
 	if (rc == -ENOENT)
 		/* nothing there: the next look finds what became of it */
@@ -376,7 +379,7 @@ move_both(struct maildir *m, struct arena *a, const char *from, const char *to)
 	cfrom = md_ctl_of_dir(m, a, from);
 	cto = md_ctl_of_dir(m, a, to);
 	rc = cfrom == NULL || cto == NULL ? -ENOMEM
-					  : move_dir(m->control, a, cfrom, cto);
+					  : move_dir(m, m->control, a, cfrom, cto);
 	return (rc == 0 || rc == -ENOENT
 		? 0
 		: md_fail(

@@ -228,11 +228,11 @@ int store_expunged(struct store *s, uint32_t mailbox, uint32_t uid,
     struct arena *a, const char **guid, uint32_t *moved_to);
 
 /*
- * The last message of this GUID string that was expunged in the mailbox (and
- * did not go on under another UID); -ENOENT.
+ * The last message below a UID of this GUID string that was expunged in the
+ * mailbox (and did not go on under another UID); -ENOENT.
  */
-int store_gone_by_guid(
-    struct store *s, uint32_t mailbox, const char *guid, uint32_t *uid);
+int store_gone_by_guid(struct store *s, uint32_t mailbox, const char *guid,
+    uint32_t below, uint32_t *uid);
 
 /*
  * Expunged messages that can still be taken back, newest first; mailbox 0: of

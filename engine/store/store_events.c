@@ -361,8 +361,8 @@ store_expunged(struct store *s, uint32_t mailbox, uint32_t uid, struct arena *a,
 }
 
 int
-store_gone_by_guid(
-    struct store *s, uint32_t mailbox, const char *guid, uint32_t *uid)
+store_gone_by_guid(struct store *s, uint32_t mailbox, const char *guid,
+    uint32_t below, uint32_t *uid)
 {
 	struct arena a = ARENA_INIT;
 	struct key k, prefix;
@@ -382,6 +382,8 @@ store_gone_by_guid(
 	while (error == 0 && idx_under(&c, &prefix) && c.klen == 25) {
 		uint32_t at = get_be32(c.key + 21);
 
+		if (at >= below)
+			break;
 		k.n = 0;
 		key_bytes(&k, c.key, c.klen);
 		if ((error = expunged_get(s, mailbox, at, &a, &x)) != 0 ||

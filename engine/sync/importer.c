@@ -466,6 +466,25 @@ told_gone(const struct importer *im, const char *guid)
 }
 
 /*
+ * The instance that was expunged here last, or the last that a sync with the
+ * peer had brought; -ENOENT.
+ */
+static int
+gone_here(
+    struct importer *im, const struct row *c, bool brought, uint32_t *uid)
+{
+	struct brain *b = im->b;
+	uint32_t below = UINT32_MAX;
+	int rc;
+
+	while ((rc = store_gone_by_guid(b->r->store, b->box.id, c->guid, below,
+		    uid)) == 0 &&
+	    brought && !exporter_fetched(b->box.ex, *uid))
+		below = *uid;
+	return (rc);
+}
+
+/*
  * A message that came from here, or went from there to here, and was expunged
  * here since: where UIDs do not tell (before there is a common state, or when
  * one of the two had to give it another UID), its GUID does.  Not when the
@@ -477,20 +496,19 @@ expunged_since(struct importer *im, const struct row *c, uint32_t *uid)
 	struct brain *b = im->b;
 	struct arena a = ARENA_INIT;
 	struct msg m;
-	int rc = -EEXIST;
+	int rc = -ENOENT;
 
 	*uid = 0;
 	if (!b->peer_dsyncfs || !b->imports || !b->exports || b->box.id == 0 ||
 	    b->box.by_hash || c->guid[0] == '\0')
 		return (0);
-	if (store_msg_by_guid(b->r->store, b->box.id, c->guid, &a, &m) != 0)
-		rc = store_gone_by_guid(b->r->store, b->box.id, c->guid, uid);
+	if ((c->fetched || !told_gone(im, c->guid)) &&
+	    store_msg_by_guid(b->r->store, b->box.id, c->guid, &a, &m) != 0)
+		rc = gone_here(im, c, !c->fetched, uid);
 	arena_fini(&a);
-	if (rc != 0 ||
-	    (!c->fetched &&
-		(!exporter_fetched(b->box.ex, *uid) || told_gone(im, c->guid))))
+	if (rc != 0)
 		*uid = 0;
-	return (rc == -ENOENT || rc == -EEXIST ? 0 : rc);
+	return (rc == -ENOENT ? 0 : rc);
 }
 
 int

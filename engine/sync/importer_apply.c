@@ -219,11 +219,11 @@ msg_from_row(const struct brain *b, const struct create *c, struct msg *m)
  * like a new change of a user here, which the next run carries over.
  */
 static int
-keep_changes(struct importer *im, const struct create *c, uint32_t uid,
-    struct arena *a, const struct msg *m)
+keep_changes(struct importer *im, uint32_t from, uint32_t uid, struct arena *a,
+    const struct msg *m)
 {
 	struct brain *b = im->b;
-	struct hint h = exporter_hint(b->box.ex, c->from);
+	struct hint h = exporter_hint(b->box.ex, from);
 	struct msg_update u = { .add = h.add & m->flags,
 		.remove = h.remove & (uint8_t)~m->flags };
 	static const struct keywords none = { NULL, 0 };
@@ -336,7 +336,7 @@ do_move(struct importer *im, const struct create *c)
 		brain_change(b, b->box.name, uid, "renumber %u guid=%s",
 		    c->from, c->guid);
 		if (c->expunged)
-			rc = keep_changes(im, c, uid, &a, &was);
+			rc = keep_changes(im, c->from, uid, &a, &was);
 	}
 	arena_fini(&a);
 	return (brain_bad_item(b, rc));
@@ -520,8 +520,12 @@ apply_expunge(struct importer *im, const struct op *o)
 
 	/* Changed flags do not save a message that the other side expunged. */
 	if (rc == 0 && !gone && !b->params.dry_run) {
-		rc = b->r->ops->expunge(
-		    b->r, b->box.id, o->uid, goes_on_as(im, o), &b->peer);
+		uint32_t to = goes_on_as(im, o);
+
+		rc = to == 0 ? 0 : keep_changes(im, o->uid, to, &a, &m);
+		if (rc == 0)
+			rc = b->r->ops->expunge(
+			    b->r, b->box.id, o->uid, to, &b->peer);
 		im->changed = true;
 	}
 	arena_fini(&a);

@@ -155,7 +155,8 @@ take_expunge(struct importer *im, const struct merge_entry *e, const char *guid)
 	if (guid[0] == '\0' && !im->b->box.by_hash)
 		return (NULL);
 	taken = mover_to(im, e->uid, im->b->box.by_hash ? NULL : guid);
-	if (taken == NULL && guid[0] != '\0' &&
+	/* A dsyncfs would say so; what it does not is another instance. */
+	if (taken == NULL && !im->b->peer_dsyncfs && guid[0] != '\0' &&
 	    strindex_find(&im->expunged, guid, &first) &&
 	    op[first].top != OP_NONE) {
 		taken = &op[op[first].top];

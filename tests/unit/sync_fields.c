@@ -373,13 +373,17 @@ START_TEST(instances_are_copied_moved_and_expunged_but_not_sent)
 	ck_assert_uint_eq(r.counts.saved, 0);
 	ck_assert_uint_eq(r.counts.copied, 2);
 	settle();
-	/* One that went, and came again under another UID: it is moved. */
+	/*
+	 * One that went, and came again under another UID: it is moved, where
+	 * the peer would not say that it had done so.
+	 */
 	mail_expunge(&A, "INBOX", 1);
 	mail_new(&A, "INBOX", "g", "one");
 	mail_flags(&A, "INBOX", 4, MAIL_DRAFT, 0);
 	ck_assert_int_eq(sync_mirror(&A, &B, &r), 0);
-	ck_assert_uint_eq(r.counts.saved + r.counts.copied, 0);
-	ck_assert_uint_eq(r.counts.renumbered, 1);
+	ck_assert_uint_eq(r.counts.saved, 0);
+	ck_assert_uint_eq(r.counts.copied, sync_foreign ? 0 : 1);
+	ck_assert_uint_eq(r.counts.renumbered, sync_foreign ? 1 : 0);
 	settle();
 	ck_assert(mail_get(&B, "INBOX", 3, &flags));
 	ck_assert_uint_eq(flags, MAIL_SEEN);
