@@ -373,17 +373,14 @@ rename_node(struct tree *t, const struct node *n, const char *name)
 	    rc != 0 ? rc : finish(x, txn_mailbox_rename(x, n->id, name, 0)));
 }
 
-/*
- * A free name for n: the wanted one, with a number behind it when another has
- * it for good.
- */
+/* A free name for n: this one with a number behind it. */
 static int
-aside(struct tree *t, const struct node *n)
+aside(struct tree *t, const struct node *n, const char *base)
 {
 	struct mailbox m;
 
 	for (unsigned i = 1; i < 1000; i++) {
-		const char *name = arena_printf(&t->arena, "%s_%u", n->want, i);
+		const char *name = arena_printf(&t->arena, "%s_%u", base, i);
 
 		if (name == NULL)
 			return (-ENOMEM);
@@ -444,7 +441,14 @@ settle_name(struct tree *t, struct node *n)
 		return (rc);
 	if ((rc = make_way(t, n->want)) != 0)
 		return (rc);
-	rc = rename_node(t, n, n->want);
+	/* Into itself: out of its own way first. */
+	if (name_is_child(now.name, n->want)) {
+		const char *name = arena_strdup(&t->arena, now.name);
+
+		rc = name == NULL ? -ENOMEM : aside(t, n, name);
+	} else {
+		rc = rename_node(t, n, n->want);
+	}
 	return (rc == 0 ? 1 : rc == -EINVAL ? -EEXIST : rc);
 }
 
@@ -471,7 +475,8 @@ settle_names(struct tree *t)
 		if (!any && stuck == NULL)
 			return (0);
 		if (!any) {
-			int rc = aside(t, stuck);
+			/* Another has the wanted name for good. */
+			int rc = aside(t, stuck, stuck->want);
 
 			if (rc != 0)
 				return (rc);
