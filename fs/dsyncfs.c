@@ -8,25 +8,22 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "backends/registry.h"
-#include "base/buf.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "control/control.h"
 #include "fs/mount_options.h"
+#include "fs/mount_say.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
 
@@ -61,84 +58,20 @@ struct mount {
 
 static volatile sig_atomic_t sync_wanted;
 
-/* ---- talking ---- */
-
-static atomic_bool left_terminal;
-
-static void
-put_line(enum log_level level, const char *line)
-{
-	static const int priority[] = { LOG_ERR, LOG_WARNING, LOG_NOTICE,
-		LOG_INFO, LOG_DEBUG };
-
-	if (left_terminal)
-		syslog(priority[level], "%s", line);
-	else
-		(void)fprintf(stderr, "dsyncfs: %s%s\n",
-		    level == LOG_LEVEL_WARNING ? "warning: " : "", line);
-}
-
-/* What a command's own thread says is part of what the command says. */
-static void
-to_log(void *arg, enum log_level level, const char *line)
-{
-	(void)arg;
-	if (!cmd_log_line(level, line))
-		put_line(level, line);
-}
-
-/* What libfuse says on the way: its failures get a line of ours. */
-static void
-from_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
-{
-	char line[1024];
-	size_t n;
-
-	(void)level;
-	(void)vsnprintf(line, sizeof(line), fmt, ap);
-	n = strlen(line);
-	if (n > 0 && line[n - 1] == '\n')
-		line[n - 1] = '\0';
-	log_debug("%s", line);
-}
-
-/* Tells a service manager, if one started us (sd_notify(3)). */
-static void
-tell_manager(const char *text)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd;
-
-	if (path == NULL || path[0] == '\0' ||
-	    strlen(path) >= sizeof(a.sun_path))
-		return;
-	memcpy(a.sun_path, path, strlen(path));
-	if (path[0] == '@')
-		a.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL,
-	    (struct sockaddr *)&a,
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-	(void)close(fd);
-}
-
 /* The mount answers: whoever started it may go on. */
 static void
 on_ready(void *arg)
 {
 	struct mount *m = arg;
 
-	tell_manager("READY=1\n");
+	mount_say_manager("READY=1\n");
 	if (m->parent >= 0) {
 		unsigned char ok = 0;
 
 		(void)!write(m->parent, &ok, 1);
 		(void)close(m->parent);
 		m->parent = -1;
-		left_terminal = true;
+		mount_say_left_terminal();
 		(void)dup2(STDIN_FILENO, STDOUT_FILENO);
 		(void)dup2(STDIN_FILENO, STDERR_FILENO);
 	}
@@ -248,41 +181,11 @@ discard(void *arg, const char *text, size_t n)
 	(void)n;
 }
 
-/*
- * What a sync of the mount's own says.  Not by the log: what this thread logs is
- * handed to the command, which would say it here again.
- */
-static void
-tell_lines(void *arg, const char *text, size_t n)
-{
-	static const char name[] = "dsyncfs-sync: ";
-	struct buf line = BUF_INIT;
-	const char *end;
-	size_t len;
-
-	(void)arg;
-	for (; n > 0; text += len, n -= len) {
-		end = memchr(text, '\n', n);
-		len = end != NULL ? (size_t)(end - text) + 1 : n;
-		buf_reset(&line);
-		buf_printf(&line, "sync: ");
-		if (len > sizeof(name) &&
-		    memcmp(text, name, sizeof(name) - 1) == 0)
-			buf_put(&line, text + sizeof(name) - 1,
-			    len - sizeof(name) + 1 - (end != NULL));
-		else
-			buf_put(&line, text, len - (end != NULL));
-		if (buf_cstr(&line) != NULL)
-			put_line(LOG_LEVEL_WARNING, (const char *)line.data);
-	}
-	buf_fini(&line);
-}
-
 static void
 sync_now(struct mount *m)
 {
 	const char *argv[] = { "dsyncfs-sync", "mirror", m->remote };
-	const struct cmd_io io = { discard, tell_lines, NULL, NULL };
+	const struct cmd_io io = { discard, mount_say_lines, NULL, NULL };
 
 	if (m->remote == NULL) {
 		log_warning("asked to sync, but no remote is set (-o remote=)");
@@ -676,7 +579,7 @@ serve(struct mount *m, int helper)
 		(void)fuse_session_loop_mt(m->session, config);
 		fuse_loop_cfg_destroy(config);
 	}
-	tell_manager("STOPPING=1\n");
+	mount_say_manager("STOPPING=1\n");
 	control_server_stop(m->control);
 	stop_threads(m);
 	notifier_stop(m->notifier);
@@ -801,8 +704,7 @@ main(int argc, char **argv)
 	pthread_mutex_init(&m.lock, NULL);
 	pthread_mutex_init(&m.commands, NULL);
 	pthread_cond_init(&m.wake, NULL);
-	log_set_sink(to_log, NULL);
-	fuse_set_log_func(from_libfuse);
+	mount_say_start();
 	status = load(&m, argc, argv);
 	if (status == 0 && m.o.help)
 		(void)fputs(mount_usage, stdout);

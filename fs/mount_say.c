@@ -1,0 +1,123 @@
+/*
+ * mount_say -- what a mount says, and where: the terminal until it has left that,
+ * then syslog(3); and to a service manager.
+ */
+#include "fs/mount_say.h"
+
+#include <fuse_lowlevel.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "cmd/cmd.h"
+
+static atomic_bool left_terminal;
+
+static void
+put_line(enum log_level level, const char *line)
+{
+	static const int priority[] = { LOG_ERR, LOG_WARNING, LOG_NOTICE,
+		LOG_INFO, LOG_DEBUG };
+
+	if (left_terminal)
+		syslog(priority[level], "%s", line);
+	else
+		(void)fprintf(stderr, "dsyncfs: %s%s\n",
+		    level == LOG_LEVEL_WARNING ? "warning: " : "", line);
+}
+
+/* What a command's own thread says is part of what the command says. */
+static void
+to_log(void *arg, enum log_level level, const char *line)
+{
+	(void)arg;
+	if (!cmd_log_line(level, line))
+		put_line(level, line);
+}
+
+/* What libfuse says on the way: its failures get a line of ours. */
+static void
+from_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char line[1024];
+	size_t n;
+
+	(void)level;
+	(void)vsnprintf(line, sizeof(line), fmt, ap);
+	n = strlen(line);
+	if (n > 0 && line[n - 1] == '\n')
+		line[n - 1] = '\0';
+	log_debug("%s", line);
+}
+
+void
+mount_say_manager(const char *text)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (path == NULL || path[0] == '\0' ||
+	    strlen(path) >= sizeof(a.sun_path))
+		return;
+	memcpy(a.sun_path, path, strlen(path));
+	if (path[0] == '@')
+		a.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL,
+	    (struct sockaddr *)&a,
+	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
+	(void)close(fd);
+}
+
+/*
+ * What a sync of the mount's own says.  Not by the log: what this thread logs is
+ * handed to the command, which would say it here again.
+ */
+void
+mount_say_lines(void *arg, const char *text, size_t n)
+{
+	static const char name[] = "dsyncfs-sync: ";
+	struct buf line = BUF_INIT;
+	const char *end;
+	size_t len;
+
+	(void)arg;
+	for (; n > 0; text += len, n -= len) {
+		end = memchr(text, '\n', n);
+		len = end != NULL ? (size_t)(end - text) + 1 : n;
+		buf_reset(&line);
+		buf_printf(&line, "sync: ");
+		if (len > sizeof(name) &&
+		    memcmp(text, name, sizeof(name) - 1) == 0)
+			buf_put(&line, text + sizeof(name) - 1,
+			    len - sizeof(name) + 1 - (end != NULL));
+		else
+			buf_put(&line, text, len - (end != NULL));
+		if (buf_cstr(&line) != NULL)
+			put_line(LOG_LEVEL_WARNING, (const char *)line.data);
+	}
+	buf_fini(&line);
+}
+
+void
+mount_say_start(void)
+{
+	log_set_sink(to_log, NULL);
+	fuse_set_log_func(from_libfuse);
+}
+
+void
+mount_say_left_terminal(void)
+{
+	left_terminal = true;
+}
