@@ -602,12 +602,29 @@ note_deleted(struct brain *b, const struct tree_box *t)
 	return (rc);
 }
 
+/* It is here under a name that this sync was told to leave out. */
 static int
-apply_guid(struct brain *b, const struct tree_box *t)
+leave_out(struct brain *b, struct tree_box *t)
+{
+	if (t == NULL)
+		return (0);
+	memset(&t->guid, 0, sizeof(t->guid));
+	return (tree_plan_index(&b->plan));
+}
+
+/*
+ * Where the other's GUID is here already, under a name that is left out, the
+ * two of that name are not one: each keeps its mail until all is synced.
+ */
+static int
+apply_guid(struct brain *b, struct tree_box *t)
 {
 	struct mailbox_update u = { .guid = t->guid };
+	struct mailbox there;
 	int rc = 0;
 
+	if (store_mailbox_by_guid(b->r->store, &t->guid, &there) == 0)
+		return (leave_out(b, t));
 	brain_change(b, t->name, 0, "merge mailbox");
 	if (!b->params.dry_run)
 		rc = b->r->ops->mailbox_update(b->r, t->id, &u, &b->peer);
@@ -644,17 +661,6 @@ dir_is_here(const struct brain *b, const char *name)
 	return ((b->peer_dsyncfs || !b->params.dry_run) &&
 	    store_mailbox_by_name(b->r->store, name, &m) == 0 && m.exists &&
 	    !(b->params.dry_run && would_be_gone(b, &m)));
-}
-
-/* It is here under a name that this sync was told to leave out. */
-static int
-leave_out(struct brain *b, struct tree_box *t)
-{
-	/* A dry run leaves it out as a real one does, which has no id. */
-	if (t == NULL || !b->params.dry_run)
-		return (0);
-	memset(&t->guid, 0, sizeof(t->guid));
-	return (tree_plan_index(&b->plan));
 }
 
 int

@@ -378,6 +378,43 @@ START_TEST(a_mailbox_that_is_here_under_a_name_left_out)
 }
 END_TEST
 
+/* The two of that name are not one: one of them is here under another name. */
+START_TEST(a_new_mailbox_of_the_old_name_of_one_left_out)
+{
+	static const char *const not [] = { "Hidden" };
+	struct sync_options o = {
+		.type = SYNC_STATE, .exclude = not, .excludes = 1
+	};
+	struct mailbox_new work = { .name = "Work" };
+	struct side *old = &S[_i], *new = &S[1 - _i];
+	struct txn *t;
+
+	two_sides();
+	memset(work.guid.b, 0xff, sizeof(work.guid.b)); /* the larger one */
+	ck_assert_int_eq(txn_begin(old->s, NULL, &t), 0);
+	ck_assert_int_eq(txn_mailbox_create(t, &work, NULL), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	mail_new(old, "Work", "w", "w");
+	sync_once();
+	box_rename(new, "Work", "Hidden", 1800000000);
+	box_new(new, "Work");
+	mail_new(new, "Work", "n", "n");
+	mail_new(old, "Work", "w2", "w2");
+	check_dry(o);
+	ck_assert_uint_eq(mail_count(new, "Work"), 1);
+	ck_assert_uint_eq(mail_count(old, "Work"), 2);
+	sync_once();
+	assert_equal(old, new);
+	for (int k = 0; k < 2; k++) {
+		ck_assert_uint_ne(mail_uid(&S[k], "Work", "n"), 0);
+		ck_assert_uint_eq(mail_count(&S[k], "Hidden"), 2);
+		ck_assert_uint_eq(mail_count(&S[k], "Work"), 1);
+	}
+	side_free(&S[0]);
+	side_free(&S[1]);
+}
+END_TEST
+
 /* Another kind of peer does not know of dry runs. */
 static void
 unaware(bool by_master, struct item *i)
@@ -450,6 +487,8 @@ main(void)
 	tcase_add_test(t, children_go_along_with_a_renamed_mailbox);
 	tcase_add_test(t, a_directory_above_a_renamed_mailbox);
 	tcase_add_test(t, a_mailbox_that_is_here_under_a_name_left_out);
+	tcase_add_loop_test(
+	    t, a_new_mailbox_of_the_old_name_of_one_left_out, 0, 2);
 	tcase_add_loop_test(t, another_kind_of_peer_is_only_read, 0, 3);
 	tcase_add_test(t, a_long_inbox_is_emptied);
 	suite_add_tcase(s, t);
