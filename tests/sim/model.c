@@ -668,18 +668,46 @@ excuse(struct world *w, const struct row *r)
 	untrack(w, r->guid);
 }
 
+void
+model_in_flight(struct place *p, enum act act, const struct target *t)
+{
+	const struct row *r = NULL;
+	bool box = act == ACT_BOX_DELETE || act == ACT_BOX_AGAIN;
+
+	for (size_t i = 0; i < p->last.n && r == NULL; i++)
+		if (p->last.row[i].box == t->box_id &&
+		    (box || p->last.row[i].uid == t->uid))
+			r = &p->last.row[i];
+	if (r == NULL ||
+	    (!box && act != ACT_EXPUNGE && act != ACT_MOVE &&
+		act != ACT_REWRITE))
+		return;
+	p->in_flight.any = true;
+	p->in_flight.whole_box = box;
+	p->in_flight.row = *r;
+}
+
+static bool
+was_in_flight(const struct world *w, const struct place *p, const struct row *r)
+{
+	return (p->in_flight.any &&
+	    root_of(w->model, p->in_flight.row.model_box) ==
+		root_of(w->model, r->model_box) &&
+	    (p->in_flight.whole_box || p->in_flight.row.guid == r->guid));
+}
+
 static void
 check_durable(struct world *w, struct place *p, const struct snap *after)
 {
-	for (size_t i = 0; p->has_durable && !w->in_flight && i < p->durable.n;
-	     i++) {
+	for (size_t i = 0; p->has_durable && i < p->durable.n; i++) {
 		const struct row *r = &p->durable.row[i];
 		const struct model_box *b =
 		    &w->model->box[root_of(w->model, r->model_box)];
 		unsigned n;
 
 		if (slot_of(w, r->model_box, r->guid)->kills > 0 ||
-		    b->deleted || w->h->foreign || is_sink(w, p))
+		    b->deleted || w->h->foreign || is_sink(w, p) ||
+		    was_in_flight(w, p, r))
 			continue;
 		(void)row_of(w, after, r->model_box, r->guid, &n);
 		if (n == 0)

@@ -279,7 +279,7 @@ heal(struct world *w, struct place *p)
 	snap_take(w, p, &after);
 	model_merged(w, p, &after);
 	model_same(w, p, &p->last, &after, true);
-	w->in_flight = false;
+	p->in_flight.any = false;
 	snap_fini(&p->last);
 	p->last = after;
 }

@@ -382,12 +382,13 @@ user_act(struct world *w, struct place *p, const struct step *s)
 	world_say(w, "  %s: %s uid %u guid %s: %s\n", p->label,
 	    t.box == NULL ? "-" : t.box, t.uid, t.guid == NULL ? "-" : t.guid,
 	    strerror(-rc));
+	if (os_mem_is_cut(p->os))
+		model_in_flight(p, s->act, &t);
 	arena_fini(&a);
 	if (!place_troubled(p) && (rc == -EIO || rc == -EROFS))
 		world_fail(w, "%s: %s", p->label, strerror(-rc));
 	/* Whether it was done is seen when the power is back. */
-	w->in_flight = os_mem_is_cut(p->os);
-	if (w->in_flight || place_refresh(w, p) != 0)
+	if (os_mem_is_cut(p->os) || place_refresh(w, p) != 0)
 		return;
 	snap_take(w, p, &after);
 	model_user(w, p, &p->last, &after, s->act == ACT_RESTORE);

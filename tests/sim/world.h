@@ -54,6 +54,14 @@ struct place {
 	struct view *v;
 	/* a failure of the disk is armed, or has made the store unusable */
 	bool faulty;
+	/*
+	 * The power went while a user took away what was in row (or all that
+	 * was in its mailbox): whether it is gone is seen when it is back.
+	 */
+	struct {
+		bool any, whole_box;
+		struct row row;
+	} in_flight;
 	/* what was there when all was last made durable */
 	struct snap durable;
 	bool has_durable;
@@ -71,8 +79,6 @@ struct world {
 	struct tally *tally;
 	jmp_buf failed;
 	char why[1024];
-	/* a user's act was under way when the power went */
-	bool in_flight;
 	unsigned told; /* changes in the sync that runs */
 	/* the sync that runs */
 	struct place *side[2];
@@ -145,6 +151,8 @@ void model_synced(struct world *w, struct place *p, const struct snap *after);
  */
 void model_flags(
     struct world *w, struct place *a, struct place *b, bool complete);
+/* The power went in a user's act that was about t. */
+void model_in_flight(struct place *p, enum act act, const struct target *t);
 /* Nothing changed while p was down, but for (power) what was not durable. */
 void model_same(struct world *w, struct place *p, const struct snap *before,
     const struct snap *after, bool power);
