@@ -621,6 +621,32 @@ model_merged(struct world *w, struct place *p, const struct snap *after)
 	}
 }
 
+struct merging {
+	struct world *w;
+	const struct snap *before;
+};
+
+static int
+merging_box(void *arg, const struct mailbox *m)
+{
+	struct merging *x = arg;
+	const struct box_row *b = box_at(x->before, m->id);
+
+	if (m->exists && m->selectable && b != NULL)
+		merge_boxes(x->w, b->model_box, box_of(x->w, &m->guid));
+	return (0);
+}
+
+void
+model_merging(struct world *w, struct place *p)
+{
+	struct merging x = { w, &p->last };
+
+	place_lock(p);
+	(void)store_mailboxes(p->s, merging_box, &x);
+	place_unlock(p);
+}
+
 void
 model_same_names(struct world *w, const struct snap *a, const struct snap *b)
 {

@@ -236,6 +236,7 @@ step_both(struct run *x)
 		}
 		live(x);
 		x->rc[who] = brain_step(x->brain[who]);
+		model_merging(x->w, x->side[who]);
 		idle = x->rc[who] == BRAIN_PROGRESS ? 0 : idle + 1;
 		if (idle > PATIENCE)
 			world_fail(x->w, "both sides wait for each other");

@@ -140,6 +140,12 @@ void model_user(struct world *w, struct place *p, const struct snap *before,
     const struct snap *after, bool restored);
 /* Mailboxes that got another GUID: before model_synced, of all replicas. */
 void model_merged(struct world *w, struct place *p, const struct snap *after);
+/*
+ * The same in the middle of a sync that changes p: after it the power may be
+ * gone, and the merge with it, while the other end already has the mail of
+ * both.
+ */
+void model_merging(struct world *w, struct place *p);
 /* A one-way source keeps its GUIDs: there the name says which is which. */
 void model_same_names(
     struct world *w, const struct snap *a, const struct snap *b);
