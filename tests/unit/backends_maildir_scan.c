@@ -627,6 +627,28 @@ START_TEST(folders_may_swap_names)
 }
 END_TEST
 
+START_TEST(a_folder_may_go_below_its_own_name)
+{
+	bool fs = _i == 1;
+	struct mailbox a, b;
+
+	box_dirs(fs ? "A" : ".A");
+	box_dirs(fs ? "C" : ".A.C");
+	open_as(fs, false);
+	refresh();
+	ck_assert_int_eq(store_mailbox_by_name(rep->store, "A", &a), 0);
+	mv(fs ? "A" : ".A", "T");
+	if (fs)
+		ck_assert_int_eq(os_mkdirs(root, "A"), 0);
+	mv("T", fs ? "A/B" : ".A.B");
+	refresh();
+	ck_assert_str_eq(tree_says(), fs ? "A/B C INBOX " : "A/B A/C INBOX ");
+	ck_assert_int_eq(store_mailbox_by_name(rep->store, "A/B", &b), 0);
+	ck_assert(guid_eq(&a.guid, &b.guid));
+	ck_assert_uint_eq(deletions(), 0);
+}
+END_TEST
+
 START_TEST(a_copied_folder_gets_its_own_guid)
 {
 	struct mailbox a, b;
@@ -1045,6 +1067,7 @@ suite(void)
 	tcase_add_test(scan, another_mailbox_in_its_place_is_a_deletion);
 	tcase_add_test(scan, folders_come_go_and_move);
 	tcase_add_test(scan, folders_may_swap_names);
+	tcase_add_loop_test(scan, a_folder_may_go_below_its_own_name, 0, 2);
 	tcase_add_test(scan, a_copied_folder_gets_its_own_guid);
 	tcase_add_test(scan, nested_folders_have_directories);
 	tcase_add_test(scan, subscriptions_follow_the_file);
