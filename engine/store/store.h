@@ -222,14 +222,15 @@ int store_history_name(struct store *s, uint32_t mailbox, uint64_t modseq,
     uint32_t max_uid, uint8_t name[16]);
 /*
  * The GUID string with which uid was expunged here, and the UID under which the
- * message went on (0: none), if that is still known; -ENOENT.
+ * message went on (0: none), if events still tell of that; -ENOENT.
  */
 int store_expunged(struct store *s, uint32_t mailbox, uint32_t uid,
     struct arena *a, const char **guid, uint32_t *moved_to);
 
 /*
  * The last message below a UID of this GUID string that was expunged in the
- * mailbox (and did not go on under another UID); -ENOENT.
+ * mailbox (and did not go on under another UID), if events still tell of that;
+ * -ENOENT.
  */
 int store_gone_by_guid(struct store *s, uint32_t mailbox, const char *guid,
     uint32_t below, uint32_t *uid);

@@ -313,6 +313,19 @@ expunged_get(struct store *s, uint32_t mailbox, uint32_t uid, struct arena *a,
 }
 
 /*
+ * Retention goes by the time, history by modseqs: after a clock that was wrong
+ * an expunge can be kept, for restore, below what events still tell.  Who goes
+ * by it would know more than its peers are told, and other UIDs would follow.
+ */
+static bool
+before_history(struct store *s, uint32_t mailbox, const struct expunged_rec *x)
+{
+	const struct node *n = node_by_id(&s->st, mailbox);
+
+	return (n != NULL && x->modseq <= n->floor);
+}
+
+/*
  * The event of the expunge says where the message went; without it (compaction
  * dropped it) it is just gone.
  */
@@ -353,7 +366,10 @@ store_expunged(struct store *s, uint32_t mailbox, uint32_t uid, struct arena *a,
 	struct expunged_rec x;
 	int error;
 
-	if ((error = expunged_get(s, mailbox, uid, a, &x)) != 0 ||
+	if ((error = expunged_get(s, mailbox, uid, a, &x)) == 0 &&
+	    before_history(s, mailbox, &x))
+		error = -ENOENT;
+	if (error != 0 ||
 	    (error = moved_to(s, mailbox, uid, x.modseq, to)) != 0)
 		return (error);
 	*guid = x.msg.guid;
@@ -389,7 +405,8 @@ store_gone_by_guid(struct store *s, uint32_t mailbox, const char *guid,
 		if ((error = expunged_get(s, mailbox, at, &a, &x)) != 0 ||
 		    (error = moved_to(s, mailbox, at, x.modseq, &to)) != 0)
 			break;
-		if (to == 0 && strcmp(x.msg.guid, guid) == 0)
+		if (to == 0 && strcmp(x.msg.guid, guid) == 0 &&
+		    !before_history(s, mailbox, &x))
 			found = at;
 		arena_fini(&a);
 		if ((error = idx_seek(&s->st, &k, &c)) == 0)

@@ -309,6 +309,44 @@ START_TEST(a_history_that_began_is_never_without_a_name)
 }
 END_TEST
 
+static int
+on_expunged(void *arg, const struct expunged *e)
+{
+	unsigned *n = arg;
+
+	(void)e;
+	++*n;
+	return (0);
+}
+
+/* It was expunged by a clock that was a month ahead. */
+START_TEST(an_expunge_below_the_history_is_only_for_restore)
+{
+	struct arena a = ARENA_INIT;
+	unsigned restorable = 0;
+	const char *guid;
+	uint32_t uid;
+
+	(void)save("a");
+	(void)save("b");
+	os_mem_set_time(os, 1700000000 + RETENTION, 0);
+	expunge(1);
+	ck_assert_int_eq(store_expunged(s, box, 1, &a, &guid, &uid), 0);
+	ck_assert_int_eq(store_gone_by_guid(s, box, "a", UINT32_MAX, &uid), 0);
+	os_mem_set_time(os, 1700000000, 0);
+	flag(2, MAIL_SEEN, 0);
+	compact();
+	ck_assert_uint_eq(inbox().history_floor, inbox().highestmodseq);
+	ck_assert_int_eq(store_expunged(s, box, 1, &a, &guid, &uid), -ENOENT);
+	ck_assert_int_eq(
+	    store_gone_by_guid(s, box, "a", UINT32_MAX, &uid), -ENOENT);
+	ck_assert_int_eq(
+	    store_expunged_list(s, 0, on_expunged, &restorable), 0);
+	ck_assert_uint_eq(restorable, 1);
+	arena_fini(&a);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -320,11 +358,11 @@ main(void)
 	tcase_add_loop_test(
 	    t, the_same_number_of_another_history_has_another_name, 0, 3);
 	tcase_add_test(t, a_name_is_found_behind_a_gap_of_modseqs);
-	tcase_add_test(
-	    t, a_name_is_not_changed_by_a_save_with_an_older_modseq);
+	tcase_add_test(t, a_name_is_not_changed_by_a_save_with_an_older_modseq);
 	tcase_add_test(t, compaction_keeps_what_happened_last);
 	tcase_add_test(t, nothing_is_forgotten_while_a_sync_goes_on);
 	tcase_add_test(t, a_history_that_began_is_never_without_a_name);
+	tcase_add_test(t, an_expunge_below_the_history_is_only_for_restore);
 	suite_add_tcase(suite, t);
 	return (run_suite(suite));
 }
