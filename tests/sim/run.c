@@ -544,6 +544,13 @@ sync_step(struct world *w, const struct step *s, size_t inners)
 	heal(w, a);
 	heal(w, b);
 	place_look(w, a);
+	/* To look at a Maildir writes: the power may go only then. */
+	if (os_mem_is_cut(a->os) || os_mem_is_cut(b->os)) {
+		settled = false;
+		heal(w, a);
+		heal(w, b);
+		place_look(w, a);
+	}
 	if (o.one_way)
 		model_forgot(w); /* it brings back what its source has */
 	/* A backup or a partial sync settles no wish. */
