@@ -217,7 +217,8 @@ take_box(void *arg, const struct mailbox *m)
 		.name = arena_strdup(&s->arena, m->name),
 		.uidvalidity = m->uidvalidity,
 		.uidnext = m->uidnext,
-		.highestmodseq = m->highestmodseq };
+		.highestmodseq = m->highestmodseq,
+		.history_floor = m->history_floor };
 	return (0);
 }
 
@@ -616,8 +617,12 @@ model_merged(struct world *w, struct place *p, const struct snap *after)
 		const struct box_row *b = &before->box[i],
 				     *now = box_at(after, b->id);
 
-		if (now != NULL)
-			merge_boxes(w, b->model_box, now->model_box);
+		if (now == NULL)
+			continue;
+		merge_boxes(w, b->model_box, now->model_box);
+		/* A compaction, of what is old by a clock that may jump. */
+		if (now->history_floor > b->history_floor)
+			model_forgot(w);
 	}
 }
 

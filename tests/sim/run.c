@@ -598,10 +598,8 @@ upkeep(struct world *w, struct place *p, const struct step *s)
 			durable(w, p);
 		break;
 	case ACT_COMPACT:
-		if (s->r[0] % 2 == 0) {
+		if (s->r[0] % 2 == 0)
 			os_mem_advance(p->os, 40ull * 86400 * 1000);
-			model_forgot(w);
-		}
 		place_lock(p);
 		rc = store_compact(p->s, &cr);
 		place_unlock(p);

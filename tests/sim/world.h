@@ -30,7 +30,7 @@ struct box_row {
 	unsigned model_box;
 	const char *name;
 	uint32_t uidvalidity, uidnext;
-	uint64_t highestmodseq;
+	uint64_t highestmodseq, history_floor;
 };
 
 /* What a replica holds at one moment. */
@@ -138,7 +138,10 @@ void snap_fini(struct snap *s);
 /* A user of p made after of before; restored: took something back. */
 void model_user(struct world *w, struct place *p, const struct snap *before,
     const struct snap *after, bool restored);
-/* Mailboxes that got another GUID: before model_synced, of all replicas. */
+/*
+ * Mailboxes that got another GUID, or lost their old history: before
+ * model_synced, of all replicas.
+ */
 void model_merged(struct world *w, struct place *p, const struct snap *after);
 /*
  * The same in the middle of a sync that changes p: after it the power may be
@@ -165,7 +168,7 @@ void model_same(struct world *w, struct place *p, const struct snap *before,
 /* A UID that was not durable may be given to something else. */
 void model_forget_uids(struct world *w, struct place *p);
 /*
- * Old history is gone: what was expunged or changed that long ago may come back
+ * What was expunged or changed longer ago than history reaches may come back
  * from who was away as long.
  */
 void model_forgot(struct world *w);
