@@ -709,19 +709,21 @@ model_in_flight(struct place *p, enum act act, const struct target *t)
 		if (p->last.row[i].box == t->box_id &&
 		    (box || p->last.row[i].uid == t->uid))
 			r = &p->last.row[i];
-	if (r == NULL ||
-	    (!box && act != ACT_EXPUNGE && act != ACT_MOVE &&
-		act != ACT_REWRITE))
-		return;
+	memset(&p->in_flight, 0, sizeof(p->in_flight));
 	p->in_flight.any = true;
+	p->in_flight.restores = act == ACT_RESTORE;
 	p->in_flight.whole_box = box;
-	p->in_flight.row = *r;
+	p->in_flight.takes = r != NULL &&
+	    (box || act == ACT_EXPUNGE || act == ACT_MOVE ||
+		act == ACT_REWRITE);
+	if (p->in_flight.takes)
+		p->in_flight.row = *r;
 }
 
 static bool
 was_in_flight(const struct world *w, const struct place *p, const struct row *r)
 {
-	return (p->in_flight.any &&
+	return (p->in_flight.any && p->in_flight.takes &&
 	    root_of(w->model, p->in_flight.row.model_box) ==
 		root_of(w->model, r->model_box) &&
 	    (p->in_flight.whole_box || p->in_flight.row.guid == r->guid));
@@ -745,6 +747,47 @@ check_durable(struct world *w, struct place *p, const struct snap *after)
 			world_fail(w, "%s: %s was durable and is lost",
 			    p->label, w->model->mail[r->guid]->guid);
 	}
+}
+
+void
+model_landed(struct world *w, struct place *p)
+{
+	struct snap after;
+
+	if (!p->in_flight.any)
+		return;
+	p->in_flight.any = false;
+	snap_take(w, p, &after);
+	model_merged(w, p, &after);
+	model_user(w, p, &p->last, &after, p->in_flight.restores);
+	snap_fini(&p->last);
+	p->last = after;
+}
+
+/*
+ * The act under way was done, and with it all before it, since a store's log
+ * loses nothing but its tail: something is there that was not, or what it was
+ * to take away is gone though it was durable.
+ */
+static bool
+landed(const struct world *w, const struct place *p, const struct snap *before,
+    const struct snap *after)
+{
+	if (!p->in_flight.any || p->kind >= KIND_MAILDIR)
+		return (false);
+	for (size_t i = 0; i < after->n; i++)
+		if (row_at(before, after->row[i].box, after->row[i].uid) ==
+		    NULL)
+			return (true);
+	for (size_t i = 0; i < p->durable.n; i++) {
+		const struct row *r = &p->durable.row[i];
+
+		if (was_in_flight(w, p, r) &&
+		    row_at(before, r->box, r->uid) != NULL &&
+		    row_at(after, r->box, r->uid) == NULL)
+			return (true);
+	}
+	return (false);
 }
 
 static void
@@ -778,6 +821,10 @@ model_same(struct world *w, struct place *p, const struct snap *before,
 {
 	if (power) {
 		check_durable(w, p, after);
+		if (landed(w, p, before, after)) {
+			model_user(w, p, before, after, p->in_flight.restores);
+			return;
+		}
 		for (size_t i = 0; i < w->model->slots; i++)
 			w->model->slot[i].excused |=
 			    w->model->slot[i].fragile[p->number];

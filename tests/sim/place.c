@@ -174,8 +174,11 @@ place_up(struct world *w, struct place *p)
 	os_mem_advance(p->os, 300000);
 	rc = up(p);
 	if (rc != 0 && os_mem_is_cut(p->os) &&
-	    os_mem_reboot(p->os, OS_MEM_LOSE_SOME, 1) == 0)
-		rc = up(p); /* the power went while it was opened */
+	    os_mem_reboot(p->os, OS_MEM_LOSE_SOME, 1) == 0) {
+		model_forget_uids(w, p);
+		p->lost_power = true;
+		rc = up(p);
+	}
 	if (rc != 0)
 		world_fail(
 		    w, "%s cannot be opened: %s", p->label, strerror(-rc));

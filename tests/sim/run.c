@@ -342,7 +342,8 @@ run_sync(struct world *w, struct place *a, struct place *b,
 	    r[0].incomplete || r[1].incomplete ? ", incomplete" : "");
 	if (x.victim >= 0) {
 		place_kill(w, x.side[x.victim]);
-		(void)place_refresh(w, x.side[x.victim]);
+		if (place_refresh(w, x.side[x.victim]) == 0)
+			model_landed(w, x.side[x.victim]);
 	}
 	*settled = x.rc[0] == BRAIN_DONE && x.rc[1] == BRAIN_DONE &&
 	    !r[0].changes_during_sync && !r[1].changes_during_sync &&
@@ -626,6 +627,8 @@ down_and_up(struct world *w, struct place *p, const struct step *s)
 			return; /* in the very last moment */
 		place_up(w, p);
 		(void)place_refresh(w, p);
+		if (os_mem_is_cut(p->os))
+			return;
 	} else if (s->act == ACT_KILL) {
 		place_kill(w, p);
 	} else {
@@ -633,7 +636,9 @@ down_and_up(struct world *w, struct place *p, const struct step *s)
 	}
 	snap_take(w, p, &after);
 	model_merged(w, p, &after);
-	model_same(w, p, &p->last, &after, s->act == ACT_POWER);
+	model_same(
+	    w, p, &p->last, &after, s->act == ACT_POWER || p->lost_power);
+	p->lost_power = false;
 	snap_fini(&p->last);
 	p->last = after;
 }

@@ -55,13 +55,16 @@ struct place {
 	/* a failure of the disk is armed, or has made the store unusable */
 	bool faulty;
 	/*
-	 * The power went while a user took away what was in row (or all that
-	 * was in its mailbox): whether it is gone is seen when it is back.
+	 * The power went in a user's act: whether it was done is seen when it
+	 * is back.  What it was to take away (takes) is in row, or all that
+	 * was in its mailbox.
 	 */
 	struct {
-		bool any, whole_box;
+		bool any, takes, whole_box, restores;
 		struct row row;
 	} in_flight;
+	/* it went once more while this was opened */
+	bool lost_power;
 	/* what was there when all was last made durable */
 	struct snap durable;
 	bool has_durable;
@@ -162,6 +165,8 @@ void model_flags(
     struct world *w, struct place *a, struct place *b, bool complete);
 /* The power went in a user's act that was about t. */
 void model_in_flight(struct place *p, enum act act, const struct target *t);
+/* p was killed: what was written stays, so that act was done, or what shows. */
+void model_landed(struct world *w, struct place *p);
 /* Nothing changed while p was down, but for (power) what was not durable. */
 void model_same(struct world *w, struct place *p, const struct snap *before,
     const struct snap *after, bool power);
