@@ -331,9 +331,66 @@ collect(void *arg, const struct mailbox *box)
 	return (s->v[s->n++].to == NULL ? -ENOMEM : 0);
 }
 
+/* A directory with nothing in it but such directories; parents first. */
+struct hollow {
+	struct arena *a;
+	const char *dir[64];
+	size_t n, at;
+};
+
 static int
-move_dir(struct maildir *m, struct os *os, struct arena *a, const char *from,
-    const char *to)
+on_hollow(void *arg, const struct os_dirent *e)
+{
+	struct hollow *h = arg;
+
+	if (e->type != OS_DIR || h->n == sizeof(h->dir) / sizeof(h->dir[0]) ||
+	    strcmp(e->name, "cur") == 0 || strcmp(e->name, "new") == 0 ||
+	    strcmp(e->name, "tmp") == 0)
+		return (-ENOTEMPTY);
+	h->dir[h->n] = arena_printf(h->a, "%s/%s", h->dir[h->at], e->name);
+	return (h->dir[h->n++] == NULL ? -ENOMEM : 0);
+}
+
+static int
+refill(struct os *os, const struct hollow *h)
+{
+	int rc = 0;
+
+	for (size_t i = 1; i < h->n && rc == 0; i++)
+		if ((rc = os_mkdirs(os, h->dir[i])) == 0)
+			rc = os->ops->sync_dir(os, h->dir[i]);
+	return (rc == 0 && h->n > 1 ? os->ops->sync_dir(os, h->dir[0]) : rc);
+}
+
+/*
+ * Directories of a name that a mailbox shall have are nobody's loss, unless
+ * something is in them; what is left below the name is made again afterwards.
+ */
+static int
+move_over(struct os *os, struct arena *a, const char *from, const char *to)
+{
+	struct hollow h = { .a = a, .dir = { to }, .n = 1 };
+	size_t i;
+	int rc = 0, rc2;
+
+	for (; h.at < h.n && rc == 0; h.at++)
+		rc = os->ops->list(os, h.dir[h.at], on_hollow, &h);
+	if (rc == -ENOENT || rc == -ENOTDIR)
+		h.n = 0;
+	else if (rc != 0)
+		return (rc == -ENOTEMPTY ? -EEXIST : rc);
+	for (i = h.n, rc = 0; rc == 0 && i > 0; i--)
+		rc = os->ops->rmdir(os, h.dir[i - 1]);
+	if (rc == 0)
+		rc = os->ops->rename_excl(os, from, to);
+	else if (rc == -ENOTEMPTY)
+		rc = -EEXIST; /* somebody was faster */
+	rc2 = refill(os, &h);
+	return (rc != 0 ? rc : rc2);
+}
+
+static int
+move_dir(struct os *os, struct arena *a, const char *from, const char *to)
 {
 	char *up = arena_strdup(a, to),
 	     *slash = up == NULL ? NULL : strrchr(up, '/');
@@ -347,13 +404,8 @@ move_dir(struct maildir *m, struct os *os, struct arena *a, const char *from,
 		*(old_slash == NULL ? old : old_slash) = 0;
 	if (rc == 0)
 		rc = os_mkdirs(os, up);
-	/* Empty directories of that name are nobody's loss. */
-	if (rc == 0 && m->fs)
-		md_remove_empty(os, to);
-	else if (rc == 0)
-		(void)os->ops->rmdir(os, to);
 	if (rc == 0)
-		rc = os->ops->rename_excl(os, from, to);
+		rc = move_over(os, a, from, to);
 	if (rc == 0)
 		rc = os->ops->sync_dir(os, up);
 	if (rc == 0 && strcmp(old, up) != 0)
@@ -365,7 +417,7 @@ static int
 move_both(struct maildir *m, struct arena *a, const char *from, const char *to)
 {
 	char *cfrom, *cto;
-	int rc = move_dir(m, m->root, a, from, to);
+	int rc = move_dir(m->root, a, from, to);
 
 	if (rc == -ENOENT)
 		/* nothing there: the next look finds what became of it */
@@ -379,7 +431,7 @@ move_both(struct maildir *m, struct arena *a, const char *from, const char *to)
 	cfrom = md_ctl_of_dir(m, a, from);
 	cto = md_ctl_of_dir(m, a, to);
 	rc = cfrom == NULL || cto == NULL ? -ENOMEM
-					  : move_dir(m, m->control, a, cfrom, cto);
+					  : move_dir(m->control, a, cfrom, cto);
 	return (rc == 0 || rc == -ENOENT
 		? 0
 		: md_fail(

@@ -49,15 +49,8 @@ on_entry(void *arg, const struct os_dirent *e)
 	return (0);
 }
 
-static bool
-is_part(const char *name)
-{
-	return (strcmp(name, "cur") == 0 || strcmp(name, "new") == 0 ||
-	    strcmp(name, "tmp") == 0);
-}
-
 static int
-remove_level(struct os *os, const char *path, unsigned depth, bool files)
+remove_level(struct os *os, const char *path, unsigned depth)
 {
 	struct arena a = ARENA_INIT;
 	struct entries s = { &a, NULL };
@@ -69,50 +62,18 @@ remove_level(struct os *os, const char *path, unsigned depth, bool files)
 		char *p = md_path(&a, path, e->name);
 
 		rc = p == NULL ? -ENOMEM
-		    : e->dir   ? remove_level(os, p, depth + 1, files)
-		    : files    ? os->ops->unlink(os, p)
-			       : -ENOTEMPTY;
+		    : e->dir   ? remove_level(os, p, depth + 1)
+			       : os->ops->unlink(os, p);
 		rc = rc == -ENOENT ? 0 : rc;
 	}
 	arena_fini(&a);
 	return (rc == 0 ? os->ops->rmdir(os, path) : rc);
 }
 
-/* No file and no mailbox in it, at any depth. */
-static int
-only_directories(struct os *os, const char *path, unsigned depth)
-{
-	struct arena a = ARENA_INIT;
-	struct entries s = { &a, NULL };
-	int rc = depth > MD_DEPTH_MAX * 2
-	    ? -ELOOP
-	    : os->ops->list(os, path, on_entry, &s);
-
-	for (struct entry *e = s.first; rc == 0 && e != NULL; e = e->next) {
-		char *p = md_path(&a, path, e->name);
-
-		if (p == NULL)
-			rc = -ENOMEM;
-		else if (!e->dir || is_part(e->name))
-			rc = -ENOTEMPTY;
-		else
-			rc = only_directories(os, p, depth + 1);
-	}
-	arena_fini(&a);
-	return (rc);
-}
-
-void
-md_remove_empty(struct os *os, const char *path)
-{
-	if (only_directories(os, path, 0) == 0)
-		(void)remove_level(os, path, 0, false);
-}
-
 int
 md_remove_tree(struct os *os, const char *path)
 {
-	int rc = remove_level(os, path, 0, true);
+	int rc = remove_level(os, path, 0);
 
 	return (rc == -ENOENT ? 0 : rc);
 }
@@ -139,7 +100,9 @@ static bool
 has_children(struct entries *s)
 {
 	for (struct entry *e = s->first; e != NULL; e = e->next)
-		if (e->dir && e->name[0] != '.' && !is_part(e->name))
+		if (e->dir && e->name[0] != '.' &&
+		    strcmp(e->name, "cur") != 0 &&
+		    strcmp(e->name, "new") != 0 && strcmp(e->name, "tmp") != 0)
 			return (true);
 	return (false);
 }

@@ -444,8 +444,6 @@ int md_subscribe(struct replica *r, const char *name, bool on, int64_t time,
     const struct guid *origin);
 /* Removes a directory with all that is in it. */
 int md_remove_tree(struct os *os, const char *path);
-/* LAYOUT=fs: removes a directory that has nothing but such in it, if it can. */
-void md_remove_empty(struct os *os, const char *path);
 /* The name under which a mailbox is subscribed on disk. */
 int md_sub_name(
     struct maildir *m, struct arena *a, const char *name, const char **out);

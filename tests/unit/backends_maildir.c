@@ -416,7 +416,8 @@ START_TEST(a_change_that_only_the_sidecar_kept_is_done_again)
 		    M.r->ops->update(M.r, box_id(&M, "INBOX"), 1, &u, &peer),
 		    0);
 		ck_assert_int_eq(
-		    M.r->ops->expunge(M.r, box_id(&M, "INBOX"), 2, 0, &peer), 0);
+		    M.r->ops->expunge(M.r, box_id(&M, "INBOX"), 2, 0, &peer),
+		    0);
 		os_mem_cut_now(M.os);
 		m_close(&M);
 		ck_assert_int_eq(
@@ -623,6 +624,44 @@ START_TEST(a_store_of_dovecot_is_read_as_dovecot_reads_it)
 }
 END_TEST
 
+/* _i 1: what another program keeps in it stays, and so does the mailbox. */
+START_TEST(a_mailbox_gets_the_name_of_directories)
+{
+	struct mailbox_new dir = { .name = "Work/Sub/Deep", .directory = true };
+	struct os_file *f;
+	struct os_stat st;
+	struct txn *t;
+
+	fs_layout = true;
+	both_new();
+	box_new(&A, "Job");
+	mail_new(&A, "Job", "g", "g");
+	ck_assert_int_eq(txn_begin(A.s, NULL, &t), 0);
+	ck_assert_int_eq(txn_mailbox_create(t, &dir, NULL), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	ck_assert_int_eq(sync_mirror(&A, &M, NULL), 0);
+	ck_assert_int_eq(M.os->ops->stat(M.os, "Work/Sub/Deep", &st), 0);
+	if (_i == 1) {
+		ck_assert_int_eq(M.os->ops->open(M.os, "Work/Sub/note",
+				     OS_WRITE | OS_CREATE, &f),
+		    0);
+		M.os->ops->close(f);
+	}
+	box_rename(&A, "Job", "Work/Sub", 1800000000);
+	ck_assert_int_eq(sync_mirror(&A, &M, NULL), 0);
+	ck_assert_int_eq(M.os->ops->stat(M.os, "Work/Sub/Deep", &st), 0);
+	if (_i == 1) {
+		ck_assert_int_eq(
+		    M.os->ops->stat(M.os, "Work/Sub/note", &st), 0);
+		ck_assert_uint_eq(mail_count(&M, "Job"), 1);
+	} else {
+		assert_equal(&A, &M);
+		ck_assert_uint_eq(mail_count(&M, "Work/Sub"), 1);
+	}
+	both_free();
+}
+END_TEST
+
 int
 main(void)
 {
@@ -639,6 +678,7 @@ main(void)
 	tcase_add_loop_test(
 	    t, names_that_the_layout_cannot_hold_stay_in_the_sidecar, 0, 2);
 	tcase_add_test(t, keywords_beyond_the_letters_are_kept);
+	tcase_add_loop_test(t, a_mailbox_gets_the_name_of_directories, 0, 2);
 	tcase_add_loop_test(t, a_power_cut_at_any_change_is_healed, 0,
 	    getenv("TEST_SHORT") != NULL ? 3 : 24);
 	tcase_add_test(t, a_change_that_only_the_sidecar_kept_is_done_again);
