@@ -314,9 +314,12 @@ absent_row(
 	if (fate == FATE_GONE)
 		return (
 		    c->moved_to != 0 ? uids_add(&im->buried, c->moved_to) : 0);
-	/* Another kind of peer does not say that it only gave it a new UID. */
+	/*
+	 * Another kind of peer does not say that it only gave it a new UID; of
+	 * a source all that is there counts, not what became of it.
+	 */
 	if (c->moved_to != 0 || im->b->params.no_backup_overwrite ||
-	    !im->b->peer_dsyncfs)
+	    im->b->reverts || !im->b->peer_dsyncfs)
 		return (0);
 	rc = plan_expunge_row(im, &m, c);
 	return (rc != 0 ? rc : uids_add(&im->doomed, m.uid));
