@@ -78,6 +78,29 @@ cut(struct wire *w)
 		    w->end[i].n == 0 ? 0 : draw(&w->luck, w->end[i].n + 1));
 }
 
+/*
+ * What is on a link does not go with the sender's disk: the bytes are taken
+ * along, and what cannot be read stays to be met by the reader.
+ */
+static void
+carry_body(struct item_mail *m)
+{
+	char text[4096];
+	struct stream *copy;
+	size_t got = 0;
+	ssize_t n = 0;
+
+	if (m->body == NULL || m->body->size > sizeof(text))
+		return;
+	while (got < m->body->size &&
+	    (n = stream_read(m->body, text + got, sizeof(text) - got)) > 0)
+		got += (size_t)n;
+	if (n < 0 || stream_from_memory(text, got, &copy) != 0)
+		return;
+	stream_close(m->body);
+	m->body = copy;
+}
+
 static int
 wire_send(struct channel *c, struct item *i)
 {
@@ -87,6 +110,8 @@ wire_send(struct channel *c, struct item *i)
 
 	if (i->type == ITEM_HANDSHAKE && w->foreign)
 		i->u.handshake.has_replica = false;
+	if (i->type == ITEM_MAIL)
+		carry_body(&i->u.mail);
 	if (w->left != 0 && --w->left == 0)
 		cut(w);
 	n = w->cut ? NULL : malloc(sizeof(*n));
