@@ -86,15 +86,6 @@ put_file(struct scan *s, struct txn *t, const struct md_file *f)
 
 	if (f->from != 0)
 		return (put_moved(s, t, f));
-	/*
-	 * Who delivered it may not have waited for the disk; before a peer
-	 * hears of it its name has to stay (commit), or a power cut would look
-	 * like an expunge.
-	 */
-	if (f->in_new)
-		s->b->dirty_new = true;
-	else
-		s->b->dirty_cur = true;
 	if ((rc = new_msg(s, f, &m)) != 0)
 		return (rc == 1 ? 0 : rc);
 	return (txn_save(t, s->box.id, &m, NULL));
@@ -193,12 +184,28 @@ put_state(struct scan *s)
 	return (rc);
 }
 
+/*
+ * Who delivered, renamed or removed a file may not have waited for the disk.
+ * Once the sidecar knows, and a peer, a power cut that takes it back would look
+ * like a user: a lost mail like an expunged one.
+ */
+static int
+keep_names(struct scan *s)
+{
+	if (!s->writable || next_item(s, 0) == s->changes + s->n)
+		return (0);
+	s->b->dirty_new = s->b->dirty_cur = true;
+	return (md_box_sync(s->m, s->b));
+}
+
 int
 md_store_scan(struct scan *s)
 {
 	size_t end = s->changes + s->n, i = 0, batch = BATCH, alone = 0;
-	int rc;
+	int rc = keep_names(s);
 
+	if (rc != 0)
+		return (rc);
 	for (i = next_item(s, 0); i < end; i = next_item(s, i)) {
 		size_t to = end - i < batch ? end : i + batch;
 

@@ -835,6 +835,34 @@ END_TEST
  * What a scan left half done, the next one finishes: power lost at each change,
  * of the Maildir or the sidecar.
  */
+/* Else it would look like an expunge, or like a change taken back. */
+START_TEST(what_a_scan_saw_stays)
+{
+	struct os_stat st;
+
+	put("new/1.a", "a\n");
+	put("cur/2.b:2,", "b\n");
+	put("cur/3.c:2,", "c\n");
+	open_as(false, false);
+	refresh();
+	ck_assert_int_eq(rep->ops->commit(rep), 0);
+	ck_assert_int_eq(disk->ops->sync_dir(disk, ""), 0);
+	ck_assert_int_eq(root->ops->sync_dir(root, ""), 0);
+	put("new/4.d", "d\n");
+	mv("cur/2.b:2,", "cur/2.b:2,S");
+	ck_assert_int_eq(root->ops->unlink(root, "cur/3.c:2,"), 0);
+	refresh();
+	os_mem_cut_now(disk);
+	shut();
+	ck_assert_int_eq(os_mem_reboot(disk, OS_MEM_LOSE_ALL, 1), 0);
+	trees();
+	ck_assert_int_eq(root->ops->stat(root, "new/1.a", &st), 0);
+	ck_assert_int_eq(root->ops->stat(root, "new/4.d", &st), 0);
+	ck_assert_int_eq(root->ops->stat(root, "cur/2.b:2,S", &st), 0);
+	ck_assert_int_eq(root->ops->stat(root, "cur/3.c:2,", &st), -ENOENT);
+}
+END_TEST
+
 START_TEST(a_scan_survives_power_loss_anywhere)
 {
 	static const enum os_mem_loss loss[] = { OS_MEM_LOSE_ALL,
@@ -1073,6 +1101,7 @@ suite(void)
 	tcase_add_test(scan, subscriptions_follow_the_file);
 	tcase_add_test(scan, bad_entries_are_told_and_cost_nothing);
 	tcase_add_test(scan, twins_get_names_of_their_own);
+	tcase_add_test(scan, what_a_scan_saw_stays);
 	tcase_add_test(scan, a_source_is_never_written);
 	tcase_add_test(scan, a_stale_lock_is_broken_a_live_one_is_not);
 	tcase_add_loop_test(scan, a_scan_survives_power_loss_anywhere, 0, 3);
