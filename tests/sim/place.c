@@ -310,7 +310,8 @@ reboot(struct world *w, struct place *p, enum os_mem_loss loss, uint64_t seed)
 	place_down(p);
 	if (os_mem_reboot(p->os, loss, seed) != 0)
 		world_fail(w, "no memory");
-	if (loss != OS_MEM_KEEP_ALL)
+	/* A disk that failed has not kept all. */
+	if (loss != OS_MEM_KEEP_ALL || p->faulty)
 		model_forget_uids(w, p);
 	place_up(w, p);
 	/* What was lost of Dovecot's files is said, and counted, once. */
