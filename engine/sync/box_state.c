@@ -158,8 +158,8 @@ check_name(struct brain *b, const struct item_mailbox *dest)
 {
 	struct box *x = &b->box;
 	uint8_t name[16];
-	int rc = store_history_name(b->r->store, x->id, dest->common_modseq,
-	    dest->common_uid, name);
+	int rc = store_history_name(
+	    b->r->store, x->id, dest->common_modseq, dest->common_uid, name);
 
 	if (rc == 0 && memcmp(name, dest->digest, sizeof(name)) != 0)
 		rc = -ENOENT;
@@ -431,6 +431,7 @@ box_state_raise(struct brain *b)
  */
 struct late {
 	const struct guid *peer;
+	const struct exporter *ex;
 	uint64_t first;
 	uint32_t common_uid;
 	bool taken;
@@ -441,7 +442,9 @@ on_late(void *arg, const struct event *e)
 {
 	struct late *l = arg;
 
-	if (guid_eq(&e->origin, l->peer))
+	if (guid_eq(&e->origin, l->peer) ||
+	    (e->type == EVENT_FLAGS &&
+		exporter_told_late(l->ex, e->uid, e->modseq)))
 		return (0);
 	if (l->first == 0 || e->modseq < l->first)
 		l->first = e->modseq;
@@ -456,6 +459,7 @@ box_state_make(struct brain *b)
 	struct box *x = &b->box;
 	struct peer_state *st = &x->state;
 	struct late l = { .peer = &b->peer,
+		.ex = x->ex,
 		.common_uid = x->sent.last_common_uid };
 	struct mailbox m;
 	int rc = store_mailbox(b->r->store, x->id, &m);
@@ -492,7 +496,7 @@ settle_end(struct brain *b)
 {
 	struct box *x = &b->box;
 	struct peer_state *st = &x->state;
-	struct late l = { .peer = &b->peer };
+	struct late l = { .peer = &b->peer, .ex = x->ex };
 	struct mailbox_update u = { .min_highestmodseq = x->got.end_modseq };
 	struct mailbox m;
 	int rc = store_mailbox(b->r->store, x->id, &m);

@@ -369,6 +369,9 @@ bool exporter_fetched(const struct exporter *e, uint32_t uid);
 bool exporter_expunged_here(const struct exporter *e, uint32_t uid);
 /* exporter_row.c: the row of a message.  -ENOMEM. */
 int exporter_row(struct brain *b, const struct msg *m, struct item **out);
+/* The row of this UID had a change of flags that came while rows were told. */
+bool exporter_told_late(
+    const struct exporter *e, uint32_t uid, uint64_t modseq);
 /* a change that is not the peer's */
 bool exporter_changed_here(const struct exporter *e);
 

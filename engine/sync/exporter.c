@@ -31,6 +31,9 @@ struct change {
 	uint32_t moved_to; /* expunged: it goes on under this UID */
 	uint32_t moved_from; /* and where it came from */
 	const char *guid; /* of the expunge */
+	/* modseq of the last change that came while rows are told, and was */
+	uint64_t late;
+	bool late_told;
 	UT_hash_handle hh;
 };
 
@@ -62,6 +65,7 @@ struct exporter {
 	struct ranges fetched; /* by syncs with this peer */
 	/* messages from here on are still to be listed */
 	uint32_t next_uid;
+	uint32_t last_uid; /* of the last row */
 	/* somebody here changed something */
 	bool here;
 	bool messages_done;
@@ -279,35 +283,16 @@ on_event(void *arg, const struct event *ev)
 	return (rc != 0 ? rc : hint_add(&e->arena, &c->hint, ev));
 }
 
-/*
- * While the mailbox is listed batch by batch its users go on.  What they
- * expunge before its turn is told as that: a message that is in no row would be
- * given a new UID over there.
- */
+/* A change that came while rows are told: its row is still to come. */
 static int
-on_late_event(void *arg, const struct event *ev)
+add_sorted(struct exporter *e, struct change *c)
 {
-	struct exporter *e = arg;
-	struct change *c, **p;
 	size_t at = e->next_change;
-	bool known;
 
-	if (ev->modseq > e->seen_modseq)
-		e->seen_modseq = ev->modseq;
-	if (ev->type != EVENT_EXPUNGE || ev->moved_to != 0 ||
-	    ev->uid < e->next_uid || ev->uid >= e->b->box.own.uidnext)
-		return (0);
-	HASH_FIND(hh, e->changes, &ev->uid, sizeof(ev->uid), c);
-	known = c != NULL;
-	c = change_of(e, ev->uid);
-	if (c == NULL)
-		return (-ENOMEM);
-	c->expunged = true;
-	c->guid = arena_strdup(&e->arena, ev->guid == NULL ? "" : ev->guid);
-	if (c->guid == NULL || known)
-		return (c->guid == NULL ? -ENOMEM : 0);
 	if (e->n > e->cap_sorted) {
-		p = reallocarray(e->sorted, e->n * 2, sizeof(*p));
+		struct change **p =
+		    reallocarray(e->sorted, e->n * 2, sizeof(*p));
+
 		if (p == NULL)
 			return (-ENOMEM);
 		e->sorted = p;
@@ -319,6 +304,46 @@ on_late_event(void *arg, const struct event *ev)
 	    (e->n - 1 - at) * sizeof(*e->sorted));
 	e->sorted[at] = c;
 	return (0);
+}
+
+/*
+ * While the mailbox is listed batch by batch its users go on.  What they
+ * expunge before its turn is told as that: a message that is in no row would be
+ * given a new UID over there.  And their flags are told as changes, or the next
+ * run would tell them once more, as if they were later than the other side's.
+ */
+static int
+on_late_event(void *arg, const struct event *ev)
+{
+	struct exporter *e = arg;
+	struct change *c;
+	bool known;
+	int rc = 0;
+
+	if (ev->modseq > e->seen_modseq)
+		e->seen_modseq = ev->modseq;
+	if (ev->type == EVENT_SAVE || ev->moved_to != 0 ||
+	    guid_eq(&ev->origin, &e->b->peer) || ev->uid <= e->last_uid ||
+	    ev->uid >= e->b->box.own.uidnext)
+		return (0);
+	HASH_FIND(hh, e->changes, &ev->uid, sizeof(ev->uid), c);
+	known = c != NULL;
+	c = change_of(e, ev->uid);
+	if (c == NULL)
+		return (-ENOMEM);
+	c->late = ev->modseq;
+	if (ev->type == EVENT_EXPUNGE) {
+		c->expunged = true;
+		c->guid =
+		    arena_strdup(&e->arena, ev->guid == NULL ? "" : ev->guid);
+		rc = c->guid == NULL ? -ENOMEM : 0;
+	} else {
+		if (e->b->peer_dsyncfs)
+			rc = note_answers(&e->arena, c, ev);
+		if (rc == 0)
+			rc = hint_add(&e->arena, &c->hint, ev);
+	}
+	return (rc != 0 || known ? rc : add_sorted(e, c));
 }
 
 static int
@@ -415,6 +440,15 @@ exporter_moved_to(const struct exporter *e, uint32_t uid)
 }
 
 bool
+exporter_told_late(const struct exporter *e, uint32_t uid, uint64_t modseq)
+{
+	struct change *c;
+
+	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
+	return (c != NULL && c->late_told && modseq <= c->late);
+}
+
+bool
 exporter_changed_here(const struct exporter *e)
 {
 	return (e->here);
@@ -442,6 +476,7 @@ send_expunge(struct exporter *e, const struct change *c)
 
 	if (rc != 0)
 		return (rc);
+	e->last_uid = c->uid;
 	i->u.change.kind = CHANGE_EXPUNGE;
 	i->u.change.uid = c->uid;
 	i->u.change.saved_here = exporter_saved_here(e, c->uid);
@@ -457,9 +492,14 @@ send_expunge(struct exporter *e, const struct change *c)
 static int
 send_message(struct exporter *e, const struct msg *m)
 {
+	struct change *c;
 	struct item *i;
 	int rc = exporter_row(e->b, m, &i);
 
+	HASH_FIND(hh, e->changes, &m->uid, sizeof(m->uid), c);
+	if (c != NULL)
+		c->late_told = true;
+	e->last_uid = m->uid;
 	return (rc != 0 ? rc : brain_send(e->b, i));
 }
 
