@@ -339,7 +339,7 @@ bool identity_same_hash(const struct brain *b, const char *x, const char *y);
 /* false: it says nothing, since the header is empty or not known */
 bool identity_hash_tells(const char *hash);
 
-/* exporter.c: what this side says of a mailbox. */
+/* exporter.c, exporter_events.c: what this side says of a mailbox. */
 struct hint {
 	uint8_t add, remove;
 	/* those of them that answer a change of the peer (merge.h) */

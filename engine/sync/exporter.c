@@ -12,353 +12,18 @@
  * did: a peer that lost power may have forgotten it.  Hints are only made of
  * what others than the peer did.
  */
-#include "sync/brain_internal.h"
+#include "sync/exporter_internal.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
-
 #include "base/log.h"
-
-struct change {
-	uint32_t uid;
-	struct hint hint;
-	/* what the peer's syncs changed, as hints */
-	struct hint heard;
-	bool expunged;
-	uint32_t moved_to; /* expunged: it goes on under this UID */
-	uint32_t moved_from; /* and where it came from */
-	const char *guid; /* of the expunge */
-	/* modseq of the last change that came while rows are told, and was */
-	uint64_t late;
-	bool late_told;
-	UT_hash_handle hh;
-};
-
-struct request {
-	const char *guid; /* NULL: by uid */
-	uint32_t uid;
-};
-
-struct range {
-	uint32_t first, last;
-};
-
-/* UIDs; mostly one range. */
-struct ranges {
-	struct range *v; /* owned; sorted when all are known */
-	size_t n, cap;
-};
-
-struct exporter {
-	struct brain *b;
-	/* events up to here are known */
-	uint64_t seen_modseq;
-	size_t cap_sorted;
-	struct arena arena; /* owns the changes */
-	struct change *changes;
-	struct change **sorted;
-	size_t n, next_change;
-	struct ranges saved; /* by users here */
-	struct ranges fetched; /* by syncs with this peer */
-	/* messages from here on are still to be listed */
-	uint32_t next_uid;
-	uint32_t last_uid; /* of the last row */
-	/* somebody here changed something */
-	bool here;
-	bool messages_done;
-	struct arena request_arena; /* their GUIDs */
-	struct request *request; /* owned */
-	size_t n_request, cap_request, next_request;
-	bool ordered; /* the requests, by UID */
-};
-
-static struct change *
-change_of(struct exporter *e, uint32_t uid)
-{
-	struct change *c;
-
-	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
-	if (c != NULL)
-		return (c);
-	c = arena_zalloc(&e->arena, sizeof(*c));
-	if (c == NULL)
-		return (NULL);
-	c->uid = uid;
-	HASH_ADD(hh, e->changes, uid, sizeof(c->uid), c);
-	e->n++;
-	return (c);
-}
-
-/* The later change of a bit or name is the one that counts. */
-static int
-hint_add(struct arena *a, struct hint *h, const struct event *e)
-{
-	struct keywords add, remove;
-	int rc;
-
-	h->add = (uint8_t)((h->add | e->add) & ~e->remove);
-	h->remove = (uint8_t)((h->remove | e->remove) & ~e->add);
-	if (e->kw_add.n == 0 && e->kw_remove.n == 0)
-		return (0);
-	rc = keywords_apply(a, &h->kw_add, &e->kw_add, &e->kw_remove, &add);
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &h->kw_remove, &e->kw_remove, &e->kw_add, &remove);
-	if (rc == 0) {
-		h->kw_add = add;
-		h->kw_remove = remove;
-	}
-	return (rc);
-}
-
-/* In either set of both pairs. */
-static int
-kw_answers(struct arena *a, const struct event *e, const struct hint *heard,
-    struct keywords *out)
-{
-	static const struct keywords none = { NULL, 0 };
-	struct keywords rest, x, y;
-	int rc = keywords_apply(a, &e->kw_add, &none, &heard->kw_remove, &rest);
-
-	if (rc == 0)
-		rc = keywords_apply(a, &e->kw_add, &none, &rest, &x);
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &e->kw_remove, &none, &heard->kw_add, &rest);
-	if (rc == 0)
-		rc = keywords_apply(a, &e->kw_remove, &none, &rest, &y);
-	return (rc != 0 ? rc : keywords_apply(a, &x, &y, &none, out));
-}
-
-/*
- * Which of this change answer one that a sync with the peer had brought: they
- * are the later ones, whatever the modseqs say.
- */
-static int
-note_answers(struct arena *a, struct change *c, const struct event *e)
-{
-	static const struct keywords none = { NULL, 0 };
-	struct hint *h = &c->hint;
-	struct keywords answers, left, less;
-	int rc;
-
-	h->informed &= (uint8_t) ~(e->add | e->remove);
-	h->informed |= (e->add & c->heard.remove) | (e->remove & c->heard.add);
-	if (e->kw_add.n == 0 && e->kw_remove.n == 0)
-		return (0);
-	rc = kw_answers(a, e, &c->heard, &answers);
-	if (rc == 0)
-		rc = keywords_apply(
-		    a, &h->kw_informed, &none, &e->kw_add, &less);
-	if (rc == 0)
-		rc = keywords_apply(a, &less, &none, &e->kw_remove, &left);
-	return (rc != 0
-		? rc
-		: keywords_apply(a, &left, &answers, &none, &h->kw_informed));
-}
-
-static int
-ranges_add(struct ranges *l, uint32_t uid)
-{
-	if (l->n > 0 && uid == l->v[l->n - 1].last + 1) {
-		l->v[l->n - 1].last = uid;
-		return (0);
-	}
-	if (l->n == l->cap) {
-		size_t cap = l->cap == 0 ? 8 : l->cap * 2;
-		struct range *p = reallocarray(l->v, cap, sizeof(*p));
-
-		if (p == NULL)
-			return (-ENOMEM);
-		l->v = p;
-		l->cap = cap;
-	}
-	l->v[l->n++] = (struct range){ uid, uid };
-	return (0);
-}
-
-static int
-range_cmp(const void *a, const void *b)
-{
-	const struct range *x = a, *y = b;
-
-	return (x->last < y->first ? -1 : x->first > y->last);
-}
-
-/*
- * What was done to a message under its old UID was done to it under the new
- * one.
- */
-static int
-carry_over(struct exporter *e, const struct change *c)
-{
-	struct change *to = change_of(e, c->moved_to);
-	struct event ev = { .add = c->hint.add,
-		.remove = c->hint.remove,
-		.kw_add = c->hint.kw_add,
-		.kw_remove = c->hint.kw_remove };
-
-	if (to == NULL)
-		return (-ENOMEM);
-	to->moved_from = c->uid;
-	to->heard = c->heard;
-	to->hint.informed = c->hint.informed;
-	to->hint.kw_informed = c->hint.kw_informed;
-	return (hint_add(&e->arena, &to->hint, &ev));
-}
-
-static bool
-ranges_have(const struct ranges *l, uint32_t uid)
-{
-	struct range key = { uid, uid };
-
-	return (l->n > 0 &&
-	    bsearch(&key, l->v, l->n, sizeof(key), range_cmp) != NULL);
-}
-
-static void
-ranges_sort(struct ranges *l)
-{
-	if (l->n > 1)
-		qsort(l->v, l->n, sizeof(*l->v), range_cmp);
-}
-
-bool
-exporter_saved_here(const struct exporter *e, uint32_t uid)
-{
-	return (ranges_have(&e->saved, uid));
-}
-
-bool
-exporter_fetched(const struct exporter *e, uint32_t uid)
-{
-	struct change *c;
-
-	while (!ranges_have(&e->fetched, uid)) {
-		HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
-		if (c == NULL || c->moved_from == 0 || c->moved_from >= uid)
-			return (false);
-		uid = c->moved_from;
-	}
-	return (true);
-}
-
-static int
-on_event(void *arg, const struct event *ev)
-{
-	struct exporter *e = arg;
-	struct brain *b = e->b;
-	bool by_peer = guid_eq(&ev->origin, &b->peer);
-	struct change *c;
-	int rc;
-
-	if (!by_peer)
-		e->here = true;
-	if (ev->type == EVENT_SAVE && guid_is_zero(&ev->origin))
-		return (ranges_add(&e->saved, ev->uid));
-	if (ev->type == EVENT_SAVE)
-		return (by_peer ? ranges_add(&e->fetched, ev->uid) : 0);
-	/* Another kind of peer knows of no answers. */
-	if (ev->type == EVENT_FLAGS && by_peer && !b->peer_dsyncfs &&
-	    ev->uid > b->box.common_uid)
-		return (0);
-	c = change_of(e, ev->uid);
-	if (c == NULL)
-		return (-ENOMEM);
-	if (ev->type == EVENT_EXPUNGE) {
-		c->expunged = true;
-		c->moved_to = ev->moved_to;
-		c->guid =
-		    arena_strdup(&e->arena, ev->guid == NULL ? "" : ev->guid);
-		return (c->guid == NULL    ? -ENOMEM
-			: c->moved_to == 0 ? 0
-					   : carry_over(e, c));
-	}
-	if (by_peer)
-		return (hint_add(&e->arena, &c->heard, ev));
-	rc = b->peer_dsyncfs ? note_answers(&e->arena, c, ev) : 0;
-	return (rc != 0 ? rc : hint_add(&e->arena, &c->hint, ev));
-}
-
-/* A change that came while rows are told: its row is still to come. */
-static int
-add_sorted(struct exporter *e, struct change *c)
-{
-	size_t at = e->next_change;
-
-	if (e->n > e->cap_sorted) {
-		struct change **p =
-		    reallocarray(e->sorted, e->n * 2, sizeof(*p));
-
-		if (p == NULL)
-			return (-ENOMEM);
-		e->sorted = p;
-		e->cap_sorted = e->n * 2;
-	}
-	while (at < e->n - 1 && e->sorted[at]->uid < c->uid)
-		at++;
-	memmove(&e->sorted[at + 1], &e->sorted[at],
-	    (e->n - 1 - at) * sizeof(*e->sorted));
-	e->sorted[at] = c;
-	return (0);
-}
-
-/*
- * While the mailbox is listed batch by batch its users go on.  What they
- * expunge before its turn is told as that: a message that is in no row would be
- * given a new UID over there.  And their flags are told as changes, or the next
- * run would tell them once more, as if they were later than the other side's.
- */
-static int
-on_late_event(void *arg, const struct event *ev)
-{
-	struct exporter *e = arg;
-	struct change *c;
-	bool known;
-	int rc = 0;
-
-	if (ev->modseq > e->seen_modseq)
-		e->seen_modseq = ev->modseq;
-	if (ev->type == EVENT_SAVE || ev->moved_to != 0 ||
-	    guid_eq(&ev->origin, &e->b->peer) || ev->uid <= e->last_uid ||
-	    ev->uid >= e->b->box.own.uidnext)
-		return (0);
-	HASH_FIND(hh, e->changes, &ev->uid, sizeof(ev->uid), c);
-	known = c != NULL;
-	c = change_of(e, ev->uid);
-	if (c == NULL)
-		return (-ENOMEM);
-	c->late = ev->modseq;
-	if (ev->type == EVENT_EXPUNGE) {
-		c->expunged = true;
-		c->guid =
-		    arena_strdup(&e->arena, ev->guid == NULL ? "" : ev->guid);
-		rc = c->guid == NULL ? -ENOMEM : 0;
-	} else {
-		if (e->b->peer_dsyncfs)
-			rc = note_answers(&e->arena, c, ev);
-		if (rc == 0)
-			rc = hint_add(&e->arena, &c->hint, ev);
-	}
-	return (rc != 0 || known ? rc : add_sorted(e, c));
-}
-
-static int
-change_cmp(const void *a, const void *b)
-{
-	const struct change *const *x = a, *const *y = b;
-
-	return ((*x)->uid < (*y)->uid ? -1 : (*x)->uid > (*y)->uid);
-}
 
 int
 exporter_new(struct brain *b, struct exporter **out)
 {
 	struct exporter *e = calloc(1, sizeof(*e));
-	size_t i = 0;
 	int rc = 0;
 
 	if (e == NULL)
@@ -367,21 +32,13 @@ exporter_new(struct brain *b, struct exporter **out)
 	e->next_uid = b->box.common_uid + 1;
 	if (b->box.id != 0)
 		rc = store_events(
-		    b->r->store, b->box.id, b->box.since, on_event, e);
+		    b->r->store, b->box.id, b->box.since, exporter_on_event, e);
 	if (rc != 0)
 		goto fail;
 	e->seen_modseq = b->box.own.highestmodseq;
-	e->cap_sorted = e->n + 1;
-	e->sorted = calloc(e->cap_sorted, sizeof(*e->sorted));
-	rc = -ENOMEM;
-	if (e->sorted == NULL)
+	rc = exporter_sort(e);
+	if (rc != 0)
 		goto fail;
-	for (struct change *c = e->changes; c != NULL; c = c->hh.next)
-		e->sorted[i++] = c;
-	ranges_sort(&e->saved);
-	ranges_sort(&e->fetched);
-	if (e->n > 1)
-		qsort(e->sorted, e->n, sizeof(*e->sorted), change_cmp);
 	*out = e;
 	return (0);
 fail:
@@ -402,56 +59,6 @@ exporter_free(struct exporter *e)
 	arena_fini(&e->arena);
 	arena_fini(&e->request_arena);
 	free(e);
-}
-
-struct hint
-exporter_hint(const struct exporter *e, uint32_t uid)
-{
-	struct change *c;
-
-	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
-	return (c == NULL ? (struct hint){ 0 } : c->hint);
-}
-
-bool
-exporter_expunged_here(const struct exporter *e, uint32_t uid)
-{
-	struct change *c;
-
-	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
-	return (c != NULL && c->expunged);
-}
-
-uint32_t
-exporter_moved_to(const struct exporter *e, uint32_t uid)
-{
-	uint32_t to = 0;
-	struct change *c;
-
-	for (;;) {
-		HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
-		if (c == NULL || !c->expunged)
-			return (to);
-		/* UIDs only grow, so this ends. */
-		if (c->moved_to <= uid)
-			return (0);
-		uid = to = c->moved_to;
-	}
-}
-
-bool
-exporter_told_late(const struct exporter *e, uint32_t uid, uint64_t modseq)
-{
-	struct change *c;
-
-	HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
-	return (c != NULL && c->late_told && modseq <= c->late);
-}
-
-bool
-exporter_changed_here(const struct exporter *e)
-{
-	return (e->here);
 }
 
 /* ---- rows ---- */
@@ -617,8 +224,8 @@ exporter_changes(struct exporter *e)
 	if (b->c->ops->full(b->c))
 		return (1);
 	if (b->box.id != 0 && !e->messages_done)
-		rc = store_events(
-		    b->r->store, b->box.id, e->seen_modseq, on_late_event, e);
+		rc = store_events(b->r->store, b->box.id, e->seen_modseq,
+		    exporter_on_late_event, e);
 	if (rc == -ESTALE) /* compacted meanwhile: told by the next run */
 		rc = 0;
 	if (rc != 0)

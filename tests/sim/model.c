@@ -679,10 +679,15 @@ model_synced(struct world *w, struct place *p, const struct snap *after)
 			    "nobody did",
 			    p->label, b->name);
 	}
-	for (size_t i = 0; i < before->n; i++)
-		if (row_at(after, before->row[i].box, before->row[i].uid) ==
-		    NULL)
-			check_gone(w, p, &before->row[i], after);
+	for (size_t i = 0; i < before->n; i++) {
+		const struct row *r = &before->row[i];
+
+		if (row_at(after, r->box, r->uid) == NULL)
+			check_gone(w, p, r, after);
+		/* Flags go with a mailbox; its mail may stay elsewhere. */
+		if (box_at(after, r->box) == NULL)
+			untrack(w, r->guid);
+	}
 	for (size_t i = 0; i < after->n; i++)
 		if (row_at(before, after->row[i].box, after->row[i].uid) ==
 		    NULL)
