@@ -219,6 +219,13 @@ struct forward {
 	bool stdio;
 };
 bool place_mounted(struct cmd *c, const struct place *p);
+/* It is the store of the mount that runs this command. */
+bool place_is_local(const struct cmd *c, const struct place *p);
+/*
+ * Where a mount has p's store, p becomes a far one: that mount, by a dsync-server
+ * of ours.  0 or the exit status, reported.
+ */
+int place_by_mount(struct cmd *c, struct place *p);
 bool place_forward(
     struct cmd *c, const struct place *p, const struct forward *f, int *status);
 

@@ -328,10 +328,9 @@ connect_to(struct cmd *c, const struct place *p, struct control_client **out)
 	const struct driver *d;
 	const char *dir;
 
-	if (c->local != NULL || p->is_far)
+	if (p->is_far)
 		return (-ENOENT);
 	d = driver_of(c, p);
-
 	if (d == NULL || d->socket_dir == NULL)
 		return (-ENOENT);
 	dir = d->socket_dir(&c->arena, &p->l);
@@ -347,6 +346,67 @@ place_mounted(struct cmd *c, const struct place *p)
 		return (false);
 	control_close(client);
 	return (true);
+}
+
+bool
+place_is_local(const struct cmd *c, const struct place *p)
+{
+	struct place mounted = *p;
+
+	if (c->local == NULL || p->is_far ||
+	    strcmp(p->l.driver, c->local->replica->ops->driver) != 0)
+		return (false);
+	mounted.l.path = c->local->path;
+	return (place_same(&mounted, p));
+}
+
+/* dsyncfs-sync: this program, or the one beside this mount's. */
+static const char *
+own_program(struct cmd *c)
+{
+	static const char name[] = "dsyncfs-sync";
+	char self[PATH_MAX];
+	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	const char *path;
+	char *slash;
+
+	if (n <= 0)
+		return (name);
+	self[n] = '\0';
+	if (c->local == NULL)
+		return (arena_strdup(&c->arena, self));
+	if ((slash = strrchr(self, '/')) == NULL)
+		return (name);
+	path =
+	    arena_printf(&c->arena, "%.*s/%s", (int)(slash - self), self, name);
+	return (path == NULL || access(path, X_OK) == 0 ? path : name);
+}
+
+int
+place_by_mount(struct cmd *c, struct place *p)
+{
+	const char *words[5], *text;
+	size_t n = 0;
+	int r;
+
+	if (p->is_far || !place_mounted(c, p))
+		return (0);
+	text = place_text(c, p);
+	words[n++] = own_program(c);
+	if (c->cfg.file != NULL)
+		words[n++] =
+		    arena_printf(&c->arena, "--config=%s", c->cfg.file);
+	words[n++] = "-o";
+	words[n++] = text == NULL
+	    ? NULL
+	    : arena_printf(&c->arena, "mail_location=%s", text);
+	if (c->arena.error != 0)
+		return (EX_FAIL);
+	r = parse_far(c, words, n, p);
+	if (r != 0)
+		return (r == -ENOENT ? EX_FAIL : cmd_status_of(r));
+	p->far.text = p->l.text = text;
+	return (0);
 }
 
 static bool
@@ -425,7 +485,7 @@ place_forward(
 	const char *const *argv;
 	int r, argc = 0;
 
-	r = connect_to(c, p, &client);
+	r = c->local != NULL ? -ENOENT : connect_to(c, p, &client);
 	if (r == -ENOENT)
 		return (false);
 	if (r != 0) {
@@ -468,7 +528,6 @@ int
 subject_open(struct cmd *c, const char *const *words, size_t n, unsigned flags,
     struct subject *s, bool *done, int *status)
 {
-	struct place mounted;
 	int r;
 
 	memset(s, 0, sizeof(*s));
@@ -481,16 +540,11 @@ subject_open(struct cmd *c, const char *const *words, size_t n, unsigned flags,
 		   : place_first(c, &s->place);
 	if (r != 0)
 		return (r);
-	if (c->local != NULL) {
-		mounted = s->place;
-		mounted.l.path = c->local->path;
-		if (strcmp(s->place.l.driver, c->local->replica->ops->driver) ==
-			0 &&
-		    place_same(&mounted, &s->place)) {
-			s->r = c->local->replica;
-			return (EX_DONE);
-		}
-	} else if (forward_subject(c, s, n, status)) {
+	if (place_is_local(c, &s->place)) {
+		s->r = c->local->replica;
+		return (EX_DONE);
+	}
+	if (c->local == NULL && forward_subject(c, s, n, status)) {
 		*done = true;
 		return (EX_DONE);
 	}

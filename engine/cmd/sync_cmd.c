@@ -520,6 +520,15 @@ run_here(struct run *run)
 	bool backup = strcmp(run->name, "backup") == 0;
 	int status, r;
 
+	if (c->local != NULL && place_is_local(c, &run->second)) {
+		log_error("%s: this is the first location itself: LOCATION2 "
+			  "has to be another one",
+		    run->second.l.text);
+		return (EX_BAD_USAGE);
+	}
+	status = place_by_mount(c, &run->second);
+	if (status != 0)
+		return (status);
 	if (c->local != NULL)
 		a = c->local->replica;
 	else {
@@ -566,18 +575,10 @@ run_in_mount(struct run *run, int *status)
 	if (!first && !second)
 		return (false);
 	*status = EX_TRY_LATER;
-	if (first && second) {
-		log_error("%s and %s are both mounted, and two mounts cannot "
-			  "sync with each other yet: unmount one of them",
-		    run->first.l.text, run->second.l.text);
-		return (true);
-	}
-	if (second && c->o->one_way) {
-		log_error("%s is mounted, and a one-way merge into a mounted "
-			  "store has to start there: unmount it for this run",
-		    run->second.l.text);
-		return (true);
-	}
+	/* Where the second is not asked to run it, run_here calls its mount. */
+	if (!first && c->o->one_way)
+		return (false);
+	second = second && !first;
 	arg = place_text(c, first ? &run->second : &run->first);
 	if (second)
 		reverse = !reverse;

@@ -197,6 +197,24 @@ check "a flag set there" again far mirror
 check "shows here without remount" has_flag "$MNT" fromnearmount F
 same "both say the same"
 check "status names the peer" says "peer $TMP/bin/far dsync-server" ds status
+# the same without a command: one mount calls the other
+deliver_one "$MNT" 1700000411.M1.near calledout
+deliver_one "$FARMNT" 1700000412.M1.far calledin
+check "both mounted: a plan" ds --dry-run mirror "dsyncfs:$FAR"
+check_not "does nothing" has_mail "$FARMNT" calledout
+check "both mounted: mirror by location" again ds mirror "dsyncfs:$FAR"
+check "near mail is in the far mount" has_mail "$FARMNT" calledout
+check "far mail is in the near mount" has_mail "$MNT" calledin
+same "both say the same"
+check "a mount is no second location of its own" fails 64 "first location itself" ds mirror "dsyncfs:$STORE"
+check "the near mount ends" umount_store "$STORE" "$MNT"
+SIDE3=$TMP/side3
+maildir_new "$SIDE3"
+mail "$SIDE3" 31
+check "one way into a mount" "$SYNC" -o "mail_location=maildir:$SIDE3" -1 mirror "dsyncfs:$FAR"
+check "its mail is there" has_mail "$FARMNT" "body 31"
+check "the near store is mounted again" mount_store "$STORE" "$MNT"
+check "and takes it" again ds mirror "dsyncfs:$FAR"
 check "what the far side lacks is said" fails 69 "no such|not found|cannot" ds mirror /nonexistent/server dsync-server
 check "the copy of the traffic of a mount" eval 'cd "$TMP" && far -r raw2 mirror && test -s raw2'
 check "the near mount alone" umount_store "$FAR" "$FARMNT"
