@@ -212,6 +212,7 @@ exporter_on_event(void *arg, const struct event *ev)
 	}
 	if (by_peer)
 		return (hint_add(&e->arena, &c->heard, ev));
+	c->late = ev->modseq;
 	rc = b->peer_dsyncfs ? note_answers(&e->arena, c, ev) : 0;
 	return (rc != 0 ? rc : hint_add(&e->arena, &c->hint, ev));
 }

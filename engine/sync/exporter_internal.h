@@ -18,7 +18,7 @@ struct change {
 	uint32_t moved_to; /* expunged: it goes on under this UID */
 	uint32_t moved_from; /* and where it came from */
 	const char *guid; /* of the expunge */
-	/* modseq of the last change that came while rows are told, and was */
+	/* modseq of the last change of flags, and whether the row told it */
 	uint64_t late;
 	bool late_told;
 	UT_hash_handle hh;

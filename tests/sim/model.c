@@ -35,6 +35,8 @@ struct mail {
 	struct wishes bit[BITS];
 	uint64_t heads[REPLICAS][BITS];
 	bool known[REPLICAS]; /* heads are set */
+	/* bits that were flipped there while the sync goes on */
+	uint64_t flipped[REPLICAS];
 };
 
 struct slot {
@@ -401,10 +403,16 @@ wish(struct world *w, struct place *p, unsigned mail, unsigned bit, bool on)
 	struct wishes *b = &m->bit[bit];
 	uint64_t *heads = &m->heads[p->number][bit];
 
-	if (b->n == WISHES) {
+	/*
+	 * There and back in one sync: the other side has the value, but maybe
+	 * not from this wish, of which it is told the next time.
+	 */
+	if (b->n == WISHES || (m->flipped[p->number] >> bit & 1) != 0) {
 		m->tracked = false;
 		return;
 	}
+	if (w->side[0] != NULL)
+		m->flipped[p->number] |= (uint64_t)1 << bit;
 	b->overrules[b->n] = all_overruled(b, *heads);
 	b->value |= (uint64_t)on << b->n;
 	*heads = (uint64_t)1 << b->n++;
@@ -475,6 +483,7 @@ model_flags(struct world *w, struct place *a, struct place *b, bool complete)
 		const struct row *r[2] = { only_row(&a->last, k),
 			only_row(&b->last, k) };
 
+		memset(m->flipped, 0, sizeof(m->flipped));
 		if (!m->tracked || (r[0] == NULL && r[1] == NULL))
 			continue;
 		for (unsigned bit = 0; bit < BITS; bit++) {
