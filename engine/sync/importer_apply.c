@@ -612,6 +612,9 @@ importer_finish(struct importer *im)
 		if (rc != 0)
 			return (rc);
 	}
+	rc = importer_foreign_late(im);
+	if (rc != 0)
+		return (rc);
 	if (takes_uidvalidity(im->b))
 		brain_change(im->b, im->b->box.name, 0, "uidvalidity %u",
 		    im->b->box.peer.uidvalidity);
