@@ -130,7 +130,8 @@ begin(struct brain *b)
 	} else {
 		/*
 		 * Compared in full.  Hints still begin where this side last
-		 * knew both alike, or as far back as is known.
+		 * knew both alike, or as far back as is known.  Modseqs go on
+		 * when the UIDVALIDITY changes.
 		 */
 		x->common_uid = 0;
 		x->since = m.history_floor;
@@ -139,7 +140,7 @@ begin(struct brain *b)
 			b->r->store, &b->peer, &x->own.mailbox, &st) == 0 &&
 		    st.own_since > x->since &&
 		    st.own_since <= m.highestmodseq &&
-		    st.uidvalidity == m.uidvalidity) {
+		    (b->peer_dsyncfs || st.uidvalidity == m.uidvalidity)) {
 			x->since = st.own_since;
 			x->since_sync = true;
 		}

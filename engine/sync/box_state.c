@@ -450,6 +450,13 @@ on_late(void *arg, const struct event *e)
 		l->first = e->modseq;
 	if (e->type == EVENT_SAVE && e->uid <= l->common_uid)
 		l->taken = true;
+	/*
+	 * One part of this run may have seen the message and the other not; to
+	 * settle that both sides must still know who had saved it.
+	 */
+	if (e->type == EVENT_EXPUNGE && l->ex != NULL &&
+	    exporter_saved_here(l->ex, e->uid))
+		l->taken = true;
 	return (0);
 }
 

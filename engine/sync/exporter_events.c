@@ -288,10 +288,42 @@ change_cmp(const void *a, const void *b)
 	return ((*x)->uid < (*y)->uid ? -1 : (*x)->uid > (*y)->uid);
 }
 
+/* The peer's sync brought it; not only one of the UIDs that it had since. */
+static bool
+came_from_peer(const struct exporter *e, const struct change *c)
+{
+	uint32_t uid = c->uid;
+
+	/* UIDs only grow, so this ends. */
+	while (c != NULL && c->moved_from != 0 && c->moved_from < uid) {
+		uid = c->moved_from;
+		HASH_FIND(hh, e->changes, &uid, sizeof(uid), c);
+	}
+	return (ranges_have(&e->fetched, uid));
+}
+
+/*
+ * A message that the peer's sync brought came with its flags, and there is no
+ * event of those: all that users here did to it answers what the peer had.
+ */
+static int
+answer_all(struct exporter *e, struct change *c)
+{
+	static const struct keywords none = { NULL, 0 };
+	struct hint *h = &c->hint;
+
+	if (!e->b->peer_dsyncfs || !came_from_peer(e, c))
+		return (0);
+	h->informed = h->add | h->remove;
+	return (keywords_apply(
+	    &e->arena, &h->kw_add, &h->kw_remove, &none, &h->kw_informed));
+}
+
 int
 exporter_sort(struct exporter *e)
 {
 	size_t i = 0;
+	int rc = 0;
 
 	e->cap_sorted = e->n + 1;
 	e->sorted = calloc(e->cap_sorted, sizeof(*e->sorted));
@@ -303,7 +335,9 @@ exporter_sort(struct exporter *e)
 	ranges_sort(&e->fetched);
 	if (e->n > 1)
 		qsort(e->sorted, e->n, sizeof(*e->sorted), change_cmp);
-	return (0);
+	for (i = 0; i < e->n && rc == 0; i++)
+		rc = answer_all(e, e->sorted[i]);
+	return (rc);
 }
 
 struct hint

@@ -316,10 +316,12 @@ absent_row(
 		    c->moved_to != 0 ? uids_add(&im->buried, c->moved_to) : 0);
 	/*
 	 * Another kind of peer does not say that it only gave it a new UID; of
-	 * a source all that is there counts, not what became of it.
+	 * a source all that is there counts, not what became of it.  What both
+	 * have under the new UID has a row of its own.
 	 */
-	if (c->moved_to != 0 || im->b->params.no_backup_overwrite ||
-	    im->b->reverts || !im->b->peer_dsyncfs)
+	if (m.uid <= im->b->box.common_uid || c->moved_to != 0 ||
+	    im->b->params.no_backup_overwrite || im->b->reverts ||
+	    !im->b->peer_dsyncfs)
 		return (0);
 	rc = plan_expunge_row(im, &m, c);
 	return (rc != 0 ? rc : uids_add(&im->doomed, m.uid));
@@ -473,15 +475,14 @@ told_gone(const struct importer *im, const char *guid)
  * peer had brought; -ENOENT.
  */
 static int
-gone_here(
-    struct importer *im, const struct row *c, bool brought, uint32_t *uid)
+gone_here(struct importer *im, const struct row *c, bool brought, uint32_t *uid)
 {
 	struct brain *b = im->b;
 	uint32_t below = UINT32_MAX;
 	int rc;
 
-	while ((rc = store_gone_by_guid(b->r->store, b->box.id, c->guid, below,
-		    uid)) == 0 &&
+	while ((rc = store_gone_by_guid(
+		    b->r->store, b->box.id, c->guid, below, uid)) == 0 &&
 	    brought && !exporter_fetched(b->box.ex, *uid))
 		below = *uid;
 	return (rc);

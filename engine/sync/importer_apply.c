@@ -491,22 +491,37 @@ importer_apply(struct importer *im)
 
 /* ---- the end ---- */
 
+struct other {
+	const struct op *o;
+	uint32_t mailbox, uid;
+};
+
+static int
+on_other(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	struct other *x = arg;
+
+	if (mailbox == x->mailbox && m->uid > x->o->uid &&
+	    (m->uid == x->o->moved_to ||
+		(x->uid != x->o->moved_to && m->uid > x->uid)))
+		x->uid = m->uid;
+	return (0);
+}
+
 /*
- * The UID under which the message goes on, when that is here too: a later row of
- * somebody who knows the old one only is about it.
+ * The UID under which the message goes on, when it is here by another way: a
+ * later row of somebody who knows the old one only is about it.  That of the
+ * other side, or another one, where this very run gives both the next.
  */
 static uint32_t
 goes_on_as(struct importer *im, const struct op *o)
 {
-	struct brain *b = im->b;
-	struct arena a = ARENA_INIT;
-	struct msg m;
-	bool here = o->moved_to > o->uid &&
-	    store_msg(b->r->store, b->box.id, o->moved_to, &a, &m) == 0 &&
-	    strcmp(m.guid, o->guid) == 0;
+	struct other x = { .o = o, .mailbox = im->b->box.id };
 
-	arena_fini(&a);
-	return (here ? o->moved_to : 0);
+	if (o->moved_to <= o->uid || o->guid[0] == '\0' ||
+	    store_msgs_by_guid(im->b->r->store, o->guid, on_other, &x) != 0)
+		return (0);
+	return (x.uid);
 }
 
 static int
@@ -612,6 +627,9 @@ importer_finish(struct importer *im)
 		if (rc != 0)
 			return (rc);
 	}
+	rc = importer_foreign_late(im);
+	if (rc != 0)
+		return (rc);
 	if (takes_uidvalidity(im->b))
 		brain_change(im->b, im->b->box.name, 0, "uidvalidity %u",
 		    im->b->box.peer.uidvalidity);

@@ -303,3 +303,76 @@ importer_foreign_done(struct importer *im)
 {
 	return (found(im));
 }
+
+/* ---- 6.10: what users saved meanwhile ---- */
+
+struct late {
+	const struct importer *im;
+	uint32_t *uid; /* owned */
+	size_t n, cap;
+};
+
+static int
+on_late(void *arg, const struct event *e)
+{
+	struct late *l = arg;
+
+	if (e->type != EVENT_SAVE || e->uid > l->im->common_uid ||
+	    guid_eq(&e->origin, &l->im->b->peer))
+		return (0);
+	if (l->n == l->cap) {
+		size_t cap = l->cap * 2 + 16;
+		uint32_t *p = reallocarray(l->uid, cap, sizeof(*p));
+
+		if (p == NULL)
+			return (-ENOMEM);
+		l->uid = p;
+		l->cap = cap;
+	}
+	l->uid[l->n++] = e->uid;
+	return (0);
+}
+
+static int
+lift(struct importer *im, uint32_t uid)
+{
+	struct brain *b = im->b;
+	struct arena a = ARENA_INIT;
+	uint32_t to;
+	struct msg m;
+	int rc = store_msg(b->r->store, b->box.id, uid, &a, &m);
+
+	if (rc == 0) {
+		m.uid = 0;
+		m.modseq = 0;
+		b->box.changes = true;
+		rc = b->r->ops->renumber(b->r, b->box.id, uid, &m, NULL, &to);
+	} else if (rc == -ENOENT) {
+		arena_fini(&a);
+		return (0);
+	}
+	if (rc == 0) {
+		b->box.counts.renumbered++;
+		brain_change(
+		    b, b->box.name, to, "renumber %u guid=%s", uid, m.guid);
+	}
+	arena_fini(&a);
+	return (brain_bad_item(b, rc));
+}
+
+int
+importer_foreign_late(struct importer *im)
+{
+	struct brain *b = im->b;
+	struct late l = { .im = im };
+	int rc = 0;
+
+	if (!b->peer_dsyncfs && !b->reverts && b->exports &&
+	    !b->params.dry_run && b->box.id != 0)
+		rc = store_events(b->r->store, b->box.id,
+		    b->box.own.highestmodseq, on_late, &l);
+	for (size_t i = 0; i < l.n && rc == 0; i++)
+		rc = lift(im, l.uid[i]);
+	free(l.uid);
+	return (rc == -ESTALE ? 0 : rc);
+}

@@ -234,6 +234,11 @@ int importer_expunge_add(struct importer *im, const struct op *o);
  */
 int importer_foreign_row(struct importer *im, const struct row *r);
 int importer_foreign_done(struct importer *im);
+/*
+ * What users here saved since the sync of the mailbox began, under UIDs that
+ * are common now, gets others: the peer would take it for expunged over there.
+ */
+int importer_foreign_late(struct importer *im);
 
 /* guard.c: looks at the plan. */
 int guard_plan(struct importer *im);

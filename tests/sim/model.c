@@ -789,10 +789,13 @@ landed(const struct world *w, const struct place *p, const struct snap *before,
 {
 	if (!p->in_flight.any || p->kind >= KIND_MAILDIR)
 		return (false);
-	for (size_t i = 0; i < after->n; i++)
-		if (row_at(before, after->row[i].box, after->row[i].uid) ==
-		    NULL)
+	/* Under a new UID: with another an expunge was taken back. */
+	for (size_t i = 0; i < after->n; i++) {
+		const struct box_row *b = box_at(before, after->row[i].box);
+
+		if (b != NULL && after->row[i].uid >= b->uidnext)
 			return (true);
+	}
 	for (size_t i = 0; i < p->durable.n; i++) {
 		const struct row *r = &p->durable.row[i];
 

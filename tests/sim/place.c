@@ -323,6 +323,8 @@ reboot(struct world *w, struct place *p, enum os_mem_loss loss, uint64_t seed)
 void
 place_kill(struct world *w, struct place *p)
 {
+	/* Nor did it have written all that it had. */
+	p->lost_power |= p->faulty;
 	reboot(w, p, OS_MEM_KEEP_ALL, 0);
 	w->tally->killed++;
 }

@@ -289,19 +289,20 @@ heal(struct world *w, struct place *p)
 	struct snap after;
 	bool cut_off = os_mem_is_cut(p->os);
 
-	if (!cut_off && !p->faulty)
+	if (!cut_off && !p->faulty && !p->lost_power)
 		return;
 	world_say(w, "  %s: %s\n", p->label,
 	    cut_off ? "the power is back" : "opened again after an error");
 	if (cut_off) {
 		place_power(w, p, (uint32_t)w->at->r[2]);
-	} else {
+	} else if (p->faulty) {
 		place_down(p);
 		model_forget_uids(w, p);
 		place_up(w, p);
 		w->tally->failed++;
 		(void)place_refresh(w, p);
 	}
+	p->lost_power = false;
 	snap_take(w, p, &after);
 	model_merged(w, p, &after);
 	model_same(w, p, &p->last, &after, true);
@@ -367,7 +368,8 @@ run_sync(struct world *w, struct place *a, struct place *b,
 	    r[0].incomplete || r[1].incomplete ? ", incomplete" : "");
 	if (x.victim >= 0) {
 		place_kill(w, x.side[x.victim]);
-		if (place_refresh(w, x.side[x.victim]) == 0)
+		if (place_refresh(w, x.side[x.victim]) == 0 &&
+		    !x.side[x.victim]->lost_power)
 			model_landed(w, x.side[x.victim]);
 	}
 	*settled = x.rc[0] == BRAIN_DONE && x.rc[1] == BRAIN_DONE &&

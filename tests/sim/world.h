@@ -63,7 +63,7 @@ struct place {
 		bool any, takes, whole_box, restores;
 		struct row row;
 	} in_flight;
-	/* it went once more while this was opened */
+	/* the same as if it went, in a kill or while this was opened */
 	bool lost_power;
 	/* what was there when all was last made durable */
 	struct snap durable;
