@@ -317,11 +317,12 @@ absent_row(
 	/*
 	 * Another kind of peer does not say that it only gave it a new UID; of
 	 * a source all that is there counts, not what became of it.  What both
-	 * have under the new UID has a row of its own.
+	 * have under the new UID has a row of its own: where the other side
+	 * still has the message, and has seen that UID, it expunged another.
 	 */
-	if (m.uid <= im->b->box.common_uid || c->moved_to != 0 ||
-	    im->b->params.no_backup_overwrite || im->b->reverts ||
-	    !im->b->peer_dsyncfs)
+	if ((c->elsewhere && m.uid <= im->b->box.common_uid) ||
+	    c->moved_to != 0 || im->b->params.no_backup_overwrite ||
+	    im->b->reverts || !im->b->peer_dsyncfs)
 		return (0);
 	rc = plan_expunge_row(im, &m, c);
 	return (rc != 0 ? rc : uids_add(&im->doomed, m.uid));
