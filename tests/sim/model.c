@@ -617,6 +617,20 @@ check_come(struct world *w, struct place *p, const struct row *r)
 		    p->label, w->model->mail[r->guid]->guid);
 }
 
+/*
+ * With dsync's rules what the other side lacks below a common message counts as
+ * expunged there, unless history here says that it never was there.
+ */
+static void
+forgot_foreign(struct world *w, unsigned box)
+{
+	struct model *m = w->model;
+
+	for (size_t i = 0; w->h->foreign && i < m->slots; i++)
+		m->slot[i].excused |=
+		    root_of(m, m->slot[i].box) == root_of(m, box);
+}
+
 void
 model_merged(struct world *w, struct place *p, const struct snap *after)
 {
@@ -630,8 +644,10 @@ model_merged(struct world *w, struct place *p, const struct snap *after)
 			continue;
 		merge_boxes(w, b->model_box, now->model_box);
 		/* A compaction, of what is old by a clock that may jump. */
-		if (now->history_floor > b->history_floor)
+		if (now->history_floor > b->history_floor) {
 			model_forgot(w);
+			forgot_foreign(w, b->model_box);
+		}
 	}
 }
 
