@@ -144,6 +144,18 @@ make(struct brain *b, const struct tree_action *a)
 	    b, &m, a->box == SIZE_MAX ? NULL : &b->plan.box[a->box]));
 }
 
+/* The other's GUID is that of another mailbox here: a filter left it out. */
+static bool
+are_two(struct brain *b, const struct tree_box *t)
+{
+	const struct guid *g =
+	    guid_eq(&t->guid, &t->local->guid) ? &t->other : &t->guid;
+	struct mailbox m;
+
+	return (!guid_is_zero(g) &&
+	    store_mailbox_by_guid(b->r->store, g, &m) == 0 && m.id != t->id);
+}
+
 /*
  * Which GUID stays is settled when the master names one; the source of a
  * backup has settled it.
@@ -155,6 +167,11 @@ merge(struct brain *b, const struct tree_action *a)
 
 	if (t == NULL)
 		return (0);
+	if (t->local != NULL && are_two(b, t)) {
+		t->guid = t->local->guid;
+		memset(&t->other, 0, sizeof(t->other));
+		return (tree_plan_index(&b->plan));
+	}
 	brain_change(b, a->name, 0, "merge mailbox");
 	if (!b->reverts || b->params.dry_run)
 		return (0);
