@@ -6,6 +6,7 @@
 	mail.py show I [SEED]			mail number I on standard output
 	mail.py hash FILE...			SHA-1 and size with LF line ends, of each, as dump has them
 	mail.py maildir DIR N [SEED]		a Maildir with three folders, flags and dates
+	mail.py large SUBJECT MB		one mail of so many million bytes, with all that is hard to carry
 """
 import hashlib
 import os
@@ -60,6 +61,20 @@ def make(i, seed):
     return m, when
 
 
+def large(out, subject, size):
+    """Dots at the beginning of lines, 8 bits, both line ends, bare CRs; no two parts of it are the same."""
+    r = random.Random("large:" + subject)
+    odd = [b".", b"..", b".\r", b"..\r", b".two\r\r\n.", b"a\rb\r.c", b"", b"\r", b"\xc3\xbc\xff\x01\x02\t", b"X", b"F"]
+    part = [r.choice(odd) if i % 3 else r.getrandbits(8 * 300).to_bytes(300, "big").replace(b"\n", b"") for i in range(900)]
+    part = b"\n".join(part) + b"\n"
+    written = out.write(("From: a@example.org\nSubject: %s\n\n" % subject).encode())
+    n = 0
+    while written < size:
+        written += out.write(b".%s %d\r\n" % (subject.encode(), n) + part)
+        n += 1
+    out.write(b".the end.\n.")
+
+
 def put(path, data, when):
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     os.write(fd, data) if len(data) < 1 << 20 else [os.write(fd, data[n:n + 65536]) for n in range(0, len(data), 65536)]
@@ -101,6 +116,8 @@ def main(a):
         sys.stdout.write("From: Ann <ann@example.org>\nTo: user@example.org\nSubject: %s\nMessage-ID: <%s@example.org>\n"
                          "Date: Mon, 02 Mar 2026 10:00:00 +0000\n\n%s\n"
                          % (a[1], a[1].replace(" ", "."), a[2] if len(a) > 2 else "Body of " + a[1]))
+    elif a[0] == "large":
+        large(sys.stdout.buffer, a[1], int(a[2]) * 1000000)
     elif a[0] == "hash":
         for f in a[1:]:
             data = open(f, "rb").read().replace(b"\r\n", b"\n")

@@ -278,7 +278,8 @@ dsync_send(struct channel *c, struct item *i)
 		rc = wait_in_line(d, i);
 	else
 		rc = put_item(d, i);
-	if (rc == 0)
+	/* a few lines wait for more, or for flush */
+	if (rc == 0 && (unsent(d) >= CHUNK || d->sending != NULL))
 		rc = dsync_pump(d);
 	return (rc == -EAGAIN ? 0 : rc);
 }

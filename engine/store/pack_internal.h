@@ -31,6 +31,12 @@
 #define BLOCK_ZSTD 0x80000000u
 #define PACK_PATH 300
 
+/* A pack that is open for reading; its header was right. */
+struct pack_file {
+	uint32_t id;
+	struct os_file *f; /* owned */
+};
+
 struct packs {
 	struct os *os; /* borrowed */
 	char *dir; /* owned */
@@ -53,6 +59,8 @@ struct packs {
 	/* owned: for one reader at a time, taken and given back by any thread
 	 */
 	_Atomic(ZSTD_DCtx *) spare;
+	/* owned, and used likewise: the pack that was read last */
+	_Atomic(struct pack_file *) spare_file;
 };
 
 struct entry {
@@ -72,7 +80,9 @@ uint64_t entry_blocks(uint64_t size);
 /* Reads all blocks of the entry and checks them, also against the whole's hash.
  */
 int pack_reader_check(struct pack_reader *r);
-int pack_reader_new(struct packs *p, const struct body_ref *ref,
+/* fresh: nothing is taken from an earlier reader. */
+int pack_reader_new(struct packs *p, const struct body_ref *ref, bool fresh,
     struct pack_reader **out, const char **why);
+void pack_file_close(struct packs *p, struct pack_file *file);
 
 #endif

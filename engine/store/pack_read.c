@@ -14,7 +14,8 @@
 
 struct pack_reader {
 	struct packs *p; /* borrowed */
-	struct os_file *f; /* owned */
+	struct pack_file *file; /* owned */
+	struct os_file *f; /* borrowed from file */
 	struct body_ref ref;
 	struct entry e;
 	uint8_t *table; /* owned */
@@ -115,24 +116,69 @@ load_table(struct pack_reader *r)
 	return (sum == r->e.stored ? 0 : -EBADMSG);
 }
 
-static int
-reader_open(struct pack_reader *r)
+/* ---- the pack of a body ---- */
+
+void
+pack_file_close(struct packs *p, struct pack_file *file)
 {
-	uint8_t h[ENTRY_HEADER], ph[PACK_HEADER];
+	if (file == NULL)
+		return;
+	if (file->f != NULL)
+		p->os->ops->close(file->f);
+	free(file);
+}
+
+static int
+pack_file_open(struct packs *p, uint32_t id, struct pack_file **out)
+{
+	struct pack_file *file = calloc(1, sizeof(*file));
+	uint8_t h[PACK_HEADER];
 	char path[PACK_PATH];
-	struct os_stat st;
 	int error;
 
-	pack_path(r->p, r->ref.pack, path);
-	if ((error = r->p->os->ops->open(r->p->os, path, OS_READ, &r->f)) !=
-	    0) {
-		r->f = NULL;
-		return (error);
+	if (file == NULL)
+		return (-ENOMEM);
+	file->id = id;
+	pack_path(p, id, path);
+	error = p->os->ops->open(p->os, path, OS_READ, &file->f);
+	if (error != 0)
+		file->f = NULL;
+	if (error == 0)
+		error = read_exact(p, file->f, h, sizeof(h), 0);
+	if (error == 0)
+		error = pack_header_check(h, sizeof(h), id);
+	if (error != 0)
+		pack_file_close(p, file);
+	else
+		*out = file;
+	return (error);
+}
+
+/* The one that was used last will do, when it is of this pack. */
+static int
+pack_file_take(struct packs *p, uint32_t id, bool fresh, struct pack_file **out)
+{
+	struct pack_file *file = atomic_exchange(&p->spare_file, NULL);
+
+	if (file != NULL && file->id == id && !fresh) {
+		*out = file;
+		return (0);
 	}
-	if ((error = r->p->os->ops->fstat(r->f, &st)) != 0)
+	pack_file_close(p, file);
+	return (pack_file_open(p, id, out));
+}
+
+static int
+reader_open(struct pack_reader *r, bool fresh)
+{
+	uint8_t h[ENTRY_HEADER];
+	struct os_stat st;
+	int error = pack_file_take(r->p, r->ref.pack, fresh, &r->file);
+
+	if (error != 0)
 		return (error);
-	if ((error = read_exact(r->p, r->f, ph, sizeof(ph), 0)) != 0 ||
-	    (error = pack_header_check(ph, sizeof(ph), r->ref.pack)) != 0)
+	r->f = r->file->f;
+	if ((error = r->p->os->ops->fstat(r->f, &st)) != 0)
 		return (error);
 	if (r->ref.offset < PACK_HEADER || r->ref.offset % 8 != 0 ||
 	    st.size < ENTRY_HEADER || r->ref.offset > st.size - ENTRY_HEADER)
@@ -149,7 +195,7 @@ reader_open(struct pack_reader *r)
 }
 
 int
-pack_reader_new(struct packs *p, const struct body_ref *ref,
+pack_reader_new(struct packs *p, const struct body_ref *ref, bool fresh,
     struct pack_reader **out, const char **why)
 {
 	struct pack_reader *r = calloc(1, sizeof(*r));
@@ -159,7 +205,7 @@ pack_reader_new(struct packs *p, const struct body_ref *ref,
 		return (-ENOMEM);
 	r->p = p;
 	r->ref = *ref;
-	if ((error = reader_open(r)) == 0)
+	if ((error = reader_open(r, fresh)) == 0)
 		error = load_table(r);
 	if (error == 0) {
 		*out = r;
@@ -178,7 +224,7 @@ pack_reader_open(
     struct packs *p, const struct body_ref *ref, struct pack_reader **out)
 {
 	const char *why = "";
-	int error = pack_reader_new(p, ref, out, &why);
+	int error = pack_reader_new(p, ref, false, out, &why);
 
 	if (error == 0 || error == -ENOMEM)
 		return (error);
@@ -193,8 +239,9 @@ pack_reader_close(struct pack_reader *r)
 {
 	if (r == NULL)
 		return;
-	if (r->f != NULL)
-		r->p->os->ops->close(r->f);
+	if (r->file != NULL)
+		pack_file_close(
+		    r->p, atomic_exchange(&r->p->spare_file, r->file));
 	if (r->z != NULL)
 		ZSTD_freeDCtx(atomic_exchange(&r->p->spare, r->z));
 	free(r->table);
@@ -331,7 +378,7 @@ packs_check(struct packs *p, const struct body_ref *ref)
 	const char *why;
 	int error;
 
-	if ((error = pack_reader_new(p, ref, &r, &why)) == 0)
+	if ((error = pack_reader_new(p, ref, true, &r, &why)) == 0)
 		error = pack_reader_check(r);
 	pack_reader_close(r);
 	return (error);

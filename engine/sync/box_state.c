@@ -47,18 +47,35 @@ on_event(void *arg, const struct event *e)
 	return (1);
 }
 
+static int
+on_message(void *arg, uint32_t mailbox, const struct msg *m)
+{
+	struct here *h = arg;
+
+	(void)mailbox;
+	(void)m;
+	h->any = true;
+	return (1);
+}
+
 /*
  * Others than the peer changed the mailbox since; also when that is not known
- * any more.
+ * any more.  What a sync with a third replica saved has the modseq that it had
+ * there, which may lie before; its UID lies above the common one.
  */
 static int
-changed_here_since(
-    struct brain *b, uint32_t mailbox, uint64_t since, bool *changed)
+changed_here_since(struct brain *b, uint32_t mailbox, uint64_t since,
+    uint32_t common_uid, bool *changed)
 {
 	struct here h = { .peer = &b->peer };
 	int rc = store_events(b->r->store, mailbox, since, on_event, &h);
 
-	*changed = h.any || rc == -ESTALE;
+	if (rc == -ESTALE)
+		h.any = true;
+	else if (rc >= 0 && !h.any)
+		rc = store_msgs(
+		    b->r->store, mailbox, common_uid + 1, on_message, &h);
+	*changed = h.any;
 	return (rc < 0 && rc != -ESTALE ? rc : 0);
 }
 
@@ -89,7 +106,8 @@ box_state_load(struct brain *b, const struct mailbox *m)
 	    m->history_floor > x->state.own_since)
 		return (0);
 	if (b->reverts)
-		rc = changed_here_since(b, x->id, x->state.own_since, &changed);
+		rc = changed_here_since(b, x->id, x->state.own_since,
+		    x->state.common_uid, &changed);
 	if (rc != 0 || changed)
 		return (rc);
 	x->own.common_modseq = x->state.peer_end;
@@ -229,7 +247,8 @@ fits(struct brain *b, const struct item_state *s, const struct mailbox *m,
 	    m->history_floor <= s->end_modseq;
 	/* What was changed here has to be undone: that takes all of it. */
 	if (*fit && b->reverts)
-		rc = changed_here_since(b, m->id, s->end_modseq, &changed);
+		rc = changed_here_since(
+		    b, m->id, s->end_modseq, s->last_common_uid, &changed);
 	*fit = *fit && !changed;
 	return (rc);
 }
@@ -413,7 +432,8 @@ box_state_raise(struct brain *b)
 	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &st);
 	if (rc == 0 && st.uidvalidity == x->own.uidvalidity &&
 	    x->own.highestmodseq >= st.own_end)
-		rc = changed_here_since(b, x->id, st.own_since, &changed);
+		rc = changed_here_since(
+		    b, x->id, st.own_since, st.common_uid, &changed);
 	if (rc == -ENOENT)
 		rc = 0;
 	if (rc == 0 && changed) {

@@ -11,7 +11,8 @@ struct channel;
 struct channel_ops {
 	/*
 	 * Takes the item over in any case.  Never waits: what is not yet gone
-	 * is queued.  -EPIPE the peer is gone, -EIO, -ENOMEM.
+	 * is queued, and a little may wait for flush, so that many items go
+	 * together.  -EPIPE the peer is gone, -EIO, -ENOMEM.
 	 */
 	int (*send)(struct channel *c, struct item *i);
 	/*

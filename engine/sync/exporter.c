@@ -18,7 +18,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "base/log.h"
+
+#define READ_AT_ONCE 16384
+#define HELD_BYTES 65536
 
 int
 exporter_new(struct brain *b, struct exporter **out)
@@ -325,23 +329,36 @@ find_requested(
 
 /*
  * Another kind of peer cannot be told in the midst of a body that the rest is
- * lost, so it is read through before.
+ * lost, so it is read through before.  A short one is kept: *held is what to
+ * send then, else NULL.
  */
 static int
-check_body(struct brain *b, uint32_t uid)
+check_body(struct brain *b, uint32_t uid, struct stream **held)
 {
-	char waste[16384];
+	struct buf all = BUF_INIT;
 	struct stream *s;
-	ssize_t n;
+	bool keep = true;
+	ssize_t n = 0;
 	int rc = b->r->ops->body(b->r, b->box.id, uid, &s);
 
 	if (rc != 0)
 		return (rc);
-	do
-		n = stream_read(s, waste, sizeof(waste));
-	while (n > 0);
+	*held = NULL;
+	do {
+		rc = buf_reserve(&all, READ_AT_ONCE);
+		if (rc == 0)
+			n = stream_read(s, all.data + all.len, READ_AT_ONCE);
+		keep = keep && n >= 0 && all.len + (size_t)n <= HELD_BYTES;
+		if (keep)
+			all.len += (size_t)n;
+	} while (rc == 0 && n > 0);
 	stream_close(s);
-	return ((int)n);
+	if (rc == 0 && n < 0)
+		rc = (int)n;
+	if (rc == 0 && keep)
+		rc = stream_from_memory(all.data, all.len, held);
+	buf_fini(&all);
+	return (rc);
 }
 
 static int
@@ -356,8 +373,8 @@ fill_mail(struct exporter *e, const struct request *q, struct item *i)
 	mail->uid = q->guid == NULL ? q->uid : 0;
 	rc = mail->guid == NULL ? -ENOMEM : find_requested(e, q, &i->arena, &m);
 	if (rc == 0 && !b->peer_dsyncfs)
-		rc = check_body(b, m.uid);
-	if (rc == 0)
+		rc = check_body(b, m.uid, &mail->body);
+	if (rc == 0 && mail->body == NULL)
 		rc = b->r->ops->body(b->r, b->box.id, m.uid, &mail->body);
 	if (rc == -ENOMEM)
 		return (rc);

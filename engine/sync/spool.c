@@ -16,6 +16,13 @@
 
 #define SPOOL_MEMORY (1u << 20)
 #define SPOOL_STEP 16 /* chunks a call */
+/*
+ * From a link nothing says how long a mail is, and most are short: memory grows
+ * with what comes, in chunks up to the largest.
+ */
+#define SPOOL_FIRST 4096
+#define SPOOL_LEAST 512
+#define SPOOL_CHUNK 65536
 
 struct spool {
 	struct os *os;
@@ -91,18 +98,31 @@ settle(struct spool *s)
 	return (1);
 }
 
+/* How much to read at once, for which there is room then; or -ENOMEM. */
+static ssize_t
+make_room(struct spool *s, const struct stream *in)
+{
+	size_t want =
+	    in->size == STREAM_SIZE_UNKNOWN ? SPOOL_FIRST : stream_chunk(in);
+	size_t room = s->mem.cap - s->mem.len;
+	int rc = room >= SPOOL_LEAST ? 0 : buf_reserve(&s->mem, want);
+
+	room = s->mem.cap - s->mem.len;
+	return (
+	    rc != 0 ? rc : (ssize_t)(room < SPOOL_CHUNK ? room : SPOOL_CHUNK));
+}
+
 int
 spool_fill(struct spool *s, struct stream *in)
 {
-	size_t chunk = stream_chunk(in);
 	ssize_t n;
 	int rc;
 
 	for (int i = 0; i < SPOOL_STEP; i++) {
-		rc = buf_reserve(&s->mem, chunk);
-		if (rc != 0)
-			return (rc);
-		n = stream_read(in, s->mem.data + s->mem.len, chunk);
+		n = make_room(s, in);
+		if (n < 0)
+			return ((int)n);
+		n = stream_read(in, s->mem.data + s->mem.len, (size_t)n);
 		if (n < 0)
 			return (n == -EAGAIN && i > 0 ? 0 : (int)n);
 		if (n == 0)

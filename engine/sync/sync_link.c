@@ -71,6 +71,15 @@ wait_for_link(struct run *r, bool want_write)
 		: rc);
 }
 
+/* What was said in a step goes out together. */
+static int
+flush(struct run *r)
+{
+	int rc = r->b->c->ops->flush(r->b->c);
+
+	return (rc == -EAGAIN ? 0 : rc);
+}
+
 static int
 wait_for_peer(struct run *r)
 {
@@ -131,6 +140,7 @@ sync_run_link(struct brain *b, struct link *l, unsigned timeout_s)
 		step = rc = brain_step(b);
 		if (step == BRAIN_PROGRESS) {
 			r.since = now(&r);
+			rc = flush(&r);
 		} else if (step == BRAIN_WAIT) {
 			(void)has_moved(&r);
 			rc = wait_for_peer(&r);

@@ -8,27 +8,12 @@
 # (sizes), BENCH_ROUNDS change the sizes.  A ratio is the median of the rounds'
 # ratios, the other figures are medians.  Nothing fails by time; a sync that fails
 # or loses a message does.
-# Where nothing is timed the disk need not take part.
-[ -z "${BENCH_SHORT:-}" ] || [ ! -w /dev/shm ] || TMPDIR=${TMPDIR:-/dev/shm}
-export TMPDIR=${TMPDIR:-/var/tmp}
-. "$(dirname "$0")/../real.sh"
-. "$(dirname "$0")/../dovecot.sh"
-[ -z "${1:-}" ] || BIN=$(cd "$1" && pwd)
-SYNC=$BIN/dsyncfs-sync
-TOOL=$BIN/tests/bench/bench_sync
-COSTS=$TMP/costs
-needs awk "$TOOL"
+. "$(dirname "$0")/lib.sh"
 
 large=${BENCH_MESSAGES:-1000000} small=10000 boxes=100
 sizes=${BENCH_DOVECOT:-20000 100000} rounds=${BENCH_ROUNDS:-5} first_rounds=3
 [ -z "${BENCH_SHORT:-}" ] || { large=2000 small=200 boxes=10 sizes=300 rounds=1 first_rounds=1; }
 
-must() {
-	"$@" >"$TMP/out" 2>&1 && return
-	echo "FAIL (exit $?): $*"
-	tail -5 "$TMP/out"
-	exit 1
-}
 # NAME COMMAND...: must succeed; its cost goes to $COSTS, its output to $TMP/out
 measure() {
 	local name=$1
@@ -44,14 +29,7 @@ theirs() { measure "$1@theirs" "${DOVEADM[@]}" sync "${@:3}" "$2"; }
 table() {
 	local title=$1 a=$2 b=$3
 	shift 3
-	awk -v title="$title" -v a="$a" -v b="$b" -v list="$*" '
-	function median(v, n,	i, j, t) {
-		for (i = 2; i <= n; i++)
-			for (j = i; j > 1 && v[j] < v[j - 1]; j--) {
-				t = v[j]; v[j] = v[j - 1]; v[j - 1] = t
-			}
-		return n % 2 ? v[(n + 1) / 2] : (v[n / 2] + v[n / 2 + 1]) / 2
-	}
+	awk -v title="$title" -v a="$a" -v b="$b" -v list="$*" "$UNITS"'
 	function of(name, f,	i) {
 		for (i = 1; i <= count[name]; i++)
 			sorted[i] = cost[name, i, f]
@@ -64,13 +42,6 @@ table() {
 			sorted[i] = y > 0 ? x / y : 0
 		}
 		return median(sorted, n)
-	}
-	function bytes(n) {
-		return n >= 1e9 ? sprintf("%.1f GB", n / 1e9) : n >= 1e6 ? \
-		    sprintf("%.1f MB", n / 1e6) : sprintf("%.1f kB", n / 1e3)
-	}
-	function time(s) {
-		return s >= 1 ? sprintf("%.2f s", s) : sprintf("%.1f ms", s * 1e3)
 	}
 	{
 		n = ++count[$1]
@@ -95,7 +66,6 @@ table() {
 	}' "$COSTS"
 	: >"$COSTS"
 }
-: >"$COSTS"
 echo "$(uname -srm), $(nproc) CPUs, Dovecot $(dovecot --version | cut -d' ' -f1); read and written are the bytes of system calls (doveadm maps its indexes)"
 
 # ---- the same mailboxes, a hundredfold ----
@@ -139,25 +109,15 @@ one_mailbox
 # ---- beside doveadm ----
 
 # mail_fsync is Dovecot's default here: both make durable what they say is there.
-dovecot_conf box "sdbox:$TMP/d/a"
-sed -i 's/^mail_fsync.*/mail_fsync = optimized/' "$TMP/dovecot/box/dovecot.conf"
+dovecot_for_bench box "sdbox:$TMP/d/a"
 DOVEADM=(env USER=mail "HOME=$TMP/dovecot/box/home" doveadm -c "$TMP/dovecot/box/dovecot.conf")
 [ "$(id -u)" != 0 ] || DOVEADM=(unshare --user --map-user=1000 --map-group=1000 "${DOVEADM[@]}")
 
 # The same 40 deliveries, as many flags and expunges, on both sides.
 #	change_both ROUND MESSAGES
 change_both() {
-	local r=$1 i box first=$((1 + $1 * 7 % ($2 / boxes - 6)))
-	rm -rf "$TMP/d/new"
-	must "$TOOL" deliveries "maildir:$TMP/d/new" $boxes $r
-	must da box import "maildir:$TMP/d/new" "" all
-	for ((i = 0; i < 10; i++)); do
-		box=INBOX
-		[ $i = 0 ] || printf -v box 'box%03d' $i
-		must da box flags add '\Flagged' mailbox "$box" $first:$((first + 3))
-		must da box expunge mailbox "$box" $((first + 4)):$((first + 5))
-	done
-	must "$TOOL" change "dsyncfs:$TMP/o/a" $boxes $r
+	change_dovecot box $1 $2 $boxes
+	must "$TOOL" change "dsyncfs:$TMP/o/a" $boxes $1
 }
 
 first_syncs() {

@@ -674,6 +674,30 @@ START_TEST(peer_that_takes_nothing_more_is_heard_out)
 }
 END_TEST
 
+START_TEST(a_few_lines_go_together)
+{
+	struct alone a;
+	struct item *i;
+	uint64_t before;
+
+	alone_begin(&a, NULL);
+	alone_hears(&a, dovecot_opening);
+	ck_assert_int_eq(a.c->ops->recv(a.c, &i), -EAGAIN);
+	ck_assert_int_eq(a.c->ops->flush(a.c), 0);
+	before = a.c->sent;
+	for (int k = 0; k < 10; k++)
+		ck_assert_int_eq(a.c->ops->send(a.c, item_make(ITEM_END)), 0);
+	ck_assert_uint_eq(a.c->sent, before);
+	ck_assert_int_eq(a.c->ops->flush(a.c), 0);
+	ck_assert_uint_eq(a.c->sent, before + 20);
+	/* many do not wait */
+	for (int k = 0; k < 20000; k++)
+		ck_assert_int_eq(a.c->ops->send(a.c, item_make(ITEM_END)), 0);
+	ck_assert_uint_gt(a.c->sent, before + 20);
+	alone_end(&a);
+}
+END_TEST
+
 START_TEST(errors_of_the_link_are_passed_on)
 {
 	struct alone a;
@@ -686,6 +710,8 @@ START_TEST(errors_of_the_link_are_passed_on)
 		link_mem_fail(a.l, -ECONNRESET, 0);
 	} else {
 		link_mem_fail(a.l, 0, -EIO);
+		ck_assert_int_eq(a.c->ops->send(a.c, item_make(ITEM_END)), 0);
+		ck_assert_int_eq(a.c->ops->flush(a.c), -EIO);
 		ck_assert_int_eq(
 		    a.c->ops->send(a.c, item_make(ITEM_END)), -EIO);
 	}
@@ -761,6 +787,7 @@ main(void)
 	    t, a_dovecot_is_told_nothing_in_the_midst_of_a_body, 0, 2);
 	tcase_add_test(t, connection_cut_within_a_body_is_no_end_of_it);
 	tcase_add_test(t, peer_that_takes_nothing_more_is_heard_out);
+	tcase_add_test(t, a_few_lines_go_together);
 	tcase_add_loop_test(t, errors_of_the_link_are_passed_on, 0, 2);
 	tcase_add_test(t, raw_log_gets_every_byte_both_ways);
 	suite_add_tcase(s, t);

@@ -799,6 +799,50 @@ START_TEST(compaction_gives_space_back)
 }
 END_TEST
 
+static void
+read_body(const struct body_ref *ref, const char *want)
+{
+	struct body *b;
+	char got[64];
+
+	ck_assert_int_eq(body_open(s, ref, &b), 0);
+	ck_assert_int_eq(
+	    body_read(b, got, sizeof(got), 0), (ssize_t)strlen(want));
+	ck_assert_mem_eq(got, want, strlen(want));
+	body_close(b);
+}
+
+START_TEST(a_pack_is_opened_once_for_many_bodies)
+{
+	uint32_t box = make_mailbox(s, "INBOX");
+	struct body_ref ref[100];
+	char text[64];
+	uint64_t opens;
+
+	for (int i = 0; i < 100; i++) {
+		snprintf(text, sizeof(text), "body %d\n", i);
+		ref[i] = make_body(s, text);
+		make_msg(s, box, NULL, text);
+	}
+	opens = os_mem_calls(os, OS_MEM_OPEN);
+	for (int i = 0; i < 100; i++) {
+		snprintf(text, sizeof(text), "body %d\n", i);
+		read_body(&ref[i], text);
+	}
+	ck_assert_uint_le(os_mem_calls(os, OS_MEM_OPEN), opens + 1);
+	/* half of them go, the others to another pack */
+	for (uint32_t i = 0; i < 100; i += 2)
+		make_expunge(s, box, i + 1);
+	os_mem_advance(os, 31ull * 86400 * 1000);
+	ck_assert_int_eq(store_compact(s, NULL), 0);
+	for (int i = 1; i < 100; i += 2) {
+		snprintf(text, sizeof(text), "body %d\n", i);
+		read_body(&ref[i], text);
+	}
+	check_same();
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -828,6 +872,7 @@ suite(void)
 	tcase_add_test(tc, events_follow_modseqs);
 	tcase_add_test(tc, log_is_readable_and_goes_on);
 	tcase_add_test(tc, compaction_gives_space_back);
+	tcase_add_test(tc, a_pack_is_opened_once_for_many_bodies);
 	suite_add_tcase(su, tc);
 	return (su);
 }

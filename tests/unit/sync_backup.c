@@ -105,6 +105,21 @@ START_TEST(changes_of_the_destination_are_undone)
 }
 END_TEST
 
+START_TEST(mail_of_a_third_replica_is_undone)
+{
+	struct mailbox m;
+
+	mail_new(&A, "INBOX", "g1", "one");
+	mail_flags(&A, "INBOX", 1, MAIL_SEEN, 0);
+	settle(_i == 1);
+	mail_from_third(&B, "INBOX", "g2", "stray");
+	ck_assert_int_eq(store_mailbox_by_name(B.s, "INBOX", &m), 0);
+	ck_assert_uint_eq(m.messages, 2);
+	backup(_i == 1);
+	ck_assert_uint_eq(mail_count(&B, "INBOX"), 1);
+}
+END_TEST
+
 /* What UIDs cannot give: all but them is equal. */
 static void
 equal_but_uids(void)
@@ -315,6 +330,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_loop_test(t, destination_becomes_the_source, 0, 2);
 	tcase_add_loop_test(t, changes_of_the_destination_are_undone, 0, 2);
+	tcase_add_loop_test(t, mail_of_a_third_replica_is_undone, 0, 2);
 	tcase_add_loop_test(t, clashing_uids_end_with_the_sources_mail, 0, 2);
 	tcase_add_loop_test(t, expunged_at_the_destination_comes_back, 0, 2);
 	tcase_add_test(t, one_way_takes_and_deletes_nothing);

@@ -432,6 +432,40 @@ START_TEST(equal_numbers_of_different_changes_are_shown_to_a_foreign_master)
 }
 END_TEST
 
+static void
+raise_modseq(struct side *d, uint64_t to)
+{
+	struct mailbox_update u = { .min_highestmodseq = to };
+
+	ck_assert_int_eq(
+	    d->r->ops->mailbox_update(d->r, box_id(d, "INBOX"), &u, NULL), 0);
+}
+
+/* What another replica gave keeps its modseq, which may have been long ago. */
+START_TEST(so_is_a_message_that_came_from_a_third_replica)
+{
+	struct sync_result r;
+	struct mailbox a, b;
+
+	common();
+	raise_modseq(&A, 50);
+	raise_modseq(&B, 50);
+	mail_flags(&A, "INBOX", 1, MAIL_SEEN, 0);
+	ck_assert_int_eq(run_changed(&r), 0);
+	mail_from_third(&B, "INBOX", "g4", "of C");
+	mail_new(&A, "INBOX", "g5", "of A");
+	raise_modseq(&A, 100);
+	raise_modseq(&B, 100);
+	ck_assert_int_eq(store_mailbox_by_name(A.s, "INBOX", &a), 0);
+	ck_assert_int_eq(store_mailbox_by_name(B.s, "INBOX", &b), 0);
+	ck_assert_uint_eq(a.uidnext, b.uidnext);
+	ck_assert_uint_eq(a.messages, b.messages);
+	ck_assert_int_eq(run_changed(&r), 0);
+	ck_assert_uint_eq(mail_count(&A, "INBOX"), 5);
+	assert_equal(&A, &B);
+}
+END_TEST
+
 START_TEST(a_mailbox_that_stayed_is_skipped_for_a_foreign_master)
 {
 	struct sync_result r;
@@ -474,6 +508,7 @@ main(void)
 	    t, history_that_does_not_reach_back_makes_the_mailbox_lost);
 	tcase_add_test(t,
 	    equal_numbers_of_different_changes_are_shown_to_a_foreign_master);
+	tcase_add_test(t, so_is_a_message_that_came_from_a_third_replica);
 	tcase_add_test(
 	    t, a_mailbox_that_stayed_is_skipped_for_a_foreign_master);
 	suite_add_tcase(s, t);

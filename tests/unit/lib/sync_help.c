@@ -198,6 +198,20 @@ mail_new(struct side *d, const char *box, const char *guid, const char *text)
 }
 
 void
+mail_from_third(
+    struct side *d, const char *box, const char *guid, const char *text)
+{
+	const struct guid third = { { 3 } };
+	struct msg m = { .guid = guid, .modseq = 2, .received = 1600000000 };
+	struct stream *in;
+
+	ck_assert_int_eq(stream_from_memory(text, strlen(text), &in), 0);
+	ck_assert_int_eq(
+	    d->r->ops->save(d->r, box_id(d, box), &m, in, &third, NULL), 0);
+	stream_close(in);
+}
+
+void
 mail_flags(
     struct side *d, const char *box, uint32_t uid, uint8_t add, uint8_t remove)
 {
