@@ -280,7 +280,7 @@ dial_command(const struct how *h, const struct asking *k, struct link **l)
 		.argv = h->argv, .terminal = k->s->terminal, .limits = k->limits
 	};
 
-	return (link_pipe_new(&o, l));
+	return (link_command_new(&o, l));
 }
 
 /* The channel over *l, which is closed when there is none. */

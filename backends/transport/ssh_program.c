@@ -49,6 +49,7 @@ ssh_command_ended(
 /* ---- what ssh(1) says about itself ---- */
 
 struct watch {
+	bool by_user; /* a command line of theirs */
 	bool default_command;
 	int seen; /* what its last telling line means, or 0 */
 };
@@ -74,6 +75,11 @@ see(void *arg, const char *line)
 		{ "Broken pipe", -ECONNRESET } };
 	struct watch *w = arg;
 
+	/* The way to it has ended: why is what the ssh on that way has said. */
+	if (w->seen != 0 &&
+	    (strncmp(line, "kex_exchange_identification: ", 29) == 0 ||
+		strstr(line, "closed by UNKNOWN port") != NULL))
+		return;
 	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
 		if (strstr(line, t[i].text) != NULL) {
 			w->seen = t[i].error;
@@ -90,6 +96,12 @@ ended(void *arg, const struct child *child, const char *peer)
 	if (!WIFEXITED(child->status))
 		return (0);
 	status = WEXITSTATUS(child->status);
+	if (w->by_user && status == 127) {
+		log_error("%s: the command is not found over there "
+			  "(status 127)",
+		    peer);
+		return (-ENOENT);
+	}
 	if (status != OWN_FAILURE)
 		return (
 		    ssh_command_ended(peer, w->default_command, status, NULL));
@@ -116,26 +128,48 @@ ended(void *arg, const struct child *child, const char *peer)
 
 /* ---- running it ---- */
 
-int
-ssh_program_run(struct ssh_call *c, const char *const *argv, struct link **out)
+static int
+run(const struct link_pipe_options *o, const struct watch *how,
+    struct link **out)
 {
 	struct watch *w = calloc(1, sizeof(*w));
-	struct link_pipe_options o = {
-		.argv = argv, .peer = c->peer, .limits = c->o->limits
-	};
 	struct pipe_hook hook = {
 		.seen = see, .ended = ended, .free = free, .arg = w
 	};
 	int r;
 
 	if (w == NULL) {
-		log_error("%s: out of memory", c->peer);
+		log_error("%s: out of memory", o->argv[0]);
 		return (-ENOMEM);
 	}
-	w->default_command = c->default_command;
-	if ((r = pipe_new(&o, &hook, out)) != 0)
+	*w = *how;
+	if ((r = pipe_new(o, &hook, out)) != 0)
 		free(w);
 	return (r);
+}
+
+int
+ssh_program_run(struct ssh_call *c, const char *const *argv, struct link **out)
+{
+	const struct link_pipe_options o = {
+		.argv = argv, .peer = c->peer, .limits = c->o->limits
+	};
+	const struct watch how = { .default_command = c->default_command };
+
+	return (run(&o, &how, out));
+}
+
+int
+link_command_new(const struct link_pipe_options *o, struct link **out)
+{
+	const struct watch how = { .by_user = true };
+	const char *name = o->argv != NULL ? o->argv[0] : NULL, *slash;
+
+	if (name != NULL && (slash = strrchr(name, '/')) != NULL)
+		name = slash + 1;
+	return (name != NULL && strcmp(name, "ssh") == 0
+		? run(o, &how, out)
+		: link_pipe_new(o, out));
 }
 
 int

@@ -57,6 +57,12 @@ struct link_pipe_options {
  */
 int link_pipe_new(const struct link_pipe_options *o, struct link **out);
 
+/*
+ * The same for a command line that a user wrote: one of ssh(1) is told by what
+ * it says and by its status 255 whether the host was reached at all.
+ */
+int link_command_new(const struct link_pipe_options *o, struct link **out);
+
 /* ---- the other end of a command ---- */
 
 /*

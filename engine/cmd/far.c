@@ -156,7 +156,10 @@ far_serve(struct cmd *c, struct far_session *s)
 int
 far_run(struct far_session *s, struct brain *b)
 {
-	return (sync_run_link(b, s->l, s->c->o->timeout_secs));
+	int r = sync_run_link(b, s->l, s->c->o->timeout_secs);
+
+	/* By ssh, that a program is missing shows only now. */
+	return (r == -ENOENT && s->ch->received == 0 ? -EHOSTUNREACH : r);
 }
 
 void

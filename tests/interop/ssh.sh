@@ -13,7 +13,6 @@ ME=$(id -un)
 chmod 755 "$TMP"
 K=$TMP/keys
 mkdir "$K" "$TMP/bin"
-[ "$(id -u)" != 0 ] || mkdir -p /run/sshd	# a fixed name in sshd
 
 # ---- hosts ----
 for t in ed25519 ecdsa rsa; do
@@ -29,40 +28,7 @@ cat "$K"/id_{ed25519,ecdsa,rsa,locked,locked521,pem}.pub >"$TMP/authorized_keys"
 echo "command=\"cat >/dev/null; echo forced\" $(cat "$K/id_stranger.pub")" >"$TMP/forced_keys"
 ln -s "$(command -v sh)" "$TMP/bin/sh"
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1"); }
-declare -A port
-sshds=()
-host_up() {	# NAME HOSTKEYS [LINE...]
-	local name=$1 keys=$2 k
-	port[$name]=$(free_port)
-	{
-		echo "ListenAddress 127.0.0.1:${port[$name]}"
-		for k in $keys; do echo "HostKey $K/host_$k"; done
-		cat <<-C
-			PidFile none
-			StrictModes no
-			UsePAM no
-			PasswordAuthentication no
-			KbdInteractiveAuthentication no
-			PermitRootLogin yes
-			PrintMotd no
-			MaxStartups 100
-			LogLevel VERBOSE
-		C
-		shift 2
-		printf '%s\n' "$@"
-		echo "AuthorizedKeysFile $TMP/authorized_keys"
-	} >"$TMP/sshd_$name"
-	"$(command -v sshd)" -D -e -f "$TMP/sshd_$name" 2>"$TMP/sshd_$name.log" &
-	sshds+=($!)
-	disown
-	wait_for answers "${port[$name]}" || { cat "$TMP/sshd_$name.log"; exit 1; }
-}
-kill_tree() { local c; for c in $(pgrep -P "$1"); do kill_tree "$c"; done; kill -9 "$1" 2>/dev/null; }
-hosts_down() { local p; for p in "${sshds[@]}"; do kill_tree "$p"; done; }
-on_exit hosts_down
-
+. "$ROOT/tests/sshd.sh"
 host_up main "ed25519 ecdsa rsa" "RekeyLimit 4M"
 host_up ecdsa "ecdsa rsa"
 host_up rsa "rsa"
