@@ -496,6 +496,7 @@ make_session(struct mount *m)
 		goto out;
 	m->fs.view = m->view;
 	m->fs.timeout = 1.0;
+	m->fs.helper = -1;
 	m->fs.ready = on_ready;
 	m->fs.ready_arg = m;
 	m->session = fuse_session_new(&args, &fs_ops, sizeof(fs_ops), &m->fs);
@@ -602,8 +603,10 @@ run(struct mount *m)
 			log_error("the helper process cannot be started: %s",
 			    strerror(-helper));
 			status = EX_FAIL;
-		} else
+		} else {
+			m->fs.helper = helper_pid;
 			status = serve(m, helper);
+		}
 	}
 	if (m->session != NULL)
 		fuse_session_destroy(m->session);

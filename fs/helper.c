@@ -1,8 +1,8 @@
 /*
- * helper -- pokes folders of the mount, in a process of its own.
+ * helper -- changes names in the mount, in a process of its own.
  *
- * A request is one packet: the mount point and a folder below it, each ended by
- * NUL.
+ * A request is one packet: a letter (enum helper_do), the mount point, and two
+ * paths below it, each ended by NUL.
  */
 #include "fs/helper.h"
 
@@ -21,7 +21,7 @@
 #include "base/log.h"
 
 #define FUSE_MAGIC 0x65735546
-#define PACKET_MAX (2 * PATH_MAX)
+#define PACKET_MAX (1 + 3 * PATH_MAX)
 
 /* ---- in the helper ---- */
 
@@ -34,6 +34,25 @@ touch_part(int mnt, const char *folder, const char *part)
 	(void)utimensat(mnt, path, NULL, AT_SYMLINK_NOFOLLOW);
 }
 
+static void
+act(int mnt, enum helper_do what, const char *from, const char *to)
+{
+	switch (what) {
+	case HELPER_TOUCH:
+		touch_part(mnt, from, "new");
+		touch_part(mnt, from, "cur");
+		break;
+	case HELPER_RENAME:
+		(void)renameat(mnt, from, mnt, to);
+		break;
+	case HELPER_UNLINK:
+		(void)unlinkat(mnt, from, 0);
+		break;
+	default:
+		break;
+	}
+}
+
 /*
  * What fails here is only seen later, by somebody who looks again: there is
  * nothing to say.  The mount point may be a plain directory by now.
@@ -41,19 +60,20 @@ touch_part(int mnt, const char *folder, const char *part)
 static void
 obey(const char *packet, size_t n)
 {
-	size_t folder = strnlen(packet, n) + 1;
+	const char *mountpoint = packet + 1, *end = packet + n, *from, *to;
 	struct statfs fs;
 	int mnt;
 
-	if (folder >= n || packet[n - 1] != '\0')
+	if (n < 2 || end[-1] != '\0')
 		return;
-	mnt = open(packet, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	from = mountpoint + strlen(mountpoint) + 1;
+	if (from >= end || (to = from + strlen(from) + 1) >= end)
+		return;
+	mnt = open(mountpoint, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (mnt < 0)
 		return;
-	if (fstatfs(mnt, &fs) == 0 && fs.f_type == FUSE_MAGIC) {
-		touch_part(mnt, packet + folder, "new");
-		touch_part(mnt, packet + folder, "cur");
-	}
+	if (fstatfs(mnt, &fs) == 0 && fs.f_type == FUSE_MAGIC)
+		act(mnt, (enum helper_do)packet[0], from, to);
 	(void)close(mnt);
 }
 
@@ -151,18 +171,23 @@ fail:
 }
 
 int
-helper_poke(int helper, const char *mountpoint, const char *folder)
+helper_ask(int helper, enum helper_do what, const char *mountpoint,
+    const char *from, const char *to)
 {
+	const char *const words[] = { mountpoint, from, to };
 	char packet[PACKET_MAX];
-	size_t n = strlen(mountpoint) + 1, k = strlen(folder) + 1;
+	size_t at = 1, i, k;
 	ssize_t sent;
 
-	if (n > PATH_MAX || k > PATH_MAX)
-		return (-ENAMETOOLONG);
-	memcpy(packet, mountpoint, n);
-	memcpy(packet + n, folder, k);
+	packet[0] = (char)what;
+	for (i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if ((k = strlen(words[i]) + 1) > PATH_MAX)
+			return (-ENAMETOOLONG);
+		memcpy(packet + at, words[i], k);
+		at += k;
+	}
 	do
-		sent = send(helper, packet, n + k, MSG_DONTWAIT | MSG_NOSIGNAL);
+		sent = send(helper, packet, at, MSG_DONTWAIT | MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
 	if (sent >= 0)
 		return (0);

@@ -16,10 +16,15 @@
 /* The socket to it, to be closed by the caller; -errno, reported. */
 int helper_start(pid_t *pid);
 /*
- * Touches the folder's new and cur; folder is relative to mountpoint, which is
- * absolute.  -EAGAIN: it is busy, try later; -EPIPE: it is gone;
- * -ENAMETOOLONG.
+ * Each asks for one thing; paths are relative to mountpoint, which is absolute.
+ * -EAGAIN: it is busy, try later; -EPIPE: it is gone; -ENAMETOOLONG.
  */
-int helper_poke(int helper, const char *mountpoint, const char *folder);
+enum helper_do {
+	HELPER_TOUCH = 'T', /* the new and cur of folder from */
+	HELPER_RENAME = 'R', /* from to to */
+	HELPER_UNLINK = 'U' /* from */
+};
+int helper_ask(int helper, enum helper_do what, const char *mountpoint,
+    const char *from, const char *to);
 
 #endif

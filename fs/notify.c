@@ -20,6 +20,8 @@
 #define DEBOUNCE_NS (30 * 1000 * 1000)
 #define RETRY_NS (100 * 1000 * 1000)
 #define RETRIES 50
+/* with more changes of names at a time, watchers are only woken up */
+#define NUDGES_MAX 512
 
 struct note {
 	char *key; /* owned: what, node, name */
@@ -27,6 +29,19 @@ struct note {
 	uint64_t node;
 	char *name; /* owned, or NULL */
 	UT_hash_handle hh;
+};
+
+/* A change of a name for the helper to repeat. */
+struct nudge {
+	struct nudge *next;
+	uint32_t mailbox;
+	char *from, *to; /* owned; to NULL: unlinked */
+};
+
+struct nudges {
+	struct nudge *first, **end;
+	size_t n;
+	bool too_many; /* none is kept */
 };
 
 struct notifier {
@@ -38,6 +53,7 @@ struct notifier {
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	struct note *notes; /* guarded by lock */
+	struct nudges nudges; /* guarded by lock */
 	bool stop; /* guarded by lock */
 	bool helper_gone; /* of the thread alone */
 };
@@ -81,6 +97,66 @@ on_forget(void *arg, enum forget_what what, uint64_t node, const char *name)
 	pthread_mutex_unlock(&n->lock);
 out:
 	note_free(note);
+}
+
+static void
+nudges_free(struct nudges *w)
+{
+	struct nudge *g;
+
+	while ((g = w->first) != NULL) {
+		w->first = g->next;
+		free(g->from);
+		free(g->to);
+		free(g);
+	}
+	memset(w, 0, sizeof(*w));
+}
+
+/* The lists change owner; the end of an empty one is its beginning. */
+static struct nudges
+nudges_take(struct nudges *w)
+{
+	struct nudges all = *w;
+
+	memset(w, 0, sizeof(*w));
+	return (all);
+}
+
+static void
+put_nudge(struct nudges *w, struct nudge *g)
+{
+	if (w->first == NULL)
+		w->end = &w->first;
+	*w->end = g;
+	w->end = &g->next;
+	w->n++;
+}
+
+/* Called under the view's lock, after the notes that it needs. */
+static void
+on_nudge(void *arg, uint32_t mailbox, const char *from, const char *to)
+{
+	struct notifier *n = arg;
+	struct nudge *g = calloc(1, sizeof(*g));
+	bool good = g != NULL && (g->from = strdup(from)) != NULL &&
+	    (to == NULL || (g->to = strdup(to)) != NULL);
+
+	pthread_mutex_lock(&n->lock);
+	if (good && !n->nudges.too_many && n->nudges.n < NUDGES_MAX) {
+		g->mailbox = mailbox;
+		put_nudge(&n->nudges, g);
+		g = NULL;
+	} else {
+		nudges_free(&n->nudges);
+		n->nudges.too_many = true;
+	}
+	pthread_mutex_unlock(&n->lock);
+	if (g != NULL) {
+		free(g->from);
+		free(g->to);
+		free(g);
+	}
 }
 
 /* ---- the thread ---- */
@@ -131,21 +207,47 @@ keep_path(void *arg, const char *path)
 }
 
 static void
+ask(struct notifier *n, enum helper_do what, const char *from, const char *to)
+{
+	int tries = 0, error;
+
+	while (tries < RETRIES && !n->helper_gone &&
+	    (error = helper_ask(n->helper, what, n->mountpoint, from,
+		 to != NULL ? to : "")) != 0)
+		heed(n, error, &tries);
+}
+
+static void
 poke_box(struct notifier *n, uint32_t box)
 {
 	struct paths p = { NULL, 0 };
-	int tries = 0, error;
 	size_t i;
 
 	(void)view_box_paths(n->view, box, keep_path, &p);
 	for (i = 0; i < p.n; i++) {
-		while (tries < RETRIES && !n->helper_gone &&
-		    (error = helper_poke(
-			 n->helper, n->mountpoint, p.path[i])) != 0)
-			heed(n, error, &tries);
+		ask(n, HELPER_TOUCH, p.path[i], NULL);
 		free(p.path[i]);
 	}
 	free(p.path);
+}
+
+/*
+ * Is something left that no name tells?  Programs like neomutt do not listen
+ * for names that go.
+ */
+static bool
+needs_poke(const struct nudges *w, uint32_t box)
+{
+	const struct nudge *g;
+	bool told = false;
+
+	for (g = w->first; g != NULL; g = g->next)
+		if (g->mailbox == box) {
+			if (g->to == NULL)
+				return (true);
+			told = true;
+		}
+	return (!told);
 }
 
 /* Nothing to forget (-ENOENT) is as good as forgotten. */
@@ -160,18 +262,24 @@ tell_kernel(struct notifier *n, const struct note *note)
 }
 
 static void
-flush(struct notifier *n, struct note *notes)
+flush(struct notifier *n, struct note *notes, struct nudges *nudges)
 {
 	struct note *e, *next;
+	struct nudge *g;
 
 	HASH_ITER (hh, notes, e, next)
 		tell_kernel(n, e);
+	for (g = nudges->first; g != NULL; g = g->next)
+		ask(n, g->to != NULL ? HELPER_RENAME : HELPER_UNLINK, g->from,
+		    g->to);
 	HASH_ITER (hh, notes, e, next) {
-		if (e->what == FORGET_FOLDER)
+		if (e->what == FORGET_FOLDER &&
+		    needs_poke(nudges, (uint32_t)e->node))
 			poke_box(n, (uint32_t)e->node);
 		HASH_DEL(notes, e);
 		note_free(e);
 	}
+	nudges_free(nudges);
 }
 
 static void *
@@ -179,6 +287,7 @@ run(void *arg)
 {
 	struct notifier *n = arg;
 	struct note *notes;
+	struct nudges nudges;
 	bool stop;
 
 	pthread_mutex_lock(&n->lock);
@@ -193,8 +302,9 @@ run(void *arg)
 		pthread_mutex_lock(&n->lock);
 		notes = n->notes;
 		n->notes = NULL;
+		nudges = nudges_take(&n->nudges);
 		pthread_mutex_unlock(&n->lock);
-		flush(n, notes);
+		flush(n, notes, &nudges);
 		pthread_mutex_lock(&n->lock);
 	}
 }
@@ -227,6 +337,7 @@ notifier_start(struct view *v, struct fuse_session *se, const char *mountpoint,
 	}
 	view_lock(v);
 	view_on_forget(v, on_forget, n);
+	view_on_nudge(v, on_nudge, n);
 	view_unlock(v);
 	*out = n;
 	return (0);
@@ -241,6 +352,7 @@ notifier_stop(struct notifier *n)
 		return;
 	view_lock(n->view);
 	view_on_forget(n->view, NULL, NULL);
+	view_on_nudge(n->view, NULL, NULL);
 	view_unlock(n->view);
 	pthread_mutex_lock(&n->lock);
 	n->stop = true;
@@ -251,6 +363,7 @@ notifier_stop(struct notifier *n)
 		HASH_DEL(n->notes, e);
 		note_free(e);
 	}
+	nudges_free(&n->nudges);
 	(void)close(n->helper);
 	pthread_cond_destroy(&n->more);
 	pthread_mutex_destroy(&n->lock);

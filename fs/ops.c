@@ -35,6 +35,14 @@ view_for(fuse_req_t req)
 	return (fs_of(req)->view);
 }
 
+/* It is not waited for before we end, so its number is nobody else's. */
+static bool
+by_helper(fuse_req_t req)
+{
+	return (fs_of(req)->helper > 0 &&
+	    fuse_req_ctx(req)->pid == fs_of(req)->helper);
+}
+
 static void
 fill(const struct fs *fs, const struct stat *st, struct fuse_entry_param *e)
 {
@@ -43,6 +51,9 @@ fill(const struct fs *fs, const struct stat *st, struct fuse_entry_param *e)
 	memset(e, 0, sizeof(*e));
 	e->ino = st->st_ino;
 	e->attr = *st;
+	/* Another node, but the same file. */
+	if ((st->st_ino & (NODE_BOX | NODE_SPECIAL | NODE_AUX)) == 0)
+		e->attr.st_ino &= ~NODE_STALE;
 	e->attr_timeout = t;
 	e->entry_timeout = t;
 }
@@ -98,9 +109,24 @@ op_init(void *userdata, struct fuse_conn_info *conn)
 static void
 op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	struct fuse_entry_param e;
 	struct stat st;
+	int error;
 
-	reply_entry(req, view_lookup(view_of(req), parent, name, &st), &st);
+	if (!by_helper(req)) {
+		error = view_lookup(view_of(req), parent, name, &st);
+		reply_entry(req, error, &st);
+		return;
+	}
+	error = view_nudge_lookup(view_of(req), parent, name, &st);
+	if (error != 0) {
+		fuse_reply_err(req, -error);
+		return;
+	}
+	/* What it finds is nothing for others to keep. */
+	fill(fs_of(req), &st, &e);
+	e.entry_timeout = e.attr_timeout = 0;
+	fuse_reply_entry(req, &e);
 }
 
 static void
@@ -208,7 +234,9 @@ op_symlink(
 static void
 op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
-	fuse_reply_err(req, -view_unlink(view_of(req), parent, name));
+	fuse_reply_err(req,
+	    by_helper(req) ? -view_nudge_unlink(view_of(req), parent, name)
+			   : -view_unlink(view_of(req), parent, name));
 }
 
 static void
@@ -222,8 +250,10 @@ op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
     fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
 	fuse_reply_err(req,
-	    -view_rename(
-		view_of(req), parent, name, new_parent, new_name, flags));
+	    by_helper(req) ? -view_nudge_rename(view_of(req), parent, name,
+				 new_parent, new_name)
+			   : -view_rename(view_of(req), parent, name,
+				 new_parent, new_name, flags));
 }
 
 static void

@@ -5,6 +5,7 @@
 #define DSYNCFS_FS_OPS_H
 
 #include <fuse_lowlevel.h>
+#include <sys/types.h>
 
 #include "fs/view.h"
 
@@ -13,6 +14,8 @@ struct fs {
 	struct view *view;
 	double timeout; /* of entries and attributes, seconds */
 	bool readonly;
+	/* whose requests only repeat what is done (view_nudge_*); -1: nobody */
+	pid_t helper;
 	/* the kernel has said hello; may be NULL */
 	void (*ready)(void *arg);
 	void *ready_arg;

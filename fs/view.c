@@ -261,7 +261,7 @@ on_change(void *arg, const struct watch_event *e)
 	}
 	if ((e->what & WATCH_MESSAGES) == 0)
 		return;
-	stale_add(v, e->mailbox, e->uid);
+	nudge_after(v);
 	if (e->mailbox != 0)
 		tell_box(v, e->mailbox);
 	else
@@ -323,6 +323,7 @@ view_open(
 	/* 0 and the root's are nobody else's. */
 	store_reserve_ino(s, NODE_ROOT);
 	store_watch(s, on_change, v);
+	store_watch_msgs(s, nudge_before, v);
 	if ((error = make_inbox(v)) != 0 || (error = aux_init(v)) != 0 ||
 	    (error = view_boxes(v)) != 0 || (error = scratch_recover(v)) != 0) {
 		(void)view_close(v);
@@ -367,6 +368,7 @@ view_close(struct view *v)
 	if ((e = view_sync(v)) != 0 && error == 0)
 		error = e;
 	store_watch(v->store, NULL, NULL);
+	store_watch_msgs(v->store, NULL, NULL);
 	while (v->scratch != NULL)
 		scratch_drop(v, v->scratch, true);
 	while (v->aliases != NULL)
@@ -385,6 +387,7 @@ view_close(struct view *v)
 	HASH_ITER (hh_id, v->by_id, b, next)
 		box_free(v, b);
 	stale_free(v);
+	nudge_free(v);
 	body_cache_free(v->bodies);
 	free(v->done);
 	free(v->changes);

@@ -76,6 +76,26 @@ void view_on_forget(struct view *v, view_forget_fn *fn, void *arg);
 /* Set around what a command does in this process, so that it is announced. */
 void view_foreign(struct view *v, bool on);
 
+/*
+ * Names that a command changed, for programs that watch: inotify tells only of
+ * what goes through the mount, so the helper process repeats each change there
+ * (fs/DESIGN.md).  Paths are below the mount point; to NULL: unlinked.  fn is
+ * called under the lock, after FORGET_ENTRY for both names.
+ */
+typedef void view_nudge_fn(
+    void *arg, uint32_t mailbox, const char *from, const char *to);
+void view_on_nudge(struct view *v, view_nudge_fn *fn, void *arg);
+/*
+ * Requests of the helper.  They change nothing, whatever has happened since:
+ * 0 when the change is what a sync did and still stands, else -ENOENT.  Names
+ * that messages have now are not found, so that none is taken for replaced.
+ */
+int view_nudge_lookup(
+    struct view *v, uint64_t parent, const char *name, struct stat *st);
+int view_nudge_rename(struct view *v, uint64_t from, const char *name,
+    uint64_t to, const char *new_name);
+int view_nudge_unlink(struct view *v, uint64_t parent, const char *name);
+
 int view_lookup(
     struct view *v, uint64_t parent, const char *name, struct stat *st);
 int view_getattr(struct view *v, uint64_t node, struct stat *st);

@@ -75,10 +75,15 @@ struct zombie {
 	UT_hash_handle hh;
 };
 
-/* An old name of a message, openable for a while (stale_names). */
+/*
+ * An old name of a message, openable for a while (stale_names); or of one that
+ * a sync has expunged (gone), which only the helper can see.
+ */
 struct stale {
 	uint32_t box, uid;
+	uint64_t ino;
 	enum box_part part;
+	bool gone;
 	char *name; /* owned */
 	uint64_t until_ms;
 	struct stale *next;
@@ -90,6 +95,14 @@ struct alias {
 	enum box_part part;
 	char *name; /* owned: full name */
 	struct alias *next;
+};
+
+/* A message that a transaction of a sync is about to change. */
+struct touched {
+	uint32_t box, uid;
+	uint64_t ino;
+	enum box_part part;
+	char *name; /* owned; NULL: it was not there */
 };
 
 struct body_cache;
@@ -108,11 +121,15 @@ struct view {
 	struct zombie *zombies;
 	struct alias *aliases;
 	struct stale *stale;
+	struct touched *touched; /* owned */
+	size_t n_touched;
+	view_nudge_fn *nudge;
+	void *nudge_arg;
 	struct body_cache *bodies;
 	/* Scratch files whose message is not yet durable (V2): paths. */
 	char **done;
 	size_t n_done;
-	uint64_t done_seq;		/* of the last one */
+	uint64_t done_seq; /* of the last one */
 	view_forget_fn *forget;
 	void *forget_arg;
 	/* a command runs: the kernel must be told */
@@ -220,8 +237,19 @@ int msg_lookup_any(struct view *v, struct arena *a, uint32_t box,
  * file's, as long as the kernel knows it by the file renamed over it.
  */
 uint64_t real_node(struct view *v, uint64_t node);
-void stale_add(struct view *v, uint32_t box, uint32_t uid);
+/* what->name is copied. */
+void stale_add(struct view *v, const struct stale *what, unsigned seconds);
+struct stale *stale_find(struct view *v, uint32_t box, enum box_part part,
+    const char *name, bool gone);
+void stale_drop(struct view *v, struct stale *s);
 void stale_free(struct view *v);
+
+/* ---- what watching programs are shown (view_nudge.c) ---- */
+/* The message is about to change (watch_msg_fn). */
+void nudge_before(void *arg, uint32_t box, uint32_t uid);
+/* The transaction is through. */
+void nudge_after(struct view *v);
+void nudge_free(struct view *v);
 
 /* ---- scratch (view_scratch.c) ---- */
 int scratch_recover(struct view *v);

@@ -1,5 +1,5 @@
 /*
- * view_stale -- the name that a message had before a sync changed its flags.
+ * view_stale -- names that messages had before a sync changed their flags.
  *
  * A program that listed the folder before may still open, rename or unlink it
  * under that name.  It is another node than the message: the kernel takes a
@@ -15,11 +15,10 @@
 #define STALE_MAX 4096
 
 static void
-drop(struct view *v, struct stale **at)
+drop(struct stale **at)
 {
 	struct stale *s = *at;
 
-	(void)v;
 	*at = s->next;
 	free(s->name);
 	free(s);
@@ -34,77 +33,59 @@ expire(struct view *v, uint64_t now)
 
 	while (*at != NULL)
 		if ((*at)->until_ms <= now || ++n >= STALE_MAX)
-			drop(v, at);
+			drop(at);
 		else
 			at = &(*at)->next;
 }
 
-struct before {
-	struct view *v;
-	struct arena *a;
-	struct msg *m;
-	uint32_t uid;
-	bool flags; /* the last change was one of flags */
-};
-
-static int
-take_back(void *arg, const struct event *e)
-{
-	struct before *b = arg;
-
-	if (e->type != EVENT_FLAGS || e->uid != b->uid)
-		return (0);
-	b->m->flags = (uint8_t)((b->m->flags & ~e->add) | e->remove);
-	b->flags = true;
-	return (keywords_apply(
-	    b->a, &b->m->keywords, &e->kw_remove, &e->kw_add, &b->m->keywords));
-}
-
-/*
- * Called when a sync has changed the message: its last change is taken back to
- * find the name.  A message that only came has none.
- */
 void
-stale_add(struct view *v, uint32_t box, uint32_t uid)
+stale_add(struct view *v, const struct stale *what, unsigned seconds)
 {
-	struct arena a = ARENA_INIT;
 	uint64_t now = view_now_ms(v);
-	struct box *of = box_by_id(v, box);
-	struct before b = { .v = v, .a = &a, .uid = uid };
 	struct stale *s;
-	struct msg m;
-	char *name;
 
 	expire(v, now);
-	if (v->o.stale_names == 0 || of == NULL || uid == 0 ||
-	    store_msg(v->store, box, uid, &a, &m) != 0)
-		goto out;
-	b.m = &m;
-	if (store_events(v->store, box, m.modseq - 1, take_back, &b) != 0 ||
-	    !b.flags || (name = msg_file_name(v, &a, box, &m)) == NULL)
-		goto out;
-	view_tell(v, FORGET_ENTRY, part_node(of, msg_part(&m)), name);
 	if ((s = calloc(1, sizeof(*s))) == NULL)
-		goto out;
-	if ((s->name = strdup(name)) == NULL) {
+		return;
+	*s = *what;
+	if ((s->name = strdup(what->name)) == NULL) {
 		free(s);
-		goto out;
+		return;
 	}
-	s->box = box;
-	s->uid = uid;
-	s->part = msg_part(&m);
-	s->until_ms = now + (uint64_t)v->o.stale_names * 1000;
+	s->until_ms = now + (uint64_t)seconds * 1000;
 	s->next = v->stale;
 	v->stale = s;
-out:
-	arena_fini(&a);
+}
+
+struct stale *
+stale_find(struct view *v, uint32_t box, enum box_part part, const char *name,
+    bool gone)
+{
+	uint64_t now = view_now_ms(v);
+	struct stale *s;
+
+	for (s = v->stale; s != NULL; s = s->next)
+		if (s->box == box && s->part == part && s->gone == gone &&
+		    s->until_ms > now && strcmp(s->name, name) == 0)
+			return (s);
+	return (NULL);
+}
+
+void
+stale_drop(struct view *v, struct stale *s)
+{
+	struct stale **at = &v->stale;
+
+	while (*at != s)
+		at = &(*at)->next;
+	drop(at);
 }
 
 void
 stale_free(struct view *v)
 {
 	while (v->stale != NULL)
-		drop(v, &v->stale);
+		drop(&v->stale);
 }
 
 int
@@ -113,19 +94,13 @@ msg_lookup_any(struct view *v, struct arena *a, uint32_t box,
 {
 	struct stale *s;
 	int error = msg_lookup(v, a, box, part, name, out);
-	uint64_t now;
 
 	*old = false;
-	if (error != -ENOENT || v->stale == NULL)
+	if (error != -ENOENT || v->stale == NULL ||
+	    (s = stale_find(v, box, part, name, false)) == NULL)
 		return (error);
-	now = view_now_ms(v);
-	for (s = v->stale; s != NULL; s = s->next)
-		if (s->box == box && s->part == part && s->until_ms > now &&
-		    strcmp(s->name, name) == 0) {
-			*old = true;
-			return (store_msg(v->store, box, s->uid, a, out));
-		}
-	return (-ENOENT);
+	*old = true;
+	return (store_msg(v->store, box, s->uid, a, out));
 }
 
 uint64_t

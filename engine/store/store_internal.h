@@ -246,6 +246,8 @@ struct store {
 	struct pending *pending, *pending_place;
 	watch_fn *watch;
 	void *watch_arg;
+	watch_msg_fn *watch_msg;
+	void *watch_msg_arg;
 	/* the index holds what the damaged log has lost */
 	bool index_ahead;
 	/*

@@ -297,3 +297,10 @@ store_watch(struct store *s, watch_fn *fn, void *arg)
 	s->watch = fn;
 	s->watch_arg = arg;
 }
+
+void
+store_watch_msgs(struct store *s, watch_msg_fn *fn, void *arg)
+{
+	s->watch_msg = fn;
+	s->watch_msg_arg = arg;
+}
