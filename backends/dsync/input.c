@@ -70,7 +70,8 @@ fill(struct dsync *d)
 	if (n == -EAGAIN)
 		return (-EAGAIN);
 	d->ended = n == 0;
-	/* -EPIPE says of a link what it has reported; of a channel that it ends */
+	/* -EPIPE says of a link what it has reported; of a channel that it ends
+	 */
 	if (n == -EPIPE)
 		n = -ECONNRESET;
 	if (n <= 0)
