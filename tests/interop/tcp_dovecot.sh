@@ -4,7 +4,7 @@
 . "$(dirname "$0")/../lib.sh"
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 CAT=$BIN/tests/interop/link_cat
-for p in dovecot doveadm openssl python3; do
+for p in dovecot doveadm openssl python3 strace; do
 	command -v $p >/dev/null || { echo "FAIL: $p is not installed: make deps"; exit 1; }
 done
 [ -x "$CAT" ] || { echo "FAIL: $CAT is not built: make interop-programs"; exit 1; }
@@ -180,6 +180,38 @@ for where in "tcp:far@localhost:$PORT" "tcps:far@localhost:$TLS"; do
 	check "dsyncfs-sync mirror ${where%%:*}" again ours "$where"
 	check "has all mail" test "$("$SYNC" dump "dsyncfs:$TMP/store" | grep -c sha1=)" = "$(da search -u far all | wc -l)"
 done
+# ---- the password is said to the server alone ----
+# What is run, with all its words and its environment, what is said, and the copy of the traffic: none has it, in no form.
+SECRETS=$(printf '%s\n' sesame "$(printf '\0doveadm\0open sesame' | base64)" "$(printf 'open sesame' | base64)")
+quiet() { ! grep -rqaF -- "$SECRETS" "$TMP/strace" "$TMP/err" "$TMP/raw" "$D/log"; }
+cat >"$TMP/pass.conf" <<C
+mail_location = dsyncfs:$TMP/store
+doveadm_password_command = cat $TMP/pass
+ssl_client_ca_file = $D/ca.pem
+C
+traced() { strace -f -v -s 4096 -e trace=execve -o "$TMP/strace" "$SYNC" -c "$TMP/pass.conf" -v -D -r "$TMP/raw" "$@" >"$TMP/err" 2>&1; }
+for where in "tcp:far@localhost:$PORT" "tcps:far@localhost:$TLS"; do
+	letter "command${where%%:*}" | da save -u far
+	check "${where%%:*}, the password from a command" again traced mirror "$where"
+	check "has all mail" test "$("$SYNC" dump "dsyncfs:$TMP/store" | grep -c sha1=)" = "$(da search -u far all | wc -l)"
+	check "the command was run" grep -q "execve.*cat.*$TMP/pass" "$TMP/strace"
+	check "${where%%:*}: the password is said to nobody else" quiet
+done
+check "the copy of the traffic is there" test -s "$TMP/raw"
+printf 'closed sesame\n' >"$TMP/pass"
+check "a wrong one from a command" status 77 traced mirror "tcp:far@localhost:$PORT"
+check "is told so" grep -q "permission denied: wrong doveadm password" "$TMP/err"
+check "and is not said either" quiet
+check "the password cannot be a setting" status 64 eval '"$SYNC" -o "doveadm_password=open sesame" mirror tcp:far@localhost:$PORT >"$TMP/err" 2>&1'
+check "is told so" grep -q "doveadm_password_file" "$TMP/err"
+check "without saying it" quiet
+printf 'doveadm_password = open sesame\n' >"$TMP/open.conf"
+check "nor in a file" status 78 eval '"$SYNC" -c "$TMP/open.conf" mirror tcp:far@localhost:$PORT >"$TMP/err" 2>&1'
+check "is told so, with the line" grep -q "open.conf:1:.*doveadm_password_file" "$TMP/err"
+check "without saying it" quiet
+check "a command that fails" status 77 eval '"$SYNC" -c "$TMP/pass.conf" -o "doveadm_password_command=false" mirror tcp:far@localhost:$PORT >"$TMP/err" 2>&1'
+printf 'open sesame\n' >"$TMP/pass"
+
 check "a user that is not there" status 69 ours "tcp:nobody-there@localhost:$PORT"
 check "another certificate authority" status 77 "$SYNC" -o "mail_location=dsyncfs:$TMP/store" -o "doveadm_password_file=$TMP/pass" \
 	-o "ssl_client_ca_file=$D/ca2.pem" mirror "tcps:far@localhost:$TLS"
