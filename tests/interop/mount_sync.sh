@@ -111,6 +111,11 @@ equal "nothing is the mount's own doing" "" "$(ds log | awk '$3 == "mount" && / 
 check "it ends" umount_store "$STORE" "$MNT"
 # For Dovecot a mail is new until a client has selected its mailbox.
 told dovecot new
+script slave <<<"#!/bin/sh
+exec env -i PATH=/usr/bin:/bin HOME=$HOME $SYNC -o mail_location=dsyncfs:$STORE \"\$@\""
+$MAIL one pushed | da box save -m INBOX
+check "dovecot pushes into the mount" again da box sync "$TMP/bin/slave"
+check "that is told too" within 10 saw MOVED_TO "(\./)?new/$(base_of "$MNT" pushed)"
 equal "dovecot: both say the same" "$(doveadm_dump box)" "$(dump "dsyncfs:$STORE")"
 check "dovecot: no complaint" not grep -E 'Error|Panic|Fatal' "$TMP/dovecot/box/log"
 
