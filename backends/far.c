@@ -259,6 +259,10 @@ dial_tcp(const struct how *h, const struct asking *k, struct link **l)
 	return (link_tcp_new(&o, l));
 }
 
+/*
+ * USER is whose mail it is; for a dsync_remote_cmd that has %{login}, as Dovecot's
+ * has, it is who logs in, and the mail is that of our own -u, or else the same.
+ */
 static int
 dial_ssh(const struct how *h, const struct asking *k, struct link **l)
 {
@@ -267,6 +271,10 @@ dial_ssh(const struct how *h, const struct asking *k, struct link **l)
 		.remote_cmd = k->s->remote_cmd,
 		.limits = k->limits };
 
+	if (o.remote_cmd != NULL && strstr(o.remote_cmd, "%{login}") != NULL) {
+		o.login = h->user;
+		o.user = k->s->user != NULL ? k->s->user : h->user;
+	}
 	if (k->s->passphrase_command != NULL)
 		o.passphrase = passphrase;
 	o.passphrase_arg = (void *)(uintptr_t)k;

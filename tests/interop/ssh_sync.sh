@@ -159,11 +159,16 @@ check "in one word" again ds mirror "ssh there dsyncfs-sync dsync-server"
 program ours/other <<<"#!/bin/sh
 printf '<%s>' \"\$@\" >$TMP/values
 exec dsyncfs-sync dsync-server"
-check "dsync_remote_cmd" gets "" "o'brien@there" -o 'dsync_remote_cmd=other %{host} %u %{user} %{login}'
+check "dsync_remote_cmd" gets "" "o'brien@there" -o 'dsync_remote_cmd=other %{host} %u %{user}'
 equal "its values" "<there><o'brien><o'brien>" "$(cat "$TMP/values")"
 check "USER is not who logs in" grep -q "logged in as $ME" "$TMP/out"
-check "one that is Dovecot's" again ds -o "dsync_remote_cmd=ssh -l%{login} %{host} other -u%u" mirror joe@there
-equal "its values" "<-ujoe>" "$(cat "$TMP/values")"
+conf "User nobody-there"
+check "unless %{login} is in it" gets "" "$ME@there" -o 'dsync_remote_cmd=other %{host} %{login} %u'
+equal "its values" "<there><$ME><$ME>" "$(cat "$TMP/values")"
+check "USER is who logs in" grep -q "logged in as $ME" "$TMP/out"
+check "one that is Dovecot's" again ds -o "dsync_remote_cmd=ssh -l%{login} %{host} other -u%u" mirror "$ME@there"
+equal "its values" "<-u$ME>" "$(cat "$TMP/values")"
+conf
 LINES_AT_MOST=2 check "one that is not there" refused 69 "there: .*not found over there" -o "dsync_remote_cmd=nothing-like-it" mirror there
 LINES_AT_MOST=2 check "the same on a command line" refused 69 "not found over there" mirror ssh there nothing-like-it dsync-server
 check "doveadm, where there is no dsyncfs-sync" again ds mirror somebody@theirs
