@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,14 +50,14 @@ struct mount {
 	pthread_mutex_t lock;
 	pthread_mutex_t commands; /* one at a time of those that sync */
 	pthread_cond_t wake;
-	volatile int ending; /* a sync of ours ends at its next good point */
+	atomic_int ending; /* a sync of ours ends at its next good point */
 	bool ticking, syncing, stop;
 	unsigned sync_seconds; /* 0: manual */
 	const char *remote;
 	int parent; /* pipe to the starter, -1 */
 };
 
-static volatile sig_atomic_t sync_wanted;
+static atomic_int sync_wanted; /* set by a signal */
 
 /* The mount answers: whoever started it may go on. */
 static void
@@ -152,7 +153,7 @@ static const int no_pair[2] = { -1, -1 };
 
 static int
 run_command(struct mount *m, int argc, const char *const *argv,
-    const struct cmd_io *io, const volatile int *stop, const int pair[2])
+    const struct cmd_io *io, const atomic_int *stop, const int pair[2])
 {
 	const struct cmd_local local = { m->replica, m->location.path,
 		m->status, pair[0], pair[1] };

@@ -20,7 +20,10 @@
 #define DEBOUNCE_NS (30 * 1000 * 1000)
 #define RETRY_NS (100 * 1000 * 1000)
 #define RETRIES 50
-/* with more changes of names at a time, watchers are only woken up */
+/*
+ * With more changes of names a second, watchers are only woken up: repeating
+ * each would hold up a sync that brings many.
+ */
 #define NUDGES_MAX 512
 
 struct note {
@@ -40,7 +43,6 @@ struct nudge {
 
 struct nudges {
 	struct nudge *first, **end;
-	size_t n;
 	bool too_many; /* none is kept */
 };
 
@@ -54,6 +56,9 @@ struct notifier {
 	pthread_cond_t more;
 	struct note *notes; /* guarded by lock */
 	struct nudges nudges; /* guarded by lock */
+	/* nudges since a second began; guarded by lock */
+	size_t in_second;
+	time_t second;
 	bool stop; /* guarded by lock */
 	bool helper_gone; /* of the thread alone */
 };
@@ -130,7 +135,20 @@ put_nudge(struct nudges *w, struct nudge *g)
 		w->end = &w->first;
 	*w->end = g;
 	w->end = &g->next;
-	w->n++;
+}
+
+/* Under the lock: false when there were enough in this second. */
+static bool
+may_nudge(struct notifier *n)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (now.tv_sec != n->second) {
+		n->second = now.tv_sec;
+		n->in_second = 0;
+	}
+	return (++n->in_second <= NUDGES_MAX);
 }
 
 /* Called under the view's lock, after the notes that it needs. */
@@ -143,7 +161,7 @@ on_nudge(void *arg, uint32_t mailbox, const char *from, const char *to)
 	    (to == NULL || (g->to = strdup(to)) != NULL);
 
 	pthread_mutex_lock(&n->lock);
-	if (good && !n->nudges.too_many && n->nudges.n < NUDGES_MAX) {
+	if (may_nudge(n) && good && !n->nudges.too_many) {
 		g->mailbox = mailbox;
 		put_nudge(&n->nudges, g);
 		g = NULL;

@@ -260,7 +260,7 @@ present_level(void)
 int
 cmd_run(int argc, const char *const *argv, const struct backends *known,
     const struct cmd_local *local, const struct cmd_io *io,
-    const volatile int *stop)
+    const atomic_int *stop)
 {
 	struct options o;
 	struct cmd c = { .o = &o,

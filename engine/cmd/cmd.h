@@ -5,6 +5,7 @@
 #ifndef DSYNCFS_CMD_CMD_H
 #define DSYNCFS_CMD_CMD_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include "base/log.h"
@@ -52,7 +53,7 @@ struct cmd_local {
  */
 int cmd_run(int argc, const char *const *argv, const struct backends *known,
     const struct cmd_local *local, const struct cmd_io *io,
-    const volatile int *stop);
+    const atomic_int *stop);
 
 /*
  * What the program's log sink calls first: a line reported in a thread that

@@ -6,6 +6,7 @@
 #define DSYNCFS_CMD_CMD_INTERNAL_H
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/buf.h"
@@ -114,7 +115,7 @@ struct cmd {
 	/* NULL: in dsyncfs-sync itself */
 	const struct cmd_local *local;
 	const struct cmd_io *io;
-	const volatile int *stop;
+	const atomic_int *stop;
 	struct arena arena;
 	struct buf out; /* text on its way to io->out */
 	bool out_failed;

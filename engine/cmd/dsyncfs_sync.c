@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <unistd.h>
 #include "backends/registry.h"
@@ -12,7 +13,7 @@
 #include "cmd/cmd.h"
 
 /* set by a signal: end at the next consistent point */
-static volatile int stop;
+static atomic_int stop;
 
 struct fds {
 	int error; /* of writing to standard output; 0 */

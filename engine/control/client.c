@@ -18,7 +18,7 @@ struct control_client {
 	int fd;
 	/* bytes of frames that are not yet whole */
 	struct buf in;
-	const volatile int *stop; /* borrowed, may be NULL */
+	const atomic_int *stop; /* borrowed, may be NULL */
 	int pair[2]; /* to go with the request; -1 */
 	bool cancelled;
 };
@@ -72,7 +72,7 @@ fail:
 }
 
 void
-control_set_stop(struct control_client *c, const volatile int *stop)
+control_set_stop(struct control_client *c, const atomic_int *stop)
 {
 	c->stop = stop;
 }

@@ -13,6 +13,7 @@
 #ifndef DSYNCFS_CONTROL_CONTROL_H
 #define DSYNCFS_CONTROL_CONTROL_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -40,7 +41,7 @@ int control_run(struct control_client *c, int argc, const char *const *argv,
  * control_run looks at *stop at least four times a second and once it is set
  * cancels by itself; NULL: never.
  */
-void control_set_stop(struct control_client *c, const volatile int *stop);
+void control_set_stop(struct control_client *c, const atomic_int *stop);
 /*
  * The request takes these two descriptors along (SCM_RIGHTS); they stay the
  * caller's.
@@ -59,7 +60,7 @@ struct control_request {
 	int argc;
 	const char *const *argv;
 	/* set when the client goes away or cancels */
-	const volatile int *cancelled;
+	const atomic_int *cancelled;
 	/* that came with it, borrowed; -1, -1: none */
 	int in, out;
 };

@@ -59,7 +59,7 @@ struct client {
 	int64_t deadline; /* of READING, monotonic ms */
 	/* writing failed: nothing more is sent */
 	atomic_bool dead;
-	volatile int cancelled;
+	atomic_int cancelled;
 	/* descriptors that came with the request, owned; -1 */
 	int pair[2];
 };

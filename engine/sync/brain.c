@@ -449,7 +449,7 @@ brain_stopped(const struct brain *b)
 }
 
 void
-brain_set_stop(struct brain *b, const volatile int *stop)
+brain_set_stop(struct brain *b, const atomic_int *stop)
 {
 	b->o.stop = stop;
 }

@@ -9,6 +9,8 @@
 #ifndef DSYNCFS_SYNC_BRAIN_H
 #define DSYNCFS_SYNC_BRAIN_H
 
+#include <stdatomic.h>
+
 #include "sync/channel.h"
 #include "sync/replica.h"
 
@@ -83,7 +85,7 @@ struct sync_options {
 	unsigned max_delete_min;
 	bool dry_run;
 	/* non-zero: end at the next consistent point (-EINTR); may be NULL */
-	const volatile int *stop;
+	const atomic_int *stop;
 };
 
 struct sync_result {
@@ -116,7 +118,7 @@ void brain_slave_guard(struct brain *b, unsigned percent, unsigned min);
  * A slave has no options of its own: non-zero *stop ends it at the next
  * consistent point (-EINTR).  Before the first step.
  */
-void brain_set_stop(struct brain *b, const volatile int *stop);
+void brain_set_stop(struct brain *b, const atomic_int *stop);
 /*
  * The peer's identity for what is remembered of it; zero until its handshake
  * has come.

@@ -8,6 +8,8 @@
 #ifndef DSYNCFS_SYNC_LOCATION_H
 #define DSYNCFS_SYNC_LOCATION_H
 
+#include <stdatomic.h>
+
 #include "base/arena.h"
 #include "sync/replica.h"
 
@@ -80,7 +82,7 @@ struct far_settings {
 	const char *remote_cmd, *password_file, *password_command,
 	    *passphrase_command, *ca_file;
 	bool terminal; /* it may ask there */
-	const volatile int *stop;
+	const atomic_int *stop;
 	/* gets every byte as it goes over the link */
 	void (*raw)(void *arg, bool sent, const void *p, size_t n);
 	void *raw_arg;

@@ -2,6 +2,7 @@
  * control_socket -- the control socket with both its ends in this process, and
  * with ends that do not keep to the protocol.
  */
+#include <stdatomic.h>
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -306,7 +307,7 @@ START_TEST(path_may_be_longer_than_an_address)
 }
 END_TEST
 
-static volatile int stop_flag;
+static atomic_int stop_flag;
 
 static void
 stop_on_output(
