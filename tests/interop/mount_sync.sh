@@ -104,8 +104,8 @@ check "and is told" within 10 saw MOVED_TO "\.Work/new/$(base_of "$MNT/.Work" fo
 for i in $(seq 700); do mail "$SIDE" "9$i"; done
 check "much mail comes at once" far_side
 check "with a mirror" here
-# Of many at a time each is told only where the machine is slow.
-woken() { saw "ATTRIB,ISDIR" "(\./)?new/?" || [ "$(grep -c "^MOVED_TO .*new/170000009" "$EVENTS")" = 700 ]; }
+# Of more than 512 a second the rest is told together; a slow machine does not get that far.
+woken() { saw "ATTRIB,ISDIR" "(\./)?new/?" || [ "$(grep -c "^MOVED_TO .*new/170000009" "$EVENTS")" -gt 512 ]; }
 check "those that watch are woken up" within 20 woken
 check "all of it is there" test "$(count "$MNT")" -ge 700
 check_not "the way to a message by its number is the helper's" test -e "$MNT/.dsyncfs/message-$(stat -c %i "$(mail_of "$MNT" "mail 91")")"

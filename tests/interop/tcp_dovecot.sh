@@ -189,7 +189,7 @@ mail_location = dsyncfs:$TMP/store
 doveadm_password_command = cat $TMP/pass
 ssl_client_ca_file = $D/ca.pem
 C
-traced() { strace -f -v -s 4096 -e trace=execve -o "$TMP/strace" "$SYNC" -c "$TMP/pass.conf" -v -D -r "$TMP/raw" "$@" >"$TMP/err" 2>&1; }
+traced() { ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0 strace -f -v -s 4096 -e trace=execve -o "$TMP/strace" "$SYNC" -c "$TMP/pass.conf" -v -D -r "$TMP/raw" "$@" >"$TMP/err" 2>&1; }
 for where in "tcp:far@localhost:$PORT" "tcps:far@localhost:$TLS"; do
 	letter "command${where%%:*}" | da save -u far
 	check "${where%%:*}, the password from a command" again traced mirror "$where"

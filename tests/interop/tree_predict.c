@@ -21,6 +21,7 @@
 struct table {
 	char *key[COLUMNS];
 	size_t n;
+	char *text; /* owned: where the keys are */
 };
 
 /* Cuts at each tab. */
@@ -140,7 +141,9 @@ read_side(const char *path, struct tree *t, struct model *m)
 		if (line[0] != 'N' && line[0] != 'D')
 			continue;
 		if (header) {
-			k->n = split(strdup(line + 1), k->key, COLUMNS);
+			free(k->text);
+			k->text = strdup(line + 1);
+			k->n = split(k->text, k->key, COLUMNS);
 			continue;
 		}
 		n = split(line + 1, part, COLUMNS);
@@ -153,6 +156,8 @@ read_side(const char *path, struct tree *t, struct model *m)
 	if (!done)
 		errx(1, "%s: no D record", path);
 	free(line);
+	free(keys[0].text);
+	free(keys[1].text);
 	fclose(f);
 	if (tree_done(t, m->label) != 0)
 		errx(1, "%s: a bad tree", path);
