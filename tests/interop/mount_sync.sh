@@ -4,7 +4,7 @@
 # a Dovecot.
 . "$(dirname "$0")/../real.sh"
 . "$(dirname "$0")/../dovecot.sh"
-needs inotifywait neomutt tmux python3
+needs inotifywait neomutt notmuch mu tmux python3
 [ -z "$TEST_PLAIN" ] || { echo "FAIL: this test has no plain stand-in"; exit 1; }
 chmod 755 "$TMP"
 mkdir "$TMP/bin"
@@ -93,8 +93,39 @@ told() {	# KIND PART: dsyncfs or dovecot; where a mail is that was read but neve
 	check "$n: nothing is left to do" ds mirror "$TMP/bin/$far" dsync-server
 }
 
+# notmuch and mu go by the times of directories.
+indexed() {
+	far=dsyncfs
+	export NOTMUCH_CONFIG=$HOME/notmuch-config
+	printf '[database]\npath=%s\n[new]\nignore=.dsyncfs;dovecot-keywords;subscriptions\n' "$MNT" >"$NOTMUCH_CONFIG"
+	# It goes by seconds, on any file system: what comes in the second of its look it misses.
+	mu_index() { mu index --quiet --lazy-check --muhome="$HOME/mu" && indexed_at=$(date +%s) && within 5 eval '[ "$(date +%s)" -gt $indexed_at ]'; }
+	mu_finds() { [ "$(mu find --muhome="$HOME/mu" --fields=l subject:indexed 2>/dev/null)" = "$1" ]; }
+	check "notmuch new" notmuch new
+	check "mu init" mu init --muhome="$HOME/mu" --maildir="$MNT"
+	check "mu index" mu_index
+	check "mail comes" put_dsyncfs "" 1700000005.M5.test indexed
+	check "mirror" here
+	check "notmuch new finds it" grep -q "Added 1 new message" <(notmuch new 2>&1)
+	check "mu index --lazy-check" mu_index
+	check "mu finds it" mu_finds "$MNT/new/1700000005.M5.test"
+	check "it is read" seen_dsyncfs 1700000005.M5.test
+	check "mirror" here
+	check "notmuch new sees a rename" grep -qi "1 file rename" <(notmuch new 2>&1)
+	check "mu index --lazy-check" mu_index
+	# and under the old name too, as long as that can be opened (stale_names)
+	check "mu knows where it is" grep -qx "$MNT/cur/1700000005.M5.test:2,S" \
+		<(mu find --muhome="$HOME/mu" --fields=l subject:indexed)
+	check "it goes" gone_dsyncfs 1700000005.M5.test
+	check "mirror" here
+	check "notmuch new sees it" grep -qi "Removed 1 message" <(notmuch new 2>&1)
+	check "mu index --lazy-check" mu_index
+	check "mu finds it no more" mu_finds ""
+}
+
 told dsyncfs cur
 equal "dsyncfs: both say the same" "$(dump "dsyncfs:$STORE")" "$(dump "dsyncfs:$FAR")"
+indexed
 check "a folder with mail" put_dsyncfs .Work 1700000002.M3.test third
 check "comes" here
 check "watched anew" watch
