@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -133,14 +134,19 @@ static const char busy[] =
 /*
  * For a peer that has called.  It may itself be what the other sync here waits
  * for, so this does not wait for long: of two that have called each other the
- * one with the smaller store id gives up first, and the other goes on.
+ * one with the smaller store id gives up first, and its own call goes on.  Two
+ * whose ids are near each other could both give up, each time they call: chance
+ * keeps them apart.
  */
 static bool
 lock_soon(struct mount *m)
 {
 	const struct timespec step = { .tv_nsec = 100000000 };
 	unsigned tries = 10 + replica_id(m->replica)->b[0] / 4u;
+	uint8_t chance = 0;
 
+	(void)!getrandom(&chance, sizeof(chance), GRND_NONBLOCK);
+	tries += chance % 20;
 	for (unsigned i = 0; i < tries && !m->ending; i++) {
 		if (pthread_mutex_trylock(&m->commands) == 0)
 			return (true);
