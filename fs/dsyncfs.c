@@ -588,6 +588,7 @@ serve(struct mount *m, int helper)
 		fuse_loop_cfg_destroy(config);
 	}
 	mount_say_manager("STOPPING=1\n");
+	m->ending = 1; /* nor does a caller wait for its turn */
 	control_server_stop(m->control);
 	stop_threads(m);
 	notifier_stop(m->notifier);
