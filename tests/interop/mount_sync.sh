@@ -10,6 +10,7 @@ chmod 755 "$TMP"
 mkdir "$TMP/bin"
 T="tmux -L dsyncfs-$$ -f /dev/null"
 on_exit "$T kill-server 2>/dev/null"
+on_exit "kill \$(cat $TMP/watchers) 2>/dev/null"
 FAR=$TMP/far-store SIDE=$TMP/side
 script() { cat >"$TMP/bin/$1"; chmod 755 "$TMP/bin/$1"; }
 dump() { "$SYNC" dump --no-modseqs "$1" | sed 's/ highestmodseq=[0-9]*//'; }
@@ -46,7 +47,7 @@ EVENTS=$TMP/events
 watch() {
 	: >"$EVENTS"
 	inotifywait -m -r --format '%e %w%f' "$MNT" >"$EVENTS" 2>"$TMP/watch.err" &
-	background+=($!)
+	echo $! >>"$TMP/watchers" # this may be a subshell
 	disown
 	within 10 grep -q "Watches established" "$TMP/watch.err"
 }
