@@ -186,18 +186,42 @@ remove_mailbox(struct maildir *m, struct arena *a, const char *dir)
 	return (0);
 }
 
+/*
+ * What is left of a mailbox whose mail somebody has removed: lists, locks of a
+ * program that was killed, indexes.
+ */
+static bool
+only_leftovers(const struct entries *s)
+{
+	for (struct entry *e = s->first; e != NULL; e = e->next)
+		if (e->dir ||
+		    (strncmp(e->name, "dovecot", 7) != 0 &&
+			strcmp(e->name, "maildirfolder") != 0))
+			return (false);
+	return (true);
+}
+
 static int
 remove_directory(struct maildir *m, struct arena *a, const char *name)
 {
+	struct entries s = { a, NULL };
+	struct os *os = m->root;
 	const char *dir;
 	bool changed;
-	int rc = m->fs ? md_dir_of_name(m, a, name, &changed, &dir) : 0;
+	int rc;
 
+	if (!m->fs)
+		return (0);
+	if ((rc = md_dir_of_name(m, a, name, &changed, &dir)) != 0)
+		return (rc);
+	rc = os->ops->rmdir(os, dir);
+	if ((rc == -ENOTEMPTY || rc == -EEXIST) &&
+	    os->ops->list(os, dir, on_entry, &s) == 0 && only_leftovers(&s))
+		rc = remove_level(os, dir, 0);
 	/* What still is in it belongs to somebody. */
-	if (rc == 0 && m->fs && (rc = m->root->ops->rmdir(m->root, dir)) != 0 &&
-	    rc != -ENOENT && rc != -ENOTEMPTY && rc != -EEXIST)
-		return (md_fail(m->root, dir, "removed", rc));
-	return (rc == -ENOMEM || rc == -EINVAL ? rc : 0);
+	return (rc == 0 || rc == -ENOENT || rc == -ENOTEMPTY || rc == -EEXIST
+		? 0
+		: md_fail(os, dir, "removed", rc));
 }
 
 static int

@@ -652,7 +652,9 @@ same_uid(
 		return (rc);
 	if (doomed && cmp != 0) {
 		im->next_local++;
-		return (importer_queue_remote(im, c));
+		return (importer_uids_have(&im->buried, c->uid)
+			? 0
+			: importer_queue_remote(im, c));
 	}
 	/* The other side has it too: what it expunged was another. */
 	if (doomed)
