@@ -21,13 +21,16 @@
 #include <unistd.h>
 
 #include "backends/registry.h"
+#include "base/buf.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "control/control.h"
 #include "fs/mount_options.h"
+#include "fs/mount_remotes.h"
 #include "fs/mount_say.h"
 #include "fs/notify.h"
 #include "fs/ops.h"
+#include "fs/scheduler.h"
 
 #define TICK_MS 200
 #define THREADS_MAX 16
@@ -47,14 +50,15 @@ struct mount {
 	struct fuse_session *session;
 	struct notifier *notifier;
 	struct control_server *control;
-	pthread_t ticker, syncer;
+	struct scheduler *scheduler;
+	pthread_t ticker;
 	pthread_mutex_t lock;
 	pthread_mutex_t commands; /* one at a time of those that sync */
 	pthread_cond_t wake;
 	atomic_int ending; /* a sync of ours ends at its next good point */
-	bool ticking, syncing, stop;
-	unsigned sync_seconds; /* 0: manual */
-	const char *remote;
+	bool ticking, stop;
+	struct scheduler_remote *remotes;
+	size_t n_remotes;
 	int parent; /* pipe to the starter, -1 */
 };
 
@@ -96,6 +100,15 @@ wait_tick(struct mount *m, unsigned ms)
 	(void)pthread_cond_timedwait(&m->wake, &m->lock, &until);
 }
 
+static void
+sync_asked(struct mount *m)
+{
+	if (m->n_remotes == 0)
+		log_warning("asked to sync, but no remote is set (-o remote=)");
+	else
+		scheduler_now(m->scheduler);
+}
+
 static void *
 ticker_main(void *arg)
 {
@@ -106,6 +119,8 @@ ticker_main(void *arg)
 		wait_tick(m, TICK_MS);
 		pthread_mutex_unlock(&m->lock);
 		(void)view_tick(m->view, m->config.commit * 1000);
+		if (atomic_exchange(&sync_wanted, 0))
+			sync_asked(m);
 		pthread_mutex_lock(&m->lock);
 	}
 	pthread_mutex_unlock(&m->lock);
@@ -157,19 +172,36 @@ lock_soon(struct mount *m)
 
 static const int no_pair[2] = { -1, -1 };
 
+/* What status shows first. */
+static void
+put_status(void *arg, struct buf *b)
+{
+	struct mount *m = arg;
+
+	if (m->status != NULL)
+		buf_printf(b, "%s", m->status);
+	if (m->scheduler != NULL)
+		scheduler_text(m->scheduler, b);
+}
+
 static int
 run_command(struct mount *m, int argc, const char *const *argv,
     const struct cmd_io *io, const atomic_int *stop, const int pair[2])
 {
-	const struct cmd_local local = { m->replica, m->location.path,
-		m->status, pair[0], pair[1] };
+	struct buf text = BUF_INIT;
+	struct cmd_local local = { m->replica, m->location.path, NULL, pair[0],
+		pair[1] };
 	bool alone = is_alone(argc, argv);
 	int status;
+
+	put_status(m, &text);
+	local.status_text = buf_cstr(&text);
 
 	if (pair[0] >= 0) {
 		alone = true;
 		if (!lock_soon(m)) {
 			io->err(io->arg, busy, sizeof(busy) - 1);
+			buf_fini(&text);
 			return (EX_TRY_LATER);
 		}
 	} else if (alone)
@@ -177,6 +209,7 @@ run_command(struct mount *m, int argc, const char *const *argv,
 	status = cmd_run(argc, argv, &backends_all, &local, io, stop);
 	if (alone)
 		pthread_mutex_unlock(&m->commands);
+	buf_fini(&text);
 	return (status);
 }
 
@@ -188,41 +221,86 @@ discard(void *arg, const char *text, size_t n)
 	(void)n;
 }
 
-static void
-sync_now(struct mount *m)
-{
-	const char *argv[] = { "dsyncfs-sync", "mirror", m->remote };
-	const struct cmd_io io = { discard, mount_say_lines, NULL, NULL };
+/*
+ * Why a sync failed: the last line that it says, and the one before, which may
+ * be what the far side said of it.
+ */
+struct last_words {
+	char *before, *last; /* owned */
+};
 
-	if (m->remote == NULL) {
-		log_warning("asked to sync, but no remote is set (-o remote=)");
-		return;
+static void
+keep_last(void *arg, const char *text, size_t n)
+{
+	static const char name[] = "dsyncfs-sync: ";
+	struct last_words *w = arg;
+	char *line;
+
+	while (n > 0 && text[n - 1] == '\n')
+		n--;
+	if (n > strlen(name) && strncmp(text, name, strlen(name)) == 0) {
+		text += strlen(name);
+		n -= strlen(name);
 	}
-	(void)run_command(m, 3, argv, &io, &m->ending, no_pair);
+	if (n == 0 || (line = strndup(text, n)) == NULL)
+		return;
+	free(w->before);
+	w->before = w->last;
+	w->last = line;
 }
 
-static void *
-syncer_main(void *arg)
+static int
+sync_with(void *arg, const struct scheduler_remote *r, char **error)
 {
 	struct mount *m = arg;
-	time_t last = time(NULL);
+	const char *argv[6] = { "dsyncfs-sync" };
+	struct last_words w = { NULL, NULL };
+	const struct cmd_io io = { discard, keep_last, NULL, &w };
+	char *config = NULL;
+	int argc = 1, status;
 
-	pthread_mutex_lock(&m->lock);
-	while (!m->stop) {
-		wait_tick(m, TICK_MS);
-		if (m->stop ||
-		    (!sync_wanted &&
-			(m->sync_seconds == 0 ||
-			    time(NULL) - last < (time_t)m->sync_seconds)))
-			continue;
-		sync_wanted = 0;
-		pthread_mutex_unlock(&m->lock);
-		sync_now(m);
-		last = time(NULL);
-		pthread_mutex_lock(&m->lock);
+	if (m->config.file != NULL &&
+	    asprintf(&config, "--config=%s", m->config.file) > 0)
+		argv[argc++] = config;
+	argv[argc++] = r->backup ? "backup" : "mirror";
+	argv[argc++] = "--";
+	argv[argc++] = r->name;
+	status = run_command(m, argc, argv, &io, &m->ending, no_pair);
+	*error = NULL;
+	if (w.before != NULL && asprintf(error, "%s; %s", w.before, w.last) < 0)
+		*error = NULL;
+	if (*error == NULL) {
+		*error = w.last;
+		w.last = NULL;
 	}
-	pthread_mutex_unlock(&m->lock);
-	return (NULL);
+	free(w.before);
+	free(w.last);
+	free(config);
+	return (status);
+}
+
+static uint64_t
+store_changes(void *arg)
+{
+	struct mount *m = arg;
+	uint64_t end;
+
+	view_lock(m->view);
+	end = store_log_end(m->store);
+	view_unlock(m->view);
+	return (end);
+}
+
+static int
+changes_waiting(void *arg, const struct scheduler_remote *r, uint64_t *n)
+{
+	struct mount *m = arg;
+	int rc;
+
+	view_lock(m->view);
+	rc = cmd_waiting(m->store, r->location, n);
+	view_unlock(m->view);
+	return (rc);
 }
 
 /* ---- the socket ---- */
@@ -436,7 +514,8 @@ open_store(struct mount *m)
 		m->status = NULL;
 		return (EX_FAIL);
 	}
-	vo.status = m->status;
+	vo.status = put_status;
+	vo.status_arg = m;
 	dirfd = open(m->location.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0) {
 		log_error("%s: %s", m->location.path, strerror(errno));
@@ -453,36 +532,19 @@ open_store(struct mount *m)
 	return (error == 0 ? 0 : cmd_status_of(error));
 }
 
+/* The configuration's sections are about the configuration's store. */
 static int
 find_sync(struct mount *m)
 {
-	const char *sync = m->o.sync;
-	char *end;
-	long n;
+	struct location l;
+	const struct config_value *v = &m->config.mail_location;
+	bool of_config = m->o.store == NULL ||
+	    (location_parse(
+		 &m->arena, backends_registry, v->text, v->origin, &l) == 0 &&
+		strcmp(l.path, m->location.path) == 0);
 
-	m->remote = m->o.remote != NULL ? m->o.remote : m->config.remote.text;
-	if (sync == NULL)
-		sync = m->config.sync.text;
-	if (sync == NULL || strcmp(sync, "manual") == 0)
-		return (0);
-	if (strcmp(sync, "push") == 0) {
-		log_error("sync=push: this version cannot push yet; give an "
-			  "interval in seconds, or manual");
-		return (EX_BAD_USAGE);
-	}
-	n = strtol(sync, &end, 10);
-	if (end == sync || *end != '\0' || n < 1 || n > 86400) {
-		log_error("sync=%s: it is manual or a number of seconds from 1 "
-			  "to 86400",
-		    sync);
-		return (EX_BAD_USAGE);
-	}
-	if (m->remote == NULL) {
-		log_error("sync=%s: with what? set remote=LOCATION", sync);
-		return (EX_BAD_USAGE);
-	}
-	m->sync_seconds = (unsigned)n;
-	return (0);
+	return (mount_remotes(&m->arena, &m->o, &m->config, of_config,
+	    &m->remotes, &m->n_remotes));
 }
 
 static int
@@ -530,13 +592,14 @@ on_usr1(int signal_number)
 static int
 start_threads(struct mount *m)
 {
-	if (pthread_create(&m->ticker, NULL, ticker_main, m) != 0)
-		return (EX_FAIL);
-	m->ticking = true;
-	if (pthread_create(&m->syncer, NULL, syncer_main, m) != 0)
-		return (EX_FAIL);
-	m->syncing = true;
-	return (0);
+	const struct scheduler_ops ops = { sync_with, store_changes,
+		changes_waiting, m };
+	int rc = scheduler_start(m->remotes, m->n_remotes, &ops, &m->scheduler);
+
+	if (rc == 0)
+		rc = -pthread_create(&m->ticker, NULL, ticker_main, m);
+	m->ticking = rc == 0;
+	return (rc);
 }
 
 static void
@@ -549,8 +612,8 @@ stop_threads(struct mount *m)
 	pthread_mutex_unlock(&m->lock);
 	if (m->ticking)
 		(void)pthread_join(m->ticker, NULL);
-	if (m->syncing)
-		(void)pthread_join(m->syncer, NULL);
+	scheduler_stop(m->scheduler);
+	m->scheduler = NULL;
 }
 
 static int
@@ -573,15 +636,14 @@ serve(struct mount *m, int helper)
 	}
 	error = notifier_start(
 	    m->view, m->session, m->mountpoint, helper, &m->notifier);
-	if (error == 0)
+	if (error == 0 && (error = start_threads(m)) == 0)
 		error =
 		    control_serve(m->location.path, on_request, m, &m->control);
 	if (error != 0) {
 		log_error("%s: the control socket cannot be opened: %s",
 		    m->location.path, strerror(-error));
 		error = EX_FAIL;
-	} else
-		error = start_threads(m);
+	}
 	if (error == 0 && (config = fuse_loop_cfg_create()) != NULL) {
 		fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
 		(void)fuse_session_loop_mt(m->session, config);

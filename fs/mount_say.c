@@ -1,6 +1,6 @@
 /*
- * mount_say -- what a mount says, and where: the terminal until it has left that,
- * then syslog(3); and to a service manager.
+ * mount_say -- what a mount says, and where: the terminal until it has left
+ * that, then syslog(3); and to a service manager.
  */
 #include "fs/mount_say.h"
 
@@ -14,7 +14,6 @@
 #include <syslog.h>
 #include <unistd.h>
 
-#include "base/buf.h"
 #include "base/log.h"
 #include "cmd/cmd.h"
 
@@ -77,36 +76,6 @@ mount_say_manager(const char *text)
 	    (struct sockaddr *)&a,
 	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
 	(void)close(fd);
-}
-
-/*
- * What a sync of the mount's own says.  Not by the log: what this thread logs is
- * handed to the command, which would say it here again.
- */
-void
-mount_say_lines(void *arg, const char *text, size_t n)
-{
-	static const char name[] = "dsyncfs-sync: ";
-	struct buf line = BUF_INIT;
-	const char *end;
-	size_t len;
-
-	(void)arg;
-	for (; n > 0; text += len, n -= len) {
-		end = memchr(text, '\n', n);
-		len = end != NULL ? (size_t)(end - text) + 1 : n;
-		buf_reset(&line);
-		buf_printf(&line, "sync: ");
-		if (len > sizeof(name) &&
-		    memcmp(text, name, sizeof(name) - 1) == 0)
-			buf_put(&line, text + sizeof(name) - 1,
-			    len - sizeof(name) + 1 - (end != NULL));
-		else
-			buf_put(&line, text, len - (end != NULL));
-		if (buf_cstr(&line) != NULL)
-			put_line(LOG_LEVEL_WARNING, (const char *)line.data);
-	}
-	buf_fini(&line);
 }
 
 void

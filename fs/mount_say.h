@@ -1,6 +1,6 @@
 /*
- * mount_say -- what a mount says, and where: the terminal until it has left that,
- * then syslog(3); and to a service manager.
+ * mount_say -- what a mount says, and where: the terminal until it has left
+ * that, then syslog(3); and to a service manager.
  */
 #ifndef DSYNCFS_FS_MOUNT_SAY_H
 #define DSYNCFS_FS_MOUNT_SAY_H
@@ -13,8 +13,5 @@ void mount_say_left_terminal(void);
 
 /* Tells a service manager, if one started us (sd_notify(3)). */
 void mount_say_manager(const char *text);
-
-/* cmd_io's err for a command that nobody else hears; arg: NULL. */
-void mount_say_lines(void *arg, const char *text, size_t n);
 
 #endif

@@ -28,6 +28,7 @@
 #include <sys/statvfs.h>
 #include <sys/types.h>
 
+#include "base/buf.h"
 #include "store/store.h"
 
 #define NODE_ROOT 1u
@@ -47,8 +48,9 @@ struct view_options {
 	gid_t gid;
 	mode_t umask; /* default 077 */
 	unsigned stale_names; /* seconds */
-	/* first lines of .dsyncfs/status; borrowed */
-	const char *status;
+	/* puts the first lines of .dsyncfs/status, under the lock; NULL */
+	void (*status)(void *arg, struct buf *b);
+	void *status_arg;
 };
 
 struct view;

@@ -121,7 +121,7 @@ status_text(struct view *v, struct buf *b)
 	if (error != 0)
 		return (error);
 	if (v->o.status != NULL)
-		buf_printf(b, "%s", v->o.status);
+		v->o.status(v->o.status_arg, b);
 	buf_printf(b, "store %s\n", guid_hex(store_id(v->store), hex));
 	buf_printf(b, "state %s\n",
 	    store_damaged(v->store)        ? "damaged"

@@ -63,6 +63,12 @@ int cmd_run(int argc, const char *const *argv, const struct backends *known,
 bool cmd_log_line(enum log_level level, const char *line);
 
 /*
+ * How many changes of the store have not been part of a good sync with this
+ * LOCATION2 yet, under the store's lock.  -ENOENT: there was none yet.
+ */
+int cmd_waiting(struct store *s, const char *location, uint64_t *n);
+
+/*
  * -u: that user's environment, and as root his rights for good.  0 or the exit
  * status, reported.
  */

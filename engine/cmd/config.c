@@ -27,13 +27,28 @@ set_remote(struct config *c, const struct config_value *v)
 	return (NULL);
 }
 
-static bool
-sync_ok(const char *text)
+int
+config_sync(const char *text, bool *push, unsigned *seconds)
 {
 	int64_t secs;
 
-	return (strcmp(text, "manual") == 0 || strcmp(text, "push") == 0 ||
-	    (value_duration(text, &secs) == 0 && secs > 0));
+	*push = strcmp(text, "push") == 0;
+	*seconds = 0;
+	if (*push || strcmp(text, "manual") == 0)
+		return (0);
+	if (value_duration(text, &secs) != 0 || secs < 1 || secs > 86400)
+		return (-EINVAL);
+	*seconds = (unsigned)secs;
+	return (0);
+}
+
+static bool
+sync_ok(const char *text)
+{
+	unsigned seconds;
+	bool push;
+
+	return (config_sync(text, &push, &seconds) == 0);
 }
 
 static const char *
@@ -41,7 +56,7 @@ set_sync(struct config *c, const struct config_value *v)
 {
 	c->sync = *v;
 	return (
-	    sync_ok(v->text) ? NULL : "manual, push or a number of seconds");
+	    sync_ok(v->text) ? NULL : "manual, push or a time from 1s to 1d");
 }
 
 static const char *
@@ -267,7 +282,7 @@ set_remote_key(
 		to = &r->sync;
 		right = sync_ok(v->text)
 		    ? NULL
-		    : "manual, push or a number of seconds";
+		    : "manual, push or a time from 1s to 1d";
 	} else {
 		unknown(
 		    v->origin, "key of section 'remote'", key, remote_keys, 3);

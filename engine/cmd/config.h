@@ -63,6 +63,10 @@ int config_load(struct config *c, const char *file,
 void config_fini(struct config *c);
 const struct config_remote *config_remote_find(
     const struct config *c, const char *name);
+/*
+ * A value of sync: push, or an interval in seconds, or with 0 manual.  -EINVAL.
+ */
+int config_sync(const char *text, bool *push, unsigned *seconds);
 /* The commented configuration that init-config writes. */
 const char *config_template(void);
 

@@ -90,8 +90,7 @@ up_view(struct place *p)
 	struct view_options o = { .uid = getuid(),
 		.gid = getgid(),
 		.umask = 077,
-		.stale_names = 60,
-		.status = "simulated\n" };
+		.stale_names = 60 };
 	struct replica_native_hooks hooks = { .lock = lock_view,
 		.unlock = unlock_view };
 	int dir = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;

@@ -51,6 +51,13 @@ fs_close(void)
 	fs.os = NULL;
 }
 
+static void
+put_status(void *arg, struct buf *b)
+{
+	(void)arg;
+	buf_printf(b, "mount test\n");
+}
+
 void
 fs_up(enum view_layout layout)
 {
@@ -62,7 +69,7 @@ fs_up(enum view_layout layout)
 		.gid = getgid(),
 		.umask = 077,
 		.stale_names = 60,
-		.status = "mount test\n" };
+		.status = put_status };
 	(void)snprintf(fs.top, sizeof(fs.top), "%.40s/view.XXXXXX",
 	    tmp == NULL ? "/tmp" : tmp);
 	ck_assert_ptr_nonnull(mkdtemp(fs.top));

@@ -1,0 +1,487 @@
+/*
+ * scheduler -- one thread looks at clocks, the network and the store, five
+ * times a second; a thread for each remote runs its syncs, so that a peer that
+ * hangs does not make the others wait for more than the store's own turn.
+ */
+#include "fs/scheduler.h"
+
+#include <errno.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "cmd/cmd.h"
+
+#define TICK_MS 200
+#define QUIET_MS 1000 /* after the last change of a burst */
+#define BURST_MS 5000 /* a burst that goes on for ever is cut */
+#define PUSH_POLL 60
+#define AGAIN_MS 1000
+#define AGAIN_MAX 5
+#define BACKOFF_FIRST 5000
+#define BACKOFF_MAX 300000
+#define SLEPT_MS 3000 /* nobody is kept waiting that long but by a suspend */
+
+struct remote {
+	struct scheduler *s;
+	struct scheduler_remote r;
+	pthread_t thread;
+	bool started;
+	/* guarded by s->lock; times in ms of CLOCK_MONOTONIC */
+	bool due, running;
+	int64_t next; /* 0: nothing is planned */
+	uint64_t synced; /* changes() when the last sync began */
+	unsigned failures, again;
+	int status;
+	char *error; /* owned */
+	int64_t began, success; /* seconds since 1970; 0: never */
+};
+
+struct scheduler {
+	struct scheduler_ops ops;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;
+	pthread_t thread;
+	bool started, stop;
+	int netlink; /* -1: there is none */
+	/* the store: its number, when that changed, when the burst began */
+	uint64_t changes;
+	int64_t changed, burst;
+	int64_t last_tick, slept;
+	struct remote *remote;
+	size_t n;
+};
+
+/* ---- clocks ---- */
+
+static int64_t
+clock_ms(clockid_t id)
+{
+	struct timespec t;
+
+	(void)clock_gettime(id, &t);
+	return ((int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000);
+}
+
+static int64_t
+mono_ms(void)
+{
+	return (clock_ms(CLOCK_MONOTONIC));
+}
+
+/* Between three quarters and five quarters of ms. */
+static int64_t
+jitter(int64_t ms)
+{
+	uint32_t r = 0;
+
+	if (getrandom(&r, sizeof(r), GRND_NONBLOCK) != sizeof(r))
+		r = (uint32_t)mono_ms();
+	return (ms * 3 / 4 + (int64_t)(r % (uint32_t)(ms / 2 + 1)));
+}
+
+/* ---- when ---- */
+
+static int64_t
+backoff(unsigned failures)
+{
+	int64_t ms = BACKOFF_FIRST;
+
+	for (unsigned i = 1; i < failures && ms < BACKOFF_MAX; i++)
+		ms *= 2;
+	return (jitter(ms < BACKOFF_MAX ? ms : BACKOFF_MAX));
+}
+
+static int64_t
+interval(const struct remote *r)
+{
+	switch (r->r.when) {
+	case SYNC_EVERY:
+		return ((int64_t)r->r.seconds * 1000);
+	case SYNC_PUSH:
+		return (PUSH_POLL * 1000);
+	case SYNC_MANUAL:
+		break;
+	}
+	return (0);
+}
+
+/* After a sync.  The guard asks for a person: running sooner does not help. */
+static void
+plan_next(struct remote *r)
+{
+	int64_t now = mono_ms(), ms = interval(r), wait;
+
+	r->again = r->status == EX_AGAIN ? r->again + 1 : 0;
+	if (r->status == EX_DONE || r->status == EX_AGAIN ||
+	    r->status == EX_MAX_DELETE)
+		r->failures = 0;
+	else
+		r->failures++;
+	r->next = ms == 0 ? 0 : now + ms;
+	if (r->r.when == SYNC_MANUAL)
+		return;
+	if (r->again != 0 && r->again <= AGAIN_MAX) {
+		r->next = now + AGAIN_MS;
+	} else if (r->failures != 0) {
+		wait = backoff(r->failures);
+		/* An interval that is longer stays. */
+		r->next = now + (wait > ms || ms == 0 ? wait : ms);
+		if (r->r.when == SYNC_PUSH)
+			r->next = now + wait;
+	}
+}
+
+/* Local changes have waited for the end of their burst. */
+static bool
+wants_push(const struct scheduler *s, const struct remote *r, int64_t now)
+{
+	return (r->r.when == SYNC_PUSH && r->failures == 0 &&
+	    r->status != EX_MAX_DELETE && s->changes != r->synced &&
+	    (now - s->changed >= QUIET_MS || now - s->burst >= BURST_MS));
+}
+
+/* ---- what is watched ---- */
+
+static void
+open_netlink(struct scheduler *s)
+{
+	struct sockaddr_nl a = { .nl_family = AF_NETLINK,
+		.nl_groups =
+		    RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR };
+
+	s->netlink = socket(
+	    AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	if (s->netlink >= 0 &&
+	    bind(s->netlink, (struct sockaddr *)&a, sizeof(a)) != 0) {
+		(void)close(s->netlink);
+		s->netlink = -1;
+	}
+}
+
+/* Links or addresses changed: whoever could not be reached may be now. */
+static bool
+network_changed(struct scheduler *s)
+{
+	char buf[8192];
+	bool any = false;
+
+	while (s->netlink >= 0 &&
+	    (recv(s->netlink, buf, sizeof(buf), 0) > 0 || errno == ENOBUFS))
+		any = true;
+	return (any);
+}
+
+static bool
+woke_up(struct scheduler *s, int64_t now)
+{
+	int64_t slept = clock_ms(CLOCK_BOOTTIME) - now;
+	bool woke = s->last_tick != 0 &&
+	    (slept - s->slept > SLEPT_MS || now - s->last_tick > SLEPT_MS);
+
+	s->slept = slept;
+	s->last_tick = now;
+	return (woke);
+}
+
+static void
+look_at_store(struct scheduler *s, uint64_t changes, int64_t now)
+{
+	if (changes == s->changes)
+		return;
+	/* A burst begins when all was quiet before. */
+	if (now - s->changed >= QUIET_MS)
+		s->burst = now;
+	s->changes = changes;
+	s->changed = now;
+}
+
+static void
+look(struct scheduler *s, uint64_t changes)
+{
+	int64_t now = mono_ms();
+	bool woke = woke_up(s, now), network = network_changed(s), any = false;
+
+	look_at_store(s, changes, now);
+	for (size_t i = 0; i < s->n; i++) {
+		struct remote *r = &s->remote[i];
+
+		if (r->running || r->due || r->r.when == SYNC_MANUAL)
+			continue;
+		if (woke || (network && r->failures != 0)) {
+			r->failures = 0;
+			r->next = now;
+		}
+		r->due =
+		    (r->next != 0 && now >= r->next) || wants_push(s, r, now);
+		any |= r->due;
+	}
+	if (any)
+		pthread_cond_broadcast(&s->wake);
+}
+
+static void
+wait_tick(struct scheduler *s)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += TICK_MS * 1000000L;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	(void)pthread_cond_timedwait(&s->wake, &s->lock, &until);
+}
+
+static void *
+looker_main(void *arg)
+{
+	struct scheduler *s = arg;
+	uint64_t changes;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->stop) {
+		pthread_mutex_unlock(&s->lock);
+		changes = s->ops.changes(s->ops.arg);
+		pthread_mutex_lock(&s->lock);
+		look(s, changes);
+		wait_tick(s);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return (NULL);
+}
+
+/* ---- syncs ---- */
+
+/* A failure is said once, and again when it is another one. */
+static void
+tell(const struct remote *r, int before, const char *error)
+{
+	if (r->status == EX_DONE || r->status == EX_AGAIN) {
+		if (r->failures != 0)
+			log_warning("sync with %s: works again", r->r.name);
+		return;
+	}
+	if (before != r->status || r->error == NULL ||
+	    strcmp(r->error, error != NULL ? error : "") != 0)
+		log_warning("sync with %s: status %d%s%s", r->r.name, r->status,
+		    error != NULL ? ": " : "", error != NULL ? error : "");
+}
+
+static void
+sync_one(struct remote *r)
+{
+	struct scheduler *s = r->s;
+	uint64_t begin = s->ops.changes(s->ops.arg), waiting = 1, end;
+	char *error = NULL;
+	int before, status = s->ops.sync(s->ops.arg, &r->r, &error);
+
+	end = s->ops.changes(s->ops.arg);
+	if (status == EX_DONE &&
+	    s->ops.waiting(s->ops.arg, &r->r, &waiting) == 0 && waiting == 0)
+		begin = end; /* what it wrote came from over there */
+	pthread_mutex_lock(&s->lock);
+	before = r->status;
+	r->status = status;
+	tell(r, before, error);
+	free(r->error);
+	r->error = error;
+	if (status == EX_DONE || status == EX_AGAIN)
+		r->success = time(NULL);
+	/* What was not pushed is tried again by the clock. */
+	r->synced = begin;
+	plan_next(r);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void *
+remote_main(void *arg)
+{
+	struct remote *r = arg;
+	struct scheduler *s = r->s;
+
+	pthread_mutex_lock(&s->lock);
+	while (!s->stop) {
+		if (!r->due) {
+			(void)pthread_cond_wait(&s->wake, &s->lock);
+			continue;
+		}
+		r->due = false;
+		r->running = true;
+		r->began = time(NULL);
+		pthread_mutex_unlock(&s->lock);
+		sync_one(r);
+		pthread_mutex_lock(&s->lock);
+		r->running = false;
+	}
+	pthread_mutex_unlock(&s->lock);
+	return (NULL);
+}
+
+/* ---- from outside ---- */
+
+void
+scheduler_now(struct scheduler *s)
+{
+	pthread_mutex_lock(&s->lock);
+	for (size_t i = 0; i < s->n; i++)
+		s->remote[i].due = true;
+	pthread_cond_broadcast(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static int
+init(struct scheduler *s, const struct scheduler_remote *v, size_t n)
+{
+	pthread_condattr_t a;
+	int64_t now = mono_ms();
+
+	(void)pthread_mutex_init(&s->lock, NULL);
+	(void)pthread_condattr_init(&a);
+	(void)pthread_condattr_setclock(&a, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&s->wake, &a);
+	(void)pthread_condattr_destroy(&a);
+	s->changes = s->ops.changes(s->ops.arg);
+	s->changed = s->burst = now;
+	s->remote = calloc(n + 1, sizeof(*s->remote));
+	if (s->remote == NULL)
+		return (-ENOMEM);
+	for (size_t i = 0; i < n; i++) {
+		struct remote *r = &s->remote[i];
+
+		r->s = s;
+		r->r = v[i];
+		r->synced = s->changes;
+		/* What changed while nothing was mounted goes at once. */
+		r->next = v[i].when == SYNC_PUSH ? now : now + interval(r);
+		if (v[i].when == SYNC_MANUAL)
+			r->next = 0;
+	}
+	s->n = n;
+	open_netlink(s);
+	return (0);
+}
+
+int
+scheduler_start(const struct scheduler_remote *v, size_t n,
+    const struct scheduler_ops *ops, struct scheduler **out)
+{
+	struct scheduler *s = calloc(1, sizeof(*s));
+	int rc;
+
+	if (s == NULL)
+		return (-ENOMEM);
+	s->ops = *ops;
+	s->netlink = -1;
+	rc = init(s, v, n);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = -pthread_create(
+		    &s->remote[i].thread, NULL, remote_main, &s->remote[i]);
+		s->remote[i].started = rc == 0;
+	}
+	if (rc == 0 && n != 0) {
+		rc = -pthread_create(&s->thread, NULL, looker_main, s);
+		s->started = rc == 0;
+	}
+	if (rc != 0) {
+		scheduler_stop(s);
+		return (rc);
+	}
+	*out = s;
+	return (0);
+}
+
+static void
+tell_unpushed(struct scheduler *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		const struct scheduler_remote *r = &s->remote[i].r;
+		uint64_t n = 0;
+
+		if (r->when != SYNC_MANUAL &&
+		    s->ops.waiting(s->ops.arg, r, &n) == 0 && n != 0)
+			log_warning("%s: %llu changes have not been pushed yet",
+			    r->name, (unsigned long long)n);
+	}
+}
+
+void
+scheduler_stop(struct scheduler *s)
+{
+	if (s == NULL)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	pthread_cond_broadcast(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+	if (s->started)
+		(void)pthread_join(s->thread, NULL);
+	for (size_t i = 0; i < s->n; i++)
+		if (s->remote[i].started)
+			(void)pthread_join(s->remote[i].thread, NULL);
+	if (s->started)
+		tell_unpushed(s);
+	for (size_t i = 0; i < s->n; i++)
+		free(s->remote[i].error);
+	if (s->netlink >= 0)
+		(void)close(s->netlink);
+	(void)pthread_cond_destroy(&s->wake);
+	(void)pthread_mutex_destroy(&s->lock);
+	free(s->remote);
+	free(s);
+}
+
+static void
+put_time(struct buf *b, const char *what, int64_t t)
+{
+	char text[32] = "never";
+	time_t at = (time_t)t;
+	struct tm tm;
+
+	if (t != 0 && gmtime_r(&at, &tm) != NULL)
+		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	buf_printf(b, "    %s: %s\n", what, text);
+}
+
+static void
+put_when(struct buf *b, const struct scheduler_remote *r)
+{
+	buf_printf(
+	    b, "  remote %s: %s, ", r->name, r->backup ? "backup" : "mirror");
+	if (r->when == SYNC_EVERY)
+		buf_printf(b, "every %u s\n", r->seconds);
+	else
+		buf_printf(b, "%s\n", r->when == SYNC_PUSH ? "push" : "manual");
+}
+
+void
+scheduler_text(struct scheduler *s, struct buf *b)
+{
+	int64_t now = mono_ms(), wall = time(NULL);
+
+	pthread_mutex_lock(&s->lock);
+	for (size_t i = 0; i < s->n; i++) {
+		const struct remote *r = &s->remote[i];
+
+		put_when(b, &r->r);
+		if (r->running)
+			put_time(b, "syncing since", r->began);
+		put_time(b, "last success", r->success);
+		if (r->status != EX_DONE)
+			buf_printf(b, "    last error: status %d%s%s\n",
+			    r->status, r->error != NULL ? ": " : "",
+			    r->error != NULL ? r->error : "");
+		if (!r->running && r->next != 0)
+			put_time(b, "next try",
+			    wall + (r->next > now ? r->next - now : 0) / 1000);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
