@@ -25,7 +25,9 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "control/control.h"
+#include "fs/mount_hook.h"
 #include "fs/mount_options.h"
+#include "fs/mount_point.h"
 #include "fs/mount_remotes.h"
 #include "fs/mount_say.h"
 #include "fs/notify.h"
@@ -33,6 +35,7 @@
 #include "fs/scheduler.h"
 
 #define TICK_MS 200
+#define METRICS_SECONDS 5
 #define THREADS_MAX 16
 
 struct mount {
@@ -50,6 +53,7 @@ struct mount {
 	struct fuse_session *session;
 	struct notifier *notifier;
 	struct control_server *control;
+	struct mount_hook *hook; /* NULL: no command is set */
 	struct scheduler *scheduler;
 	pthread_t ticker;
 	pthread_mutex_t lock;
@@ -57,6 +61,7 @@ struct mount {
 	pthread_cond_t wake;
 	atomic_int ending; /* a sync of ours ends at its next good point */
 	bool ticking, stop;
+	bool metrics_failed;
 	struct scheduler_remote *remotes;
 	size_t n_remotes;
 	int parent; /* pipe to the starter, -1 */
@@ -109,10 +114,35 @@ sync_asked(struct mount *m)
 		scheduler_now(m->scheduler);
 }
 
+/* By rename, so that who reads it sees all or nothing; a failure is said once.
+ */
+static void
+write_metrics(struct mount *m)
+{
+	const char *file = m->config.metrics_file;
+	struct buf b = BUF_INIT;
+	char tmp[PATH_MAX];
+	FILE *f = NULL;
+	bool ok;
+
+	scheduler_metrics(m->scheduler, &b);
+	ok = snprintf(tmp, sizeof(tmp), "%s.tmp", file) < (int)sizeof(tmp) &&
+	    b.error == 0 && (f = fopen(tmp, "we")) != NULL &&
+	    fwrite(b.data, 1, b.len, f) == b.len;
+	if (f != NULL)
+		ok = fclose(f) == 0 && ok;
+	ok = ok && rename(tmp, file) == 0;
+	if (!ok && !m->metrics_failed)
+		log_warning("metrics_file: %s: %s", file, strerror(errno));
+	m->metrics_failed = !ok;
+	buf_fini(&b);
+}
+
 static void *
 ticker_main(void *arg)
 {
 	struct mount *m = arg;
+	time_t written = 0;
 
 	pthread_mutex_lock(&m->lock);
 	while (!m->stop) {
@@ -121,6 +151,12 @@ ticker_main(void *arg)
 		(void)view_tick(m->view, m->config.commit * 1000);
 		if (atomic_exchange(&sync_wanted, 0))
 			sync_asked(m);
+		if (m->config.metrics_file != NULL &&
+		    (time(NULL) - written >= METRICS_SECONDS ||
+			time(NULL) < written)) {
+			written = time(NULL);
+			write_metrics(m);
+		}
 		pthread_mutex_lock(&m->lock);
 	}
 	pthread_mutex_unlock(&m->lock);
@@ -189,8 +225,12 @@ run_command(struct mount *m, int argc, const char *const *argv,
     const struct cmd_io *io, const atomic_int *stop, const int pair[2])
 {
 	struct buf text = BUF_INIT;
-	struct cmd_local local = { m->replica, m->location.path, NULL, pair[0],
-		pair[1] };
+	struct cmd_local local = { .replica = m->replica,
+		.path = m->location.path,
+		.in = pair[0],
+		.out = pair[1],
+		.changed = m->hook != NULL ? mount_hook_add : NULL,
+		.arg = m->hook };
 	bool alone = is_alone(argc, argv);
 	int status;
 
@@ -348,54 +388,6 @@ on_request(void *arg, const struct control_request *req,
 }
 
 /* ---- starting ---- */
-
-static bool
-is_mounted(const char *mountpoint)
-{
-	char path[PATH_MAX];
-	struct stat st;
-
-	(void)snprintf(path, sizeof(path), "%s/.dsyncfs/status", mountpoint);
-	return (stat(path, &st) == 0);
-}
-
-static int
-check_mountpoint(struct mount *m)
-{
-	struct statvfs vfs;
-	struct stat st;
-
-	/* The attributes of a dead mount may still be known: statvfs asks it.
-	 */
-	if (stat(m->o.mountpoint, &st) != 0 ||
-	    statvfs(m->o.mountpoint, &vfs) != 0) {
-		if (errno == ENOTCONN)
-			log_error("%s: a mount whose program is gone is still "
-				  "there; remove it with: fusermount3 -u %s",
-			    m->o.mountpoint, m->o.mountpoint);
-		else
-			log_error("%s: cannot be the mount point: %s",
-			    m->o.mountpoint, strerror(errno));
-		return (EX_FAIL);
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		log_error("%s: cannot be the mount point: it is not a "
-			  "directory",
-		    m->o.mountpoint);
-		return (EX_FAIL);
-	}
-	if (is_mounted(m->o.mountpoint)) {
-		log_error("%s: a store is mounted there already; unmount it "
-			  "first: fusermount3 -u %s",
-		    m->o.mountpoint, m->o.mountpoint);
-		return (EX_FAIL);
-	}
-	if (realpath(m->o.mountpoint, m->mountpoint) == NULL) {
-		log_error("%s: %s", m->o.mountpoint, strerror(errno));
-		return (EX_FAIL);
-	}
-	return (0);
-}
 
 static int
 make_parents(const char *path)
@@ -594,8 +586,12 @@ start_threads(struct mount *m)
 {
 	const struct scheduler_ops ops = { sync_with, store_changes,
 		changes_waiting, m };
-	int rc = scheduler_start(m->remotes, m->n_remotes, &ops, &m->scheduler);
+	const char *command = m->config.post_sync_command;
+	int rc = command == NULL ? 0 : mount_hook_start(command, &m->hook);
 
+	if (rc == 0)
+		rc = scheduler_start(
+		    m->remotes, m->n_remotes, &ops, &m->scheduler);
 	if (rc == 0)
 		rc = -pthread_create(&m->ticker, NULL, ticker_main, m);
 	m->ticking = rc == 0;
@@ -614,6 +610,8 @@ stop_threads(struct mount *m)
 		(void)pthread_join(m->ticker, NULL);
 	scheduler_stop(m->scheduler);
 	m->scheduler = NULL;
+	mount_hook_stop(m->hook);
+	m->hook = NULL;
 }
 
 static int
@@ -752,7 +750,7 @@ load(struct mount *m, int argc, char **argv)
 	error = config_load(&m->config, m->o.config, NULL, 0);
 	if (error != 0)
 		return (error == -EACCES ? EX_PERMISSION : EX_BAD_CONFIG);
-	if ((status = check_mountpoint(m)) != 0)
+	if ((status = mount_point_check(m->o.mountpoint, m->mountpoint)) != 0)
 		return (status);
 	/* The background has another working directory. */
 	if (m->o.store != NULL && m->o.store[0] == '.') {

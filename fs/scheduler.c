@@ -39,6 +39,7 @@ struct remote {
 	int64_t next; /* 0: nothing is planned */
 	uint64_t synced; /* changes() when the last sync began */
 	unsigned failures, again;
+	uint64_t runs, failed; /* since the mount */
 	int status;
 	char *error; /* owned */
 	int64_t began, success; /* seconds since 1970; 0: never */
@@ -291,6 +292,9 @@ sync_one(struct remote *r)
 	pthread_mutex_lock(&s->lock);
 	before = r->status;
 	r->status = status;
+	r->runs++;
+	if (status != EX_DONE && status != EX_AGAIN)
+		r->failed++;
 	tell(r, before, error);
 	free(r->error);
 	r->error = error;
@@ -484,4 +488,107 @@ scheduler_text(struct scheduler *s, struct buf *b)
 			    wall + (r->next > now ? r->next - now : 0) / 1000);
 	}
 	pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- metrics ---- */
+
+static void
+put_name(struct buf *b, const char *name)
+{
+	for (; *name != '\0'; name++)
+		if (*name == '"' || *name == '\\')
+			buf_printf(b, "\\%c", *name);
+		else if (*name == '\n')
+			buf_printf(b, "\\n");
+		else
+			buf_put_u8(b, (uint8_t)*name);
+}
+
+struct sample {
+	const char *name, *type, *help;
+	int64_t (*value)(const struct remote *r, uint64_t waiting);
+};
+
+static int64_t
+last_success(const struct remote *r, uint64_t waiting)
+{
+	(void)waiting;
+	return (r->success);
+}
+
+static int64_t
+last_status(const struct remote *r, uint64_t waiting)
+{
+	(void)waiting;
+	return (r->status);
+}
+
+static int64_t
+is_running(const struct remote *r, uint64_t waiting)
+{
+	(void)waiting;
+	return (r->running);
+}
+
+static int64_t
+runs(const struct remote *r, uint64_t waiting)
+{
+	(void)waiting;
+	return ((int64_t)r->runs);
+}
+
+static int64_t
+failed(const struct remote *r, uint64_t waiting)
+{
+	(void)waiting;
+	return ((int64_t)r->failed);
+}
+
+static int64_t
+is_waiting(const struct remote *r, uint64_t waiting)
+{
+	(void)r;
+	return ((int64_t)waiting);
+}
+
+static const struct sample samples[] = {
+	{ "dsyncfs_last_success_timestamp_seconds", "gauge",
+	    "When the last good sync ended, 0: none since the mount.",
+	    last_success },
+	{ "dsyncfs_last_status", "gauge", "Exit status of the last sync.",
+	    last_status },
+	{ "dsyncfs_syncing", "gauge", "1 while a sync runs.", is_running },
+	{ "dsyncfs_syncs_total", "counter", "Syncs since the mount.", runs },
+	{ "dsyncfs_failed_syncs_total", "counter",
+	    "Syncs that failed since the mount.", failed },
+	{ "dsyncfs_waiting_changes", "gauge",
+	    "Local changes that the remote has not got yet.", is_waiting },
+};
+
+void
+scheduler_metrics(struct scheduler *s, struct buf *b)
+{
+	uint64_t *waiting = calloc(s->n + 1, sizeof(*waiting));
+
+	if (waiting == NULL)
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		if (s->ops.waiting(s->ops.arg, &s->remote[i].r, &waiting[i]) !=
+		    0)
+			waiting[i] = 0;
+	pthread_mutex_lock(&s->lock);
+	for (size_t k = 0; k < sizeof(samples) / sizeof(samples[0]); k++) {
+		const struct sample *m = &samples[k];
+
+		buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help,
+		    m->name, m->type);
+		for (size_t i = 0; i < s->n; i++) {
+			buf_printf(b, "%s{remote=\"", m->name);
+			put_name(b, s->remote[i].r.name);
+			buf_printf(b, "\"} %lld\n",
+			    (long long)m->value(&s->remote[i], waiting[i]));
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+	free(waiting);
 }

@@ -58,5 +58,7 @@ void scheduler_now(struct scheduler *s);
 void scheduler_stop(struct scheduler *s);
 /* What `status` and .dsyncfs/status show, a few lines for each remote. */
 void scheduler_text(struct scheduler *s, struct buf *b);
+/* The same as metrics, in the text format of Prometheus. */
+void scheduler_metrics(struct scheduler *s, struct buf *b);
 
 #endif

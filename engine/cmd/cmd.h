@@ -45,6 +45,12 @@ struct cmd_local {
 	const char *status_text;
 	/* a dsync peer's, borrowed; for the command dsync-server */
 	int in, out;
+	/*
+	 * Takes the names of mailboxes that a sync has changed, for the mount
+	 * to run post_sync_command; NULL: nobody does.
+	 */
+	void (*changed)(void *arg, const char *const *names, size_t n);
+	void *arg;
 };
 
 /*
@@ -62,6 +68,12 @@ int cmd_run(int argc, const char *const *argv, const struct backends *known,
  */
 bool cmd_log_line(enum log_level level, const char *line);
 
+/*
+ * post_sync_command with the names on its standard input; waits for it, and when
+ * told to stop sends it TERM and waits no more.  0, -EINTR, or reported.
+ */
+int hook_run(const char *command, const char *const *names, size_t n,
+    const atomic_int *stop);
 /*
  * How many changes of the store have not been part of a good sync with this
  * LOCATION2 yet, under the store's lock.  -ENOENT: there was none yet.

@@ -315,6 +315,12 @@ typedef int conflict_memory_fn(void *arg, const struct conflict_memory *m);
 /* oldest first */
 int memory_conflicts(struct store *s, conflict_memory_fn *fn, void *arg);
 
+/* ---- after a sync (hook.c) ---- */
+
+/* post_sync_command, when the sync with peer has changed something since lsn. */
+void hook_after(
+    struct cmd *c, struct replica *r, const struct guid *peer, uint64_t lsn);
+
 /* ---- the far side of a sync (far.c) ---- */
 
 struct far_session {

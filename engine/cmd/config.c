@@ -206,6 +206,19 @@ set_ca_file(struct config *c, const struct config_value *v)
 	return (set_path(&c->ssl_client_ca_file, v));
 }
 
+static const char *
+set_post_sync(struct config *c, const struct config_value *v)
+{
+	return (set_text(
+	    &c->post_sync_command, v, "a command such as notmuch new"));
+}
+
+static const char *
+set_metrics(struct config *c, const struct config_value *v)
+{
+	return (set_path(&c->metrics_file, v));
+}
+
 static const struct key {
 	const char *name;
 	set_fn *set;
@@ -217,6 +230,8 @@ static const struct key {
 	{ "expunge_retention", set_retention },
 	{ "zstd_level", set_zstd_level }, { "cache_size", set_cache_size },
 	{ "dsync_remote_cmd", set_remote_cmd },
+	{ "post_sync_command", set_post_sync },
+	{ "metrics_file", set_metrics },
 	{ "doveadm_password_file", set_password_file },
 	{ "doveadm_password_command", set_password_command },
 	{ "ssh_passphrase_command", set_passphrase_command },

@@ -46,6 +46,10 @@ struct config {
 	const char *dsync_remote_cmd, *doveadm_password_file,
 	    *doveadm_password_command, *ssh_passphrase_command,
 	    *ssl_client_ca_file;
+	/* run when a sync has changed something here; NULL */
+	const char *post_sync_command;
+	/* where a mount writes figures for Prometheus, absolute; NULL */
+	const char *metrics_file;
 	struct config_remote *remotes;
 	size_t n_remotes;
 	/* that was read, absolute; NULL: none was there */

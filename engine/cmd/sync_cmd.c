@@ -417,6 +417,7 @@ run_half(struct run *run, struct replica *a, struct far_session *s,
 		status = EX_FAIL;
 	put_states(run, &res);
 	summary(run, &res, status);
+	hook_after(c, a, brain_peer(b), lsn);
 	return (status);
 }
 
@@ -501,6 +502,7 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 		status = status == EX_DONE ? EX_FAIL : status;
 	put_states(run, &res);
 	summary(run, &res, status);
+	hook_after(c, a, replica_id(b), lsn_a);
 	return (status);
 }
 

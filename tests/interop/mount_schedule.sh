@@ -23,6 +23,8 @@ section_says() { section "$1" | grep -q "$2"; }
 
 cat >"$CONF" <<-C
 	mail_location = dsyncfs:$STORE
+	metrics_file = $TMP/metrics
+	post_sync_command = cat >>$TMP/hooked; echo >>$TMP/hooked; cat $MNT/.dsyncfs/status >>$TMP/hooked
 	remote far {
 		location = $TMP/bin/far dsync-server
 		sync = push
@@ -56,10 +58,34 @@ before=$(wc -l <"$TMP/calls")
 for i in $(seq 20); do ls "$MNT/new" >/dev/null; sleep 0.1; done
 equal "nothing to push, no call" "$before" "$(wc -l <"$TMP/calls")"
 
+# ---- what comes ----
+SIDE=$TMP/side
+maildir_new "$SIDE"
+mail "$SIDE" 41
+mkdir -p "$SIDE/.Work"/{cur,new,tmp}
+mail "$SIDE/.Work" 42
+again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; }
+check_not "what went out is no change here" test -e "$TMP/hooked"
+check "mail comes by a command" again "$SYNC" mirror "maildir:$SIDE"
+hooked() { grep -qx "$1" "$TMP/hooked"; }
+check "the hook is told of one mailbox" within 30 hooked INBOX
+check "and of the other" within 30 hooked Work
+check "and can look at the mount" within 30 hooked "mountpoint $MNT"
+check "without a mount too" "$SYNC" -o "mail_location=maildir:$TMP/second" -o "post_sync_command=cat >$TMP/hooked2" mirror "maildir:$SIDE"
+check "it is told" grep -qx Work "$TMP/hooked2"
+check "a hook that fails is told" says "ended with status 3" "$SYNC" -o "mail_location=maildir:$TMP/third" -o "post_sync_command=exit 3" \
+	mirror "maildir:$SIDE"
+metric() { grep -q "^$1" "$TMP/metrics"; }
+check "figures are written" within 30 metric 'dsyncfs_last_status{remote="far"} 0$'
+check "of when" within 30 metric 'dsyncfs_last_success_timestamp_seconds{remote="copy"} [1-9]'
+check "of what waits" within 30 metric 'dsyncfs_waiting_changes{remote="far"} 0$'
+
 # ---- one is away ----
 touch "$TMP/away"
 deliver_one "$MNT" 1700000521.M1.a away
 check "the error is told" within 30 section_says far "last error: status .*the cable is out"
+check "also in figures" within 30 metric 'dsyncfs_failed_syncs_total{remote="far"} [1-9]'
+check "what waits, too" within 30 metric 'dsyncfs_waiting_changes{remote="far"} [1-9]'
 check "with the next try" section_says far "next try: 20"
 check "the other goes on" within 30 has "maildir:$COPY" 1700000521.M1.a
 rm "$TMP/away"
@@ -77,7 +103,7 @@ check "it is called" within 30 called
 check "status shows what it does" within 30 section_says far "syncing since: 20"
 many() { for i in $(seq 50); do deliver_one "$MNT" "17000006$i.M1.a" "while$i" || return 1; done; }
 check "deliveries go on" timeout 60 bash -c "$(declare -f many deliver_one); MNT='$MNT' TMP='$TMP' MAIL='$MAIL'; many"
-check "all are there" count_is "$MNT" 58
+check "all are there" count_is "$MNT" 59
 check "flags too" timeout 20 mv "$MNT/new/1700000531.M1.a" "$MNT/cur/1700000531.M1.a:2,S"
 check "commands answer" timeout 20 "$SYNC" status
 rm "$TMP/hang"

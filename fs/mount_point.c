@@ -1,0 +1,62 @@
+/*
+ * mount_point -- where a store can be mounted.
+ */
+#include "fs/mount_point.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "base/log.h"
+#include "cmd/cmd.h"
+
+static bool
+is_mounted(const char *mountpoint)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	(void)snprintf(path, sizeof(path), "%s/.dsyncfs/status", mountpoint);
+	return (stat(path, &st) == 0);
+}
+
+int
+mount_point_check(const char *given, char out[PATH_MAX])
+{
+	struct statvfs vfs;
+	struct stat st;
+
+	/* The attributes of a dead mount may still be known: statvfs asks it.
+	 */
+	if (stat(given, &st) != 0 || statvfs(given, &vfs) != 0) {
+		if (errno == ENOTCONN)
+			log_error("%s: a mount whose program is gone is still "
+				  "there; remove it with: fusermount3 -u %s",
+			    given, given);
+		else
+			log_error("%s: cannot be the mount point: %s", given,
+			    strerror(errno));
+		return (EX_FAIL);
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		log_error("%s: cannot be the mount point: it is not a "
+			  "directory",
+		    given);
+		return (EX_FAIL);
+	}
+	if (is_mounted(given)) {
+		log_error("%s: a store is mounted there already; unmount it "
+			  "first: fusermount3 -u %s",
+		    given, given);
+		return (EX_FAIL);
+	}
+	if (realpath(given, out) == NULL) {
+		log_error("%s: %s", given, strerror(errno));
+		return (EX_FAIL);
+	}
+	return (0);
+}
