@@ -166,7 +166,7 @@ apply_flags(struct importer *im, const struct op *o)
 	if (rc == 0)
 		rc = importer_merge(
 		    im, &a, &m, o->row, o->hint_uid, &u, &differs, &merged);
-	if (rc == 0 && differs && !b->params.dry_run) {
+	if (rc == 0 && (differs || o->raise) && !b->params.dry_run) {
 		rc = raise_modseq(im, &u.modseq);
 		/* Seen by a client over there: it does not stay in new/ here.
 		 */

@@ -53,17 +53,21 @@ note_maybe(struct importer *im, const struct row *r)
 	return (0);
 }
 
-/* Changes to the local message of this UID, if it is (still) there. */
+/*
+ * Changes to the local message of this UID, if it is (still) there.  pair: both
+ * have it above the common UID.
+ */
 static int
-plan_local(struct importer *im, uint32_t uid, const struct row *r)
+plan_local(struct importer *im, uint32_t uid, const struct row *r, bool pair)
 {
 	struct arena a = ARENA_INIT;
 	struct msg m;
 	int rc = store_msg(im->b->r->store, im->b->box.id, uid, &a, &m);
 
 	if (rc == 0)
-		rc = r != NULL ? importer_plan_flags(im, &m, r, uid)
-			       : importer_plan_expunge(im, &m, 0);
+		rc = r == NULL ? importer_plan_expunge(im, &m, 0)
+		    : pair     ? importer_plan_pair(im, &m, r)
+			       : importer_plan_flags(im, &m, r, uid);
 	arena_fini(&a);
 	return (rc == -ENOENT ? 0 : rc);
 }
@@ -123,7 +127,7 @@ queue_row(struct importer *im, const struct row *c)
 			return (importer_queue_remote(im, c));
 		im->next_local++;
 		if (order == 0)
-			return (plan_local(im, l->uid, c));
+			return (plan_local(im, l->uid, c, true));
 		rc = importer_queue_local(im, l);
 		if (rc != 0)
 			return (rc);
@@ -162,7 +166,7 @@ found(struct importer *im)
 		if (im->doubt[k] <= im->match)
 			rc = never_there(im, im->doubt[k])
 			    ? queue_doubtful(im, im->doubt[k])
-			    : plan_local(im, im->doubt[k], NULL);
+			    : plan_local(im, im->doubt[k], NULL, false);
 	arena_fini(&im->batch_arena);
 	im->n_batch = im->next_local = 0;
 	im->next_uid = im->match + 1;
@@ -290,8 +294,9 @@ importer_foreign_row(struct importer *im, const struct row *c)
 		im->next_local++;
 	if (v == MATCH) {
 		im->match = c->uid;
-		return (
-		    here ? plan_local(im, c->uid, c->expunge ? NULL : c) : 0);
+		return (here
+			? plan_local(im, c->uid, c->expunge ? NULL : c, false)
+			: 0);
 	}
 	if (!c->expunge)
 		return (note_maybe(im, c));

@@ -58,6 +58,8 @@ struct op {
 	bool moved; /* an expunge that became a move */
 	/* an expunge of a message that the peer has in another mailbox */
 	bool elsewhere;
+	/* the modseq is raised, also where no flag changes */
+	bool raise;
 };
 
 #define OP_NONE UINT32_MAX
@@ -198,6 +200,13 @@ int importer_queue_local(struct importer *im, struct local *l);
 int importer_queue_remote(struct importer *im, const struct row *r);
 int importer_plan_flags(struct importer *im, const struct msg *m,
     const struct row *r, uint32_t hint_uid);
+/*
+ * The same of a message that both have above the common UID.  A Dovecot leaves
+ * the flags of its instance as they are (6.6): where it would have to change
+ * them the next run compares in full, and does.
+ */
+int importer_plan_pair(struct importer *im, const struct msg *m,
+    const struct row *r);
 /* moved_to: where it went over there, 0: it is gone there */
 int importer_plan_expunge(
     struct importer *im, const struct msg *m, uint32_t moved_to);
