@@ -273,6 +273,8 @@ brain_tree_apply_dsync(struct brain *b)
 	    &b->local, &b->remote, mode, b->params.alt_char, &b->plan);
 	if (rc == 0 && b->source)
 		rc = prefer_own(b);
+	if (rc == 0 && b->plan.unsettled && b->imports)
+		b->result.changes_during_sync = true;
 	if (rc != 0 || b->source)
 		return (rc);
 	rc = guard_tree(b);

@@ -142,6 +142,8 @@ struct tree_plan {
 	/* of tree_dsync */
 	struct tree_action *action;
 	size_t actions;
+	/* subscriptions will differ: the next run settles them */
+	bool unsettled;
 };
 
 int tree_merge(const struct tree *local, const struct tree *remote,

@@ -28,6 +28,7 @@ renamed(struct dsync *w, const struct dtree *t, const struct dnode *n,
 	struct tree_action *a;
 	const char *to;
 
+	w->moved = true;
 	if (t != &w->t[LOCAL] || w->error != 0 || !dnode_existent(w, n))
 		return;
 	to = dnode_name(w, n);
