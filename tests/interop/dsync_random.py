@@ -544,6 +544,7 @@ class History:
         self.say = say
         self.made, self.gone, self.deleted = {}, set(), set()
         self.states = {}
+        self.renamed = False        # since both were equal
         self.clock_file = self.home + "/clock"
 
     def setup(self):
@@ -619,6 +620,7 @@ class History:
                 side.create(box)
             return box
         if verb == "rename":
+            self.renamed = True
             return box + " to " + name if box != "INBOX" and side.rename(box, name) else None
         return name if getattr(side, verb)(name) else None
 
@@ -686,9 +688,12 @@ class History:
     def near_env(self):
         return {k: v for k, v in self.near.env.items() if k in ("PATH", "HOME", "LD_PRELOAD", "TEST_CLOCK", "TZ")}
 
-    def differ(self):
+    def differ(self, subscriptions=True):
         a, b = self.far.dump(), self.near.dump()
+        if not subscriptions:
+            a, b = ([re.sub("^(mailbox .*) subscribed=.", r"\1", s) for s in d if not s.startswith("subscription")] for d in (a, b))
         if a == b:
+            self.renamed = self.renamed and not subscriptions
             return ""
         sa, sb = set(a), set(b)
         return "\n".join(["Dovecot:"] + ["  " + s for s in a if s not in sb or s.startswith("mailbox")] + ["here:"] +
@@ -711,7 +716,9 @@ class History:
         else:
             raise Failure("%s: exit 2 for ever" % sync)
         if "-1" not in sync and "-s" not in sync:
-            text = self.differ()
+            # Dovecot moves a subscription along with a renamed mailbox in its picture of the tree, and not in its list of
+            # names; as the master it does not say that they differ until a later run (specs of dsync, 4.7).
+            text = self.differ(not (self.renamed and "doveadm" in sync))
             if text:
                 raise Failure("%s: exit 0, and the sides differ:\n%s" % (sync, text))
 
