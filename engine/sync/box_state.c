@@ -372,6 +372,33 @@ forget(struct brain *b)
 	    peer_state_save(b->r->store, &b->peer, &b->box.own.mailbox, NULL));
 }
 
+/*
+ * The peer's tree came after the states: it has made the mailbox anew, and may
+ * have taken over the GUID of the one that a state is about.
+ */
+int
+box_state_outdated(struct brain *b, const struct tree_box *t)
+{
+	const struct guid *g[2] = { &t->guid, &t->other };
+	bool outdated = false;
+	int rc = 0;
+
+	if (b->peer_dsyncfs || !t->merged || b->params.type != SYNC_STATE)
+		return (0);
+	for (int i = 0; i < 2 && rc == 0; i++) {
+		if (guid_is_zero(g[i]) || state_find(&b->states, g[i]) == NULL)
+			continue;
+		log_verbose("%s: %s: the saved state is about the mailbox that "
+			    "%s had before; it is compared in full next time",
+		    b->r->label, t->name, b->peer_name);
+		outdated = b->result.changes_during_sync = true;
+		b->box.own.mailbox = *g[i];
+		b->box.id = t->id;
+		rc = forget(b);
+	}
+	return (rc != 0 ? rc : outdated);
+}
+
 int
 box_state_lost(struct brain *b)
 {
@@ -395,6 +422,7 @@ box_state_check(struct brain *b, bool *lost)
 	rc = store_mailbox(b->r->store, x->id, &m);
 	if (rc == 0)
 		rc = fits(b, s, &m, &fit);
+	fit = fit && !x->plan->merged;
 	if (rc != 0 || (fit && !moved))
 		return (rc);
 	rc = forget(b);

@@ -489,6 +489,11 @@ next_box(struct brain *b)
 		    (t->id == 0 && !b->params.dry_run) ||
 		    (b->source && t->local == NULL))
 			continue;
+		rc = box_state_outdated(b, t);
+		if (rc < 0)
+			return (rc);
+		if (rc == 1)
+			continue;
 		b->next++;
 		b->phase = PHASE_BOX;
 		return (box_start_master(b, t));

@@ -249,6 +249,8 @@ void box_state_agree(struct brain *b);
  */
 int box_state_check(struct brain *b, bool *lost);
 /* The peer has said that the mailbox is lost. */
+/* 1: the mailbox cannot be synced in this session (the master's). */
+int box_state_outdated(struct brain *b, const struct tree_box *t);
 int box_state_lost(struct brain *b);
 /*
  * Slave, both records equal: another kind of master would skip the mailbox.

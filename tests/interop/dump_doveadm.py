@@ -22,7 +22,7 @@ def doveadm(conf, *args):
     r = subprocess.run(("doveadm", "-c", conf) + args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     err = PARENT.sub(b"", r.stderr)
     sys.stderr.buffer.write(err)
-    if r.returncode != 0 and not (r.returncode == 68 and not err):
+    if r.returncode != 0 and not (r.returncode == 68 and b"Error" not in err):
         sys.exit("doveadm %s: exit %d" % (" ".join(args), r.returncode))
     return r.stdout
 
