@@ -134,7 +134,7 @@ queue_row(struct importer *im, const struct row *c)
 	}
 }
 
-/* It gets a UID under which the peer will see it. */
+/* It gets a UID under which the peer will see it, in the next run. */
 static int
 queue_doubtful(struct importer *im, uint32_t uid)
 {
@@ -146,6 +146,7 @@ queue_doubtful(struct importer *im, uint32_t uid)
 	if (rc == 0) {
 		l.guid = m.guid;
 		l.size = m.vsize;
+		im->b->box.changes = true;
 		rc = importer_queue_local(im, &l);
 	}
 	arena_fini(&a);
