@@ -458,8 +458,13 @@ box_state_raise(struct brain *b)
 	    x->id == 0 || x->own.messages == 0)
 		return (0);
 	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &st);
+	/*
+	 * What a sync itself did here may have brought the number to where the
+	 * peer's users have brought theirs.
+	 */
 	if (rc == 0 && st.uidvalidity == x->own.uidvalidity &&
-	    x->own.highestmodseq >= st.own_end)
+	    x->own.highestmodseq >= st.own_end &&
+	    x->peer.highestmodseq == st.peer_now)
 		rc = changed_here_since(
 		    b, x->id, st.own_since, st.common_uid, &changed);
 	if (rc == -ENOENT)
@@ -641,6 +646,10 @@ box_state_save(struct brain *b)
 	x->state.common_uid = uid;
 	x->state.peer_end =
 	    b->peer_dsyncfs ? x->got.end_modseq : x->peer.highestmodseq;
+	x->state.peer_now = b->peer_dsyncfs ? 0 : x->peer.highestmodseq;
+	if (!b->peer_dsyncfs && b->exports &&
+	    x->own.highestmodseq > x->state.peer_now)
+		x->state.peer_now = x->own.highestmodseq;
 	if (b->peer_dsyncfs && x->state.peer_end == 0)
 		return (0);
 	rc = b->peer_dsyncfs && b->exports ? settle_end(b) : 0;

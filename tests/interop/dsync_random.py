@@ -779,19 +779,20 @@ class History:
         for sha, tag in self.made.items():
             if sha not in have and tag not in self.gone:
                 raise Failure("%s is lost" % tag)
-        self.quiet()
+        self.quiet("mirror")
+        self.quiet("doveadm sync")
 
-    def quiet(self):
+    def quiet(self, sync):
         """What is noted may trail behind by a run (modseqs too); then nothing may change any more."""
-        self.once("mirror")
+        self.once(sync)
         a, b = self.far.dump(True), self.near.dump(True)
-        if self.once("mirror") != 0:
-            raise Failure("the run after the last ends with 2")
+        if self.once(sync) != 0:
+            raise Failure("%s: the run after the last ends with 2" % sync)
         for was, side in ((a, self.far), (b, self.near)):
             now = side.dump(True)
             if was != now:
-                raise Failure("the run after the last has changed something:\n%s\nwas\n%s" % (
-                    "\n".join(s for s in now if s not in was), "\n".join(s for s in was if s not in now)))
+                raise Failure("%s: the run after the last has changed something:\n%s\nwas\n%s" % (
+                    sync, "\n".join(s for s in now if s not in was), "\n".join(s for s in was if s not in now)))
 
     def step(self, s):
         words = s.split()
