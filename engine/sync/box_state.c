@@ -643,6 +643,12 @@ box_state_save(struct brain *b)
 	if (x->sent.changes_during_sync || x->got.changes_during_sync ||
 	    (b->reverts && uid != x->peer.uidnext - 1))
 		return (0);
+	/*
+	 * The peer can give UIDs that were in use here: what was expunged under
+	 * them has to be told again.
+	 */
+	if (b->reverts && !b->peer_dsyncfs && x->own.uidnext > uid + 1)
+		return (0);
 	x->state.common_uid = uid;
 	x->state.peer_end =
 	    b->peer_dsyncfs ? x->got.end_modseq : x->peer.highestmodseq;

@@ -172,10 +172,15 @@ found(struct importer *im)
 	im->n_batch = im->next_local = 0;
 	im->next_uid = im->match + 1;
 	im->locals_done = im->b->box.id == 0;
-	for (size_t k = 0; k < im->n_maybe && rc == 0; k++)
-		if (im->maybe[k]->uid > im->match ||
-		    never_there(im, im->maybe[k]->uid))
+	for (size_t k = 0; k < im->n_maybe && rc == 0; k++) {
+		if (im->maybe[k]->uid > im->match)
 			rc = queue_row(im, im->maybe[k]);
+		else if (never_there(im, im->maybe[k]->uid)) {
+			/* The peer drops it, and gets it again next time. */
+			im->b->box.changes = true;
+			rc = queue_row(im, im->maybe[k]);
+		}
+	}
 	return (rc);
 }
 

@@ -137,12 +137,18 @@ class Far:
         return ["env", "-i"] + ["%s=%s" % v for v in self.env.items()] + self.doveadm("dsync-server")
 
     def begin(self):
-        """An IMAP server ends a session whose mailbox has got another UIDVALIDITY."""
         try:
             self.user.cmd("NOOP")
         except (Failure, BrokenPipeError):
-            self.user.close()
-            self.user = self.imap = self.connect()
+            self.begin_again()
+
+    def begin_again(self):
+        """An IMAP server ends a session that has known a mailbox of this name by another UIDVALIDITY."""
+        self.user.close()
+        with open(self.logname, errors="replace") as f:
+            if not any("please relogin" in s for s in f.readlines()[-3:]):
+                raise Failure("imap has gone")
+        self.user = self.imap = self.connect()
 
     def end(self):
         self.imap.cmd("UNSELECT")
@@ -804,7 +810,14 @@ class History:
                 self.open = side
             a, b, c = (int(w) for w in words[2:])
             self.advance(a % 3)
-            self.say("%s -> %s" % (s, self.act(side, words[1], a, b, c)))
+            try:
+                did = self.act(side, words[1], a, b, c)
+            except (Failure, BrokenPipeError):
+                if side is not self.far:
+                    raise
+                self.far.begin_again()
+                did = self.act(side, words[1], a, b, c)
+            self.say("%s -> %s" % (s, did))
             return
         self.shut()
         self.advance(1)
@@ -838,9 +851,10 @@ class History:
         if self.far:
             self.far.close()
             with open(self.far.logname, errors="replace") as f:
-                bad = [s for s in f if re.search("Panic|Fatal|Error|Raw backtrace", s) and not s.endswith("view is now inconsistent\n")]
-            if bad:
-                text = "%s\nDovecot's log: %s" % (text or "no failure, but for this:", "".join(bad)[:2000])
+                log = f.readlines()
+                bad = [s for s in log if re.search("Panic|Fatal|Error|Raw backtrace", s) and not s.endswith("view is now inconsistent\n")]
+            if bad or (text and "gone" in text):
+                text = "%s\nDovecot's log: %s" % (text or "no failure, but for this:", "".join(bad or log[-5:])[:2000])
         return text
 
     def remove(self):
