@@ -89,7 +89,9 @@ struct box {
 	/* 0: would be created (dry run) */
 	uint32_t id;
 	const char *name;
-	struct item_mailbox own, peer; /* as sent */
+	struct item_mailbox own, peer; /* as sent, but for the next */
+	/* the UIDVALIDITY that the peer was told */
+	uint32_t told_uidvalidity;
 	bool agreed;
 	/* as it was saved; as it will be */
 	struct peer_state loaded, state;
@@ -399,6 +401,8 @@ bool importer_full(const struct importer *im);
 int importer_read_body(struct importer *im);
 /* numbers of the mailbox; the plan is done */
 int importer_finish(struct importer *im);
+/* The plan, once it is made, takes an instance of this GUID away. */
+bool importer_expunges(const struct importer *im, const char *guid);
 uint32_t importer_common_uid(const struct importer *im);
 
 /* filter.c */

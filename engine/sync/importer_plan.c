@@ -124,6 +124,14 @@ importer_expunge_add(struct importer *im, const struct op *o)
 		: index_expunge(im, (uint32_t)im->expunges.n - 1));
 }
 
+bool
+importer_expunges(const struct importer *im, const char *guid)
+{
+	uint32_t first;
+
+	return (strindex_find(&im->expunged, guid, &first));
+}
+
 /* ---- the plan ---- */
 
 static int
