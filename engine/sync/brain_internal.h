@@ -192,6 +192,10 @@ int brain_bad_item(struct brain *b, int rc);
 /* brain_tree.c */
 int brain_tree_build(struct brain *b);
 int brain_tree_send(struct brain *b);
+int brain_tree_send_nodes(struct brain *b, const struct tree *t);
+/* brain_tree_dsync.c: the peer is told its own tree. */
+bool brain_tree_echoes(const struct brain *b);
+int brain_tree_echo(struct brain *b);
 /* takes i over */
 int brain_tree_recv(struct brain *b, struct item *i);
 int brain_tree_apply(struct brain *b);
