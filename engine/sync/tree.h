@@ -142,7 +142,7 @@ struct tree_plan {
 	/* of tree_dsync */
 	struct tree_action *action;
 	size_t actions;
-	/* subscriptions will differ: the next run settles them */
+	/* subscriptions or names will differ: the next run settles them */
 	bool unsettled;
 };
 

@@ -63,7 +63,7 @@ struct dsync {
 	size_t n, cap;
 	/* D1 holds */
 	bool sorted;
-	/* something was renamed; then: subscriptions will differ */
+	/* something was renamed; then: subscriptions or names will differ */
 	bool moved, unsettled;
 	const struct tree *from[2];
 	/* steps that are left, so that no peer can keep us busy for ever */

@@ -391,6 +391,9 @@ final_name(struct dsync *w, struct dtree *t, struct dnode *n)
 	if (w->error != 0)
 		return;
 	n->temp = false;
+	/* A Dovecot does not do that: it keeps the temporary name. */
+	if (t == &w->t[REMOTE])
+		w->unsettled = true;
 	dnode_place(w, t, n, n->parent, copy, n);
 	renamed(w, t, n, from, 0);
 }

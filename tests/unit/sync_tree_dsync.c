@@ -896,6 +896,8 @@ START_TEST(deletions_come_first_and_then_renames)
 	    "rename A A-temp-1; rename B A @9; rename "
 	    "A-temp-1 A-temp-61616161616161616161616161616161; "
 	    "create C; subscribe S @1");
+	/* A Dovecot keeps the temporary name on its side. */
+	ck_assert(P[R].unsettled && !P[L].unsettled);
 }
 END_TEST
 
