@@ -324,7 +324,7 @@ absent_row(
 			conflict_expunged_here(im->b, c);
 			return (0);
 		}
-		rc = importer_plan_flags(im, &m, c, m.uid);
+		rc = importer_plan_moved(im, &m, c);
 		return (rc != 0 ? rc : uids_add(&im->elsewhere, m.uid));
 	}
 	/*

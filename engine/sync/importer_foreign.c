@@ -309,6 +309,28 @@ importer_foreign_row(struct importer *im, const struct row *c)
 	return (here ? note_doubt(im, c->uid) : 0);
 }
 
+/*
+ * A sync with a third replica gave the message another UID here.  A Dovecot
+ * sees the old one expunged, and saves the new one as the row from here has it,
+ * so what was changed there has to come back to it: as a change of a user here,
+ * in a run that compares in full.
+ */
+int
+importer_plan_moved(
+    struct importer *im, const struct msg *m, const struct row *r)
+{
+	struct brain *b = im->b;
+	size_t n = im->flags.n;
+	int rc = importer_plan_flags(im, m, r, m->uid);
+
+	if (rc == 0 && im->flags.n > n && b->exports && !b->peer_dsyncfs &&
+	    !b->reverts) {
+		im->flags.op[n].own = true;
+		b->box.distrust = b->box.changes = true;
+	}
+	return (rc);
+}
+
 int
 importer_foreign_done(struct importer *im)
 {

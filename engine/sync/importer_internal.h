@@ -60,6 +60,8 @@ struct op {
 	bool elsewhere;
 	/* the modseq is raised, also where no flag changes */
 	bool raise;
+	/* flags: written as a change of a user here */
+	bool own;
 };
 
 #define OP_NONE UINT32_MAX
@@ -242,6 +244,9 @@ int importer_expunge_add(struct importer *im, const struct op *o);
  * computes them.
  */
 int importer_foreign_row(struct importer *im, const struct row *r);
+/* The row is of an older UID of m. */
+int importer_plan_moved(
+    struct importer *im, const struct msg *m, const struct row *r);
 int importer_foreign_done(struct importer *im);
 /*
  * What users here saved since the sync of the mailbox began, under UIDs that
