@@ -461,17 +461,30 @@ subscription(struct dsync *w, struct dnode *l, struct dnode *r)
 
 /* A name that no node has any more is still in a list of names. */
 static void
+left_subscription(struct dsync *w, int side, const struct tree_node *n)
+{
+	struct tree_action *a;
+
+	if (!n->subscribed || was_subscribed(w, !side, n->name) ||
+	    (find_path(&w->t[side], n->name) != NULL &&
+		find_path(&w->t[!side], n->name) != NULL))
+		return;
+	if (w->mode != TREE_REMOTE_IS_SOURCE) {
+		w->unsettled = true;
+		return;
+	}
+	a = dsync_todo(w, side == REMOTE ? TREE_SUBSCRIBE : TREE_UNSUBSCRIBE,
+	    n->name, NULL);
+	if (a != NULL && side == REMOTE)
+		a->time = n->subscription_changed;
+}
+
+static void
 left_subscriptions(struct dsync *w)
 {
 	for (int s = 0; s < 2 && w->moved; s++)
-		for (size_t i = 0; i < w->from[s]->n; i++) {
-			const struct tree_node *n = &w->from[s]->node[i];
-
-			if (n->subscribed && !was_subscribed(w, !s, n->name) &&
-			    (find_path(&w->t[s], n->name) == NULL ||
-				find_path(&w->t[!s], n->name) == NULL))
-				w->unsettled = true;
-		}
+		for (size_t i = 0; i < w->from[s]->n; i++)
+			left_subscription(w, s, &w->from[s]->node[i]);
 }
 
 /* The directory here goes when the other side deleted, or never had it. */

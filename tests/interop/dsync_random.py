@@ -540,7 +540,23 @@ def draw(seed):
         if sync == "doveadm backup -R" and any(s.startswith("far") for s in steps[first:]):
             sync += " -f"
         steps.append(sync)
-    return ["setup %s %s %d" % (near, far, r.randrange(3))] + steps
+    steps = ["setup %s %s %d" % (near, far, r.randrange(3))] + steps
+    return with_third(steps, random.Random("third %d" % seed)) if near == "store" and seed % 4 == 0 else steps
+
+
+def with_third(steps, r):
+    """
+    A Maildir that is mirrored with the store now and then, with a user of its own.  Not before a backup to a Dovecot, which
+    cannot delete its INBOX when UIDs have changed (specs of dsync, 6.8).
+    """
+    out = steps[:1]
+    for i, s in enumerate(steps[1:], 2):
+        out.append(s)
+        after = next((t for t in steps[i:] if t.split()[0] not in ("near", "far", "settle")), "")
+        if s.startswith("near") and r.randrange(3) == 0 and after not in TO_DOVECOT:
+            out += ["third %s %d %d %d" % (r.choice(("deliver", "deliver", "flags", "flags", "expunge", "create")), r.randrange(1000),
+                                           r.randrange(1000), r.randrange(1000)), "third mirror"]
+    return out
 
 
 class History:
@@ -559,7 +575,8 @@ class History:
         self.ahead = 0
         self.advance(0)
         # A Maildir's own times cannot be moved: nothing is moved beside one.
-        clock = {} if near == "maildir" else {"LD_PRELOAD": BIN + "/tests/interop/clock.so", "TEST_CLOCK": self.clock_file}
+        files = near == "maildir" or any(s.startswith("third") for s in self.steps)
+        clock = {} if files else {"LD_PRELOAD": BIN + "/tests/interop/clock.so", "TEST_CLOCK": self.clock_file}
         kind = NearMaildir if near == "maildir" else NearStore
         self.near = kind("%s:%s/near" % ("maildir" if near == "maildir" else "dsyncfs", self.home), self.home, clock)
         self.far = Far(far, self.home + "/far", clock)
@@ -706,7 +723,7 @@ class History:
                          ["  " + s for s in b if s not in sa or s.startswith("mailbox")])
 
     def may_go(self):
-        for side in (self.near, self.far):
+        for side in (self.near, self.far) + ((self.third,) if self.third else ()):
             for guid, have in self.contents(side.dump()).values():
                 if guid in self.deleted:
                     self.gone |= have
@@ -715,18 +732,30 @@ class History:
         self.may_go()
         if "backup" in sync:
             return self.backup(sync)
+        source = None if "-1" not in sync else self.far if "doveadm" in sync else self.near
+        before = source and source.dump()
         for _ in range(4):
             rc = self.once(sync)
             if rc == 0:
                 break
         else:
             raise Failure("%s: exit 2 for ever" % sync)
+        if source:
+            self.unchanged(sync, before, source.dump())
         if "-1" not in sync and "-s" not in sync:
             # Dovecot moves a subscription along with a renamed mailbox in its picture of the tree, and not in its list of
             # names; as the master it does not say that they differ until a later run (specs of dsync, 4.7).
             text = self.differ(not (self.renamed and "doveadm" in sync))
             if text:
                 raise Failure("%s: exit 0, and the sides differ:\n%s" % (sync, text))
+
+    @staticmethod
+    def unchanged(sync, before, after):
+        # A Dovecot keeps a UIDVALIDITY from the first mail on.
+        before, after = ([re.sub("uidvalidity=\\d+ uidnext=1 ", "uidnext=1 ", s) for s in d] for d in (before, after))
+        if after != before:
+            raise Failure("%s: has changed its source:\n%s\nwas\n%s" % (
+                sync, "\n".join(s for s in after if s not in before), "\n".join(s for s in before if s not in after)))
 
     @staticmethod
     def in_backup(lines):
@@ -754,11 +783,7 @@ class History:
                 break
         else:
             raise Failure("%s: exit 2 for ever" % sync)
-        # A Dovecot keeps a UIDVALIDITY from the first mail on.
-        before, after = ([re.sub("uidvalidity=\\d+ uidnext=1 ", "uidnext=1 ", s) for s in d] for d in (before, source.dump()))
-        if after != before:
-            raise Failure("%s: has changed its source:\n%s\nwas\n%s" % (
-                sync, "\n".join(s for s in after if s not in before), "\n".join(s for s in before if s not in after)))
+        self.unchanged(sync, before, source.dump())
         want, got = self.in_backup(before), self.in_backup(dest.dump())
         if want != got:
             raise Failure("%s: the copy is another one:\n%s" % (sync, "\n".join(
@@ -802,8 +827,13 @@ class History:
 
     def step(self, s):
         words = s.split()
-        if words[0] in ("near", "far"):
-            side = self.near if words[0] == "near" else self.far
+        if s == "third mirror":
+            self.shut()
+            return self.mirror_third()
+        if words[0] in ("near", "far", "third"):
+            if words[0] == "third" and not self.third:
+                self.third = NearMaildir("maildir:%s/third" % self.home, self.home, {})
+            side = {"near": self.near, "far": self.far, "third": self.third}[words[0]]
             if self.open is not side:
                 self.shut()
                 side.begin()
@@ -827,6 +857,16 @@ class History:
         else:
             self.sync(s)
 
+    def mirror_third(self):
+        self.may_go()
+        for _ in range(4):
+            rc, _, err = self.run("third mirror", self.near.command("mirror", self.third.location), self.near.env)
+            if rc == 0:
+                return
+            if rc != 2:
+                break
+        raise Failure("third mirror: exit %d: %s" % (rc, err[:2000]))
+
     def shut(self):
         if self.open:
             self.open.end()
@@ -834,7 +874,7 @@ class History:
 
     def go(self):
         """None, or what went wrong."""
-        self.open = self.far = self.near = None
+        self.open = self.far = self.near = self.third = None
         try:
             self.setup()
             for s in self.steps[1:]:

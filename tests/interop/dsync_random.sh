@@ -7,7 +7,7 @@
 # Without arguments: those of tests/interop/histories, which failed once, and 40 others.
 . "$(dirname "$0")/../real.sh"
 . "$(dirname "$0")/../dovecot.sh"
-needs python3 "$BIN/tests/interop/store_user"
+needs python3 "$BIN/tests/interop/store_user" "$BIN/tests/interop/clock.so"
 
 chmod 755 "$TMP"
 for kind in maildir sdbox; do
