@@ -81,7 +81,7 @@ class Imap:
         while True:
             s = self.p.stdout.readline()
             if not s:
-                raise Failure("imap has gone")
+                raise Failure("imap has gone: status %s" % self.p.wait(DEADLINE))
             out += s
             m = re.search(rb"\{(\d+)\}\r\n$", s)
             if not m:
