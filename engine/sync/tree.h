@@ -119,6 +119,8 @@ struct tree_action {
 	int64_t time;
 	/* TREE_CREATE_BOX, TREE_MERGE_BOX: index into box */
 	size_t box;
+	/* so that both end alike; dsync does not do it */
+	bool extra;
 };
 
 struct tree_plan {

@@ -398,14 +398,25 @@ local_subscription_wins(
 		    l->subscribed)));
 }
 
-static void
-subscribe(struct dsync *w, const struct dnode *l, bool on, int64_t time)
+static struct tree_action *
+subscribe(struct dsync *w, const char *name, bool on, int64_t time)
 {
-	struct tree_action *a = dsync_todo(
-	    w, on ? TREE_SUBSCRIBE : TREE_UNSUBSCRIBE, dnode_name(w, l), NULL);
+	struct tree_action *a =
+	    dsync_todo(w, on ? TREE_SUBSCRIBE : TREE_UNSUBSCRIBE, name, NULL);
 
 	if (a != NULL)
 		a->time = time;
+	return (a);
+}
+
+/* Where dsync itself leaves the two lists of names different. */
+static void
+subscribe_extra(struct dsync *w, const char *name, bool on, int64_t time)
+{
+	struct tree_action *a = subscribe(w, name, on, time);
+
+	if (a != NULL)
+		a->extra = true;
 }
 
 static bool
@@ -441,7 +452,7 @@ names_differ(
 		time = l->subscription_changed;
 	}
 	if (here != there && (there || w->mode == TREE_REMOTE_IS_SOURCE))
-		subscribe(w, l, there, time);
+		subscribe_extra(w, dnode_name(w, l), there, time);
 	else if (here != there)
 		w->unsettled = true;
 	arena_fini(&a);
@@ -454,7 +465,8 @@ subscription(struct dsync *w, struct dnode *l, struct dnode *r)
 	    l->subscribed != r->subscribed && !local_subscription_wins(w, l, r);
 
 	if (acts)
-		subscribe(w, l, r->subscribed, r->subscription_changed);
+		(void)subscribe(w, dnode_name(w, l), r->subscribed,
+		    r->subscription_changed);
 	if (w->moved)
 		names_differ(w, l, r, acts);
 }
@@ -463,20 +475,15 @@ subscription(struct dsync *w, struct dnode *l, struct dnode *r)
 static void
 left_subscription(struct dsync *w, int side, const struct tree_node *n)
 {
-	struct tree_action *a;
-
 	if (!n->subscribed || was_subscribed(w, !side, n->name) ||
 	    (find_path(&w->t[side], n->name) != NULL &&
 		find_path(&w->t[!side], n->name) != NULL))
 		return;
-	if (w->mode != TREE_REMOTE_IS_SOURCE) {
+	if (w->mode != TREE_REMOTE_IS_SOURCE)
 		w->unsettled = true;
-		return;
-	}
-	a = dsync_todo(w, side == REMOTE ? TREE_SUBSCRIBE : TREE_UNSUBSCRIBE,
-	    n->name, NULL);
-	if (a != NULL && side == REMOTE)
-		a->time = n->subscription_changed;
+	else
+		subscribe_extra(w, n->name, side == REMOTE,
+		    side == REMOTE ? n->subscription_changed : 0);
 }
 
 static void
