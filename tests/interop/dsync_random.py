@@ -702,6 +702,9 @@ class History:
             self.states[sync.split()[0]] = out.strip() if rc in (0, 2) else ""
             if rc == 75:        # a state that does not fit any more: dsync's users begin anew
                 return 2
+        # A Dovecot with Maildir++ that has just renamed a mailbox below new parents may stumble over these once.
+        if rc == 68 and re.search("Error: Can't create mailbox .*: Mailbox doesn't exist: ", err):
+            return 2
         if rc not in (0, 2):
             raise Failure("%s: exit %d: %s" % (sync, rc, err[:2000]))
         if re.search("Error|error", err) and rc == 0:
