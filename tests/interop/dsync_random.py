@@ -901,7 +901,9 @@ class History:
             self.far.close()
             with open(self.far.logname, errors="replace") as f:
                 log = f.readlines()
-                bad = [s for s in log if re.search("Panic|Fatal|Error|Raw backtrace", s) and not s.endswith("view is now inconsistent\n")]
+                # The last two: of a session that has had open what was then made anew.
+                bad = [s for s in log if re.search("Panic|Fatal|Error|Raw backtrace", s) and not re.search(
+                    "view is now inconsistent$|first_recent_uid unexpectedly shrank", s)]
             if bad or (text and "gone" in text):
                 text = "%s\nDovecot's log: %s" % (text or "no failure, but for this:", "".join(bad or log[-5:])[:2000])
         return text
