@@ -54,8 +54,8 @@ numbers_differ(const struct item_mailbox *a, const struct item_mailbox *b)
 
 /*
  * A Dovecot takes over another UIDVALIDITY also where it is the source of a
- * backup (5.2), and begins its UIDs anew.  So it is told its own, which
- * the mailbox here gets; that something has to be done is seen all the same.
+ * backup or of a one-way merge (5.2), and begins its UIDs anew.  So it is told
+ * its own; that something has to be done is seen all the same.
  */
 static void
 say_uidvalidity(struct brain *b, struct item_mailbox *m)
@@ -65,7 +65,7 @@ say_uidvalidity(struct brain *b, struct item_mailbox *m)
 
 	if (b->master && x->plan->remote != NULL)
 		its = x->plan->remote->uidvalidity;
-	if (b->reverts && !b->peer_dsyncfs && its != 0 &&
+	if (b->imports && !b->exports && !b->peer_dsyncfs && its != 0 &&
 	    its != m->uidvalidity) {
 		m->uidvalidity = its;
 		if (!b->master && !numbers_differ(m, &x->peer))
