@@ -137,12 +137,21 @@ $(foreach l,$(LAYERS) backends fs,$(eval $(call unit_rule,$(l))))
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
 
-# Programs of the tests against other software.
-INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(wildcard tests/interop/*.c))
+# Programs of the tests against other software; clock.so is preloaded into it.
+INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(filter-out %/clock.c,$(wildcard tests/interop/*.c))) \
+	$(B)/tests/interop/clock.so
+$(B)/tests/interop/clock.so: tests/interop/clock.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARN) -fPIC -shared -o $@ $< -ldl
 $(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_backends)
 	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_check) $(LIBS_sys)
 .PHONY: interop-programs
 interop-programs: $(INTEROP)
+
+# Random histories with a real Dovecot at the other end, in both roles.
+.PHONY: random-dovecot
+random-dovecot: all interop-programs
+	tests/interop/dsync_random.sh -k $(FIRST) $(if $(filter file,$(origin SEEDS)),1000,$(SEEDS))
 
 # ---- what must be installed ----
 

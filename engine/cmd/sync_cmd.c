@@ -624,7 +624,8 @@ serve(struct run *run, struct replica *a)
 		brain_free(b);
 	}
 	far_close(&s);
-	return (status);
+	/* The master was told that it has to run again, and says so itself. */
+	return (status == EX_AGAIN ? EX_DONE : status);
 }
 
 int

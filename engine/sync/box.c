@@ -42,6 +42,38 @@ fill_own(struct brain *b, const struct guid *guid)
 	return (rc != 0 ? rc : box_state_name(b, &m));
 }
 
+static bool
+numbers_differ(const struct item_mailbox *a, const struct item_mailbox *b)
+{
+	return (a->uidvalidity != b->uidvalidity || a->uidnext != b->uidnext ||
+	    a->messages != b->messages ||
+	    a->highestmodseq != b->highestmodseq ||
+	    a->highest_pvt_modseq != b->highest_pvt_modseq ||
+	    a->first_recent != b->first_recent);
+}
+
+/*
+ * A Dovecot takes over another UIDVALIDITY also where it is the source of a
+ * backup or of a one-way merge (5.2), and begins its UIDs anew.  So it is told
+ * its own; that something has to be done is seen all the same.
+ */
+static void
+say_uidvalidity(struct brain *b, struct item_mailbox *m)
+{
+	struct box *x = &b->box;
+	uint32_t its = x->peer.uidvalidity;
+
+	if (b->master && x->plan->remote != NULL)
+		its = x->plan->remote->uidvalidity;
+	if (b->imports && !b->exports && !b->peer_dsyncfs && its != 0 &&
+	    its != m->uidvalidity) {
+		m->uidvalidity = its;
+		if (!b->master && !numbers_differ(m, &x->peer))
+			m->highestmodseq++;
+	}
+	x->told_uidvalidity = m->uidvalidity;
+}
+
 static int
 send_box(struct brain *b, bool lost)
 {
@@ -56,21 +88,12 @@ send_box(struct brain *b, bool lost)
 		i->u.mailbox.ignore = b->source;
 	} else {
 		i->u.mailbox = b->box.own;
+		say_uidvalidity(b, &i->u.mailbox);
 	}
 	return (brain_send(b, i));
 }
 
 /* ---- what both records decide ---- */
-
-static bool
-numbers_differ(const struct item_mailbox *a, const struct item_mailbox *b)
-{
-	return (a->uidvalidity != b->uidvalidity || a->uidnext != b->uidnext ||
-	    a->messages != b->messages ||
-	    a->highestmodseq != b->highestmodseq ||
-	    a->highest_pvt_modseq != b->highest_pvt_modseq ||
-	    a->first_recent != b->first_recent);
-}
 
 /*
  * A dsyncfs that remembers no sync of this mailbox: it has to be told all that
@@ -387,7 +410,7 @@ send_state(struct brain *b)
 	x->sent.mailbox = x->own.mailbox;
 	x->sent.last_common_uid =
 	    b->imports ? importer_common_uid(x->im) : x->own.uidnext - 1;
-	x->sent.last_uidvalidity = x->distrust ? 0 : x->own.uidvalidity;
+	x->sent.last_uidvalidity = x->distrust ? 0 : x->told_uidvalidity;
 	x->sent.last_common_modseq = b->imports && !x->changes
 	    ? x->peer.highestmodseq
 	    : x->own.highestmodseq;

@@ -372,6 +372,33 @@ forget(struct brain *b)
 	    peer_state_save(b->r->store, &b->peer, &b->box.own.mailbox, NULL));
 }
 
+/*
+ * The peer's tree came after the states: it has made the mailbox anew, and may
+ * have taken over the GUID of the one that a state is about.
+ */
+int
+box_state_outdated(struct brain *b, const struct tree_box *t)
+{
+	const struct guid *g[2] = { &t->guid, &t->other };
+	bool outdated = false;
+	int rc = 0;
+
+	if (b->peer_dsyncfs || !t->merged || b->params.type != SYNC_STATE)
+		return (0);
+	for (int i = 0; i < 2 && rc == 0; i++) {
+		if (guid_is_zero(g[i]) || state_find(&b->states, g[i]) == NULL)
+			continue;
+		log_verbose("%s: %s: the saved state is about the mailbox that "
+			    "%s had before; it is compared in full next time",
+		    b->r->label, t->name, b->peer_name);
+		outdated = b->result.changes_during_sync = true;
+		b->box.own.mailbox = *g[i];
+		b->box.id = t->id;
+		rc = forget(b);
+	}
+	return (rc != 0 ? rc : outdated);
+}
+
 int
 box_state_lost(struct brain *b)
 {
@@ -395,6 +422,7 @@ box_state_check(struct brain *b, bool *lost)
 	rc = store_mailbox(b->r->store, x->id, &m);
 	if (rc == 0)
 		rc = fits(b, s, &m, &fit);
+	fit = fit && !x->plan->merged;
 	if (rc != 0 || (fit && !moved))
 		return (rc);
 	rc = forget(b);
@@ -430,8 +458,13 @@ box_state_raise(struct brain *b)
 	    x->id == 0 || x->own.messages == 0)
 		return (0);
 	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &st);
+	/*
+	 * What a sync itself did here may have brought the number to where the
+	 * peer's users have brought theirs.
+	 */
 	if (rc == 0 && st.uidvalidity == x->own.uidvalidity &&
-	    x->own.highestmodseq >= st.own_end)
+	    x->own.highestmodseq >= st.own_end &&
+	    x->peer.highestmodseq == st.peer_now)
 		rc = changed_here_since(
 		    b, x->id, st.own_since, st.common_uid, &changed);
 	if (rc == -ENOENT)
@@ -610,9 +643,19 @@ box_state_save(struct brain *b)
 	if (x->sent.changes_during_sync || x->got.changes_during_sync ||
 	    (b->reverts && uid != x->peer.uidnext - 1))
 		return (0);
+	/*
+	 * The peer can give UIDs that were in use here: what was expunged under
+	 * them has to be told again.
+	 */
+	if (b->reverts && !b->peer_dsyncfs && x->own.uidnext > uid + 1)
+		return (0);
 	x->state.common_uid = uid;
 	x->state.peer_end =
 	    b->peer_dsyncfs ? x->got.end_modseq : x->peer.highestmodseq;
+	x->state.peer_now = b->peer_dsyncfs ? 0 : x->peer.highestmodseq;
+	if (!b->peer_dsyncfs && b->exports &&
+	    x->own.highestmodseq > x->state.peer_now)
+		x->state.peer_now = x->own.highestmodseq;
 	if (b->peer_dsyncfs && x->state.peer_end == 0)
 		return (0);
 	rc = b->peer_dsyncfs && b->exports ? settle_end(b) : 0;

@@ -485,7 +485,10 @@ next_box(struct brain *b)
 	for (; b->next < b->plan.n; b->next++) {
 		const struct tree_box *t = &b->plan.box[b->next];
 
-		if (guid_is_zero(&t->guid) ||
+		rc = box_state_outdated(b, t);
+		if (rc < 0)
+			return (rc);
+		if (rc == 1 || guid_is_zero(&t->guid) ||
 		    (t->id == 0 && !b->params.dry_run) ||
 		    (b->source && t->local == NULL))
 			continue;

@@ -89,7 +89,9 @@ struct box {
 	/* 0: would be created (dry run) */
 	uint32_t id;
 	const char *name;
-	struct item_mailbox own, peer; /* as sent */
+	struct item_mailbox own, peer; /* as sent, but for the next */
+	/* the UIDVALIDITY that the peer was told */
+	uint32_t told_uidvalidity;
 	bool agreed;
 	/* as it was saved; as it will be */
 	struct peer_state loaded, state;
@@ -190,6 +192,10 @@ int brain_bad_item(struct brain *b, int rc);
 /* brain_tree.c */
 int brain_tree_build(struct brain *b);
 int brain_tree_send(struct brain *b);
+int brain_tree_send_nodes(struct brain *b, const struct tree *t);
+/* brain_tree_dsync.c: the peer is told its own tree. */
+bool brain_tree_echoes(const struct brain *b);
+int brain_tree_echo(struct brain *b);
 /* takes i over */
 int brain_tree_recv(struct brain *b, struct item *i);
 int brain_tree_apply(struct brain *b);
@@ -249,6 +255,8 @@ void box_state_agree(struct brain *b);
  */
 int box_state_check(struct brain *b, bool *lost);
 /* The peer has said that the mailbox is lost. */
+/* 1: the mailbox cannot be synced in this session (the master's). */
+int box_state_outdated(struct brain *b, const struct tree_box *t);
 int box_state_lost(struct brain *b);
 /*
  * Slave, both records equal: another kind of master would skip the mailbox.
@@ -397,6 +405,8 @@ bool importer_full(const struct importer *im);
 int importer_read_body(struct importer *im);
 /* numbers of the mailbox; the plan is done */
 int importer_finish(struct importer *im);
+/* The plan, once it is made, takes an instance of this GUID away. */
+bool importer_expunges(const struct importer *im, const char *guid);
 uint32_t importer_common_uid(const struct importer *im);
 
 /* filter.c */

@@ -160,16 +160,24 @@ send_deletes(struct brain *b)
 }
 
 int
-brain_tree_send(struct brain *b)
+brain_tree_send_nodes(struct brain *b, const struct tree *t)
 {
-	const struct tree *t = &b->local;
 	int rc = 0;
 
 	for (size_t k = 0; k < t->n && rc == 0; k++)
-		rc = send_node(b, &t->node[k]);
-	if (rc == 0)
-		rc = brain_send_end(b);
-	return (rc != 0 || b->deletes_last ? rc : send_deletes(b));
+		if (!t->node[k].fixed)
+			rc = send_node(b, &t->node[k]);
+	return (rc != 0 ? rc : brain_send_end(b));
+}
+
+int
+brain_tree_send(struct brain *b)
+{
+	int rc = brain_tree_echoes(b) ? 0 : brain_tree_send_nodes(b, &b->local);
+
+	return (rc != 0 || brain_tree_echoes(b) || b->deletes_last
+		? rc
+		: send_deletes(b));
 }
 
 /* ---- the peer's ---- */
@@ -244,9 +252,10 @@ brain_tree_recv(struct brain *b, struct item *i)
 
 	if (!b->got_nodes && i->type == ITEM_NODE)
 		rc = recv_node(b, &i->u.node);
-	else if (!b->got_nodes && i->type == ITEM_END)
-		rc = (b->got_nodes = true, 0);
-	else if (b->got_nodes && i->type == ITEM_DELETES)
+	else if (!b->got_nodes && i->type == ITEM_END) {
+		b->got_nodes = true;
+		rc = brain_tree_echoes(b) ? brain_tree_echo(b) : 0;
+	} else if (b->got_nodes && i->type == ITEM_DELETES)
 		rc = recv_deletes(b, &i->u.deletes);
 	else
 		return (brain_protocol(b, i, "the list of mailboxes"));

@@ -12,6 +12,34 @@
 #include "base/name.h"
 #include "sync/tree_dsync.h"
 
+/* ---- what the peer is told ---- */
+
+/*
+ * A Dovecot that is the source of a backup has nothing to do with what was here
+ * before, and may abort over it ("key not found from hash"): it is told its own
+ * tree, as soon as that has come, and no deletions.
+ */
+bool
+brain_tree_echoes(const struct brain *b)
+{
+	return (b->reverts && !b->peer_dsyncfs);
+}
+
+int
+brain_tree_echo(struct brain *b)
+{
+	struct item *i;
+	int rc = brain_tree_send_nodes(b, &b->remote);
+
+	if (rc == 0)
+		rc = item_new(ITEM_DELETES, &i);
+	if (rc != 0)
+		return (rc);
+	b->sent_deletes = true;
+	i->u.deletes.sep = b->local.sep;
+	return (brain_send(b, i));
+}
+
 /* ---- renaming ---- */
 
 struct below {
@@ -273,6 +301,8 @@ brain_tree_apply_dsync(struct brain *b)
 	    &b->local, &b->remote, mode, b->params.alt_char, &b->plan);
 	if (rc == 0 && b->source)
 		rc = prefer_own(b);
+	if (rc == 0 && b->plan.unsettled && b->imports)
+		b->result.changes_during_sync = true;
 	if (rc != 0 || b->source)
 		return (rc);
 	rc = guard_tree(b);

@@ -390,6 +390,10 @@ fill_mail(struct exporter *e, const struct request *q, struct item *i)
 			b->box.incomplete = true;
 		return (0);
 	}
+	/* It saves what its own rows have made the plan here expunge. */
+	if (b->imports && !b->peer_dsyncfs &&
+	    importer_expunges(b->box.im, m.guid))
+		b->box.changes = true;
 	mail->pop3_uidl = m.pop3_uidl;
 	mail->pop3_order = m.pop3_order;
 	mail->received = m.received;

@@ -178,9 +178,9 @@ importer_uids_have(const struct uid_set *s, uint32_t uid)
 
 /* ---- single messages ---- */
 
-int
-importer_plan_flags(struct importer *im, const struct msg *m,
-    const struct row *r, uint32_t hint_uid)
+static int
+plan_merge(struct importer *im, const struct msg *m, const struct row *r,
+    uint32_t hint_uid, bool pair)
 {
 	struct arena a = ARENA_INIT;
 	struct msg_update u;
@@ -196,11 +196,31 @@ importer_plan_flags(struct importer *im, const struct msg *m,
 	if (rc == 0 && differs)
 		conflict_reverted_flags(im->b, m->uid);
 	arena_fini(&a);
-	if (rc != 0 || !differs)
+	o.raise = rc == 0 && pair && merged.remote_changes;
+	if (o.raise)
+		im->b->box.distrust = im->b->box.changes = true;
+	if (rc != 0 || !(differs || o.raise))
 		return (rc);
 	o.guid = arena_strdup(&im->arena, m->guid);
 	rc = o.guid == NULL ? -ENOMEM : importer_keep_row(im, r, &o.row);
 	return (rc != 0 ? rc : importer_ops_add(&im->flags, &o));
+}
+
+int
+importer_plan_flags(struct importer *im, const struct msg *m,
+    const struct row *r, uint32_t hint_uid)
+{
+	return (plan_merge(im, m, r, hint_uid, false));
+}
+
+int
+importer_plan_pair(
+    struct importer *im, const struct msg *m, const struct row *r)
+{
+	const struct brain *b = im->b;
+
+	return (plan_merge(
+	    im, m, r, m->uid, b->exports && !b->peer_dsyncfs && !b->reverts));
 }
 
 int
@@ -304,7 +324,7 @@ absent_row(
 			conflict_expunged_here(im->b, c);
 			return (0);
 		}
-		rc = importer_plan_flags(im, &m, c, m.uid);
+		rc = importer_plan_moved(im, &m, c);
 		return (rc != 0 ? rc : uids_add(&im->elsewhere, m.uid));
 	}
 	/*

@@ -166,7 +166,7 @@ apply_flags(struct importer *im, const struct op *o)
 	if (rc == 0)
 		rc = importer_merge(
 		    im, &a, &m, o->row, o->hint_uid, &u, &differs, &merged);
-	if (rc == 0 && differs && !b->params.dry_run) {
+	if (rc == 0 && (differs || o->raise) && !b->params.dry_run) {
 		rc = raise_modseq(im, &u.modseq);
 		/* Seen by a client over there: it does not stay in new/ here.
 		 */
@@ -176,8 +176,8 @@ apply_flags(struct importer *im, const struct op *o)
 			u.state = 0;
 		}
 		if (rc == 0)
-			rc = b->r->ops->update(
-			    b->r, b->box.id, o->uid, &u, &b->peer);
+			rc = b->r->ops->update(b->r, b->box.id, o->uid, &u,
+			    o->own ? NULL : &b->peer);
 		im->changed = true;
 	}
 	if (rc == 0 && differs) {
@@ -260,8 +260,8 @@ become(struct importer *im, const struct create *c, struct arena *a,
 	int rc = replace_flags(a, was, c->row, &u);
 
 	*m = *was;
-	if (rc == 0 &&
-	    (u.add | u.remove) == 0 && u.kw_add.n == 0 && u.kw_remove.n == 0) {
+	if (rc == 0 && (u.add | u.remove) == 0 && u.kw_add.n == 0 &&
+	    u.kw_remove.n == 0) {
 		m->modseq = c->row->modseq;
 		return (0);
 	}
@@ -269,8 +269,8 @@ become(struct importer *im, const struct create *c, struct arena *a,
 		rc = raise_modseq(im, &u.modseq);
 	if (rc == 0)
 		rc = b->r->ops->update(b->r, b->box.id, c->from, &u, &b->peer);
-	return (rc != 0 ? rc
-			: store_msg(b->r->store, b->box.id, c->from, a, m));
+	return (
+	    rc != 0 ? rc : store_msg(b->r->store, b->box.id, c->from, a, m));
 }
 
 /* What the message is under its new UID; its flags were merged before. */

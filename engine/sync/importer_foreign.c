@@ -53,17 +53,21 @@ note_maybe(struct importer *im, const struct row *r)
 	return (0);
 }
 
-/* Changes to the local message of this UID, if it is (still) there. */
+/*
+ * Changes to the local message of this UID, if it is (still) there.  pair: both
+ * have it above the common UID.
+ */
 static int
-plan_local(struct importer *im, uint32_t uid, const struct row *r)
+plan_local(struct importer *im, uint32_t uid, const struct row *r, bool pair)
 {
 	struct arena a = ARENA_INIT;
 	struct msg m;
 	int rc = store_msg(im->b->r->store, im->b->box.id, uid, &a, &m);
 
 	if (rc == 0)
-		rc = r != NULL ? importer_plan_flags(im, &m, r, uid)
-			       : importer_plan_expunge(im, &m, 0);
+		rc = r == NULL ? importer_plan_expunge(im, &m, 0)
+		    : pair     ? importer_plan_pair(im, &m, r)
+			       : importer_plan_flags(im, &m, r, uid);
 	arena_fini(&a);
 	return (rc == -ENOENT ? 0 : rc);
 }
@@ -123,14 +127,14 @@ queue_row(struct importer *im, const struct row *c)
 			return (importer_queue_remote(im, c));
 		im->next_local++;
 		if (order == 0)
-			return (plan_local(im, l->uid, c));
+			return (plan_local(im, l->uid, c, true));
 		rc = importer_queue_local(im, l);
 		if (rc != 0)
 			return (rc);
 	}
 }
 
-/* It gets a UID under which the peer will see it. */
+/* It gets a UID under which the peer will see it, in the next run. */
 static int
 queue_doubtful(struct importer *im, uint32_t uid)
 {
@@ -142,6 +146,7 @@ queue_doubtful(struct importer *im, uint32_t uid)
 	if (rc == 0) {
 		l.guid = m.guid;
 		l.size = m.vsize;
+		im->b->box.changes = true;
 		rc = importer_queue_local(im, &l);
 	}
 	arena_fini(&a);
@@ -162,15 +167,20 @@ found(struct importer *im)
 		if (im->doubt[k] <= im->match)
 			rc = never_there(im, im->doubt[k])
 			    ? queue_doubtful(im, im->doubt[k])
-			    : plan_local(im, im->doubt[k], NULL);
+			    : plan_local(im, im->doubt[k], NULL, false);
 	arena_fini(&im->batch_arena);
 	im->n_batch = im->next_local = 0;
 	im->next_uid = im->match + 1;
 	im->locals_done = im->b->box.id == 0;
-	for (size_t k = 0; k < im->n_maybe && rc == 0; k++)
-		if (im->maybe[k]->uid > im->match ||
-		    never_there(im, im->maybe[k]->uid))
+	for (size_t k = 0; k < im->n_maybe && rc == 0; k++) {
+		if (im->maybe[k]->uid > im->match)
 			rc = queue_row(im, im->maybe[k]);
+		else if (never_there(im, im->maybe[k]->uid)) {
+			/* The peer drops it, and gets it again next time. */
+			im->b->box.changes = true;
+			rc = queue_row(im, im->maybe[k]);
+		}
+	}
 	return (rc);
 }
 
@@ -290,12 +300,35 @@ importer_foreign_row(struct importer *im, const struct row *c)
 		im->next_local++;
 	if (v == MATCH) {
 		im->match = c->uid;
-		return (
-		    here ? plan_local(im, c->uid, c->expunge ? NULL : c) : 0);
+		return (here
+			? plan_local(im, c->uid, c->expunge ? NULL : c, false)
+			: 0);
 	}
 	if (!c->expunge)
 		return (note_maybe(im, c));
 	return (here ? note_doubt(im, c->uid) : 0);
+}
+
+/*
+ * A sync with a third replica gave the message another UID here.  A Dovecot
+ * sees the old one expunged, and saves the new one as the row from here has it,
+ * so what was changed there has to come back to it: as a change of a user here,
+ * in a run that compares in full.
+ */
+int
+importer_plan_moved(
+    struct importer *im, const struct msg *m, const struct row *r)
+{
+	struct brain *b = im->b;
+	size_t n = im->flags.n;
+	int rc = importer_plan_flags(im, m, r, m->uid);
+
+	if (rc == 0 && im->flags.n > n && b->exports && !b->peer_dsyncfs &&
+	    !b->reverts) {
+		im->flags.op[n].own = true;
+		b->box.distrust = b->box.changes = true;
+	}
+	return (rc);
 }
 
 int

@@ -58,6 +58,10 @@ struct op {
 	bool moved; /* an expunge that became a move */
 	/* an expunge of a message that the peer has in another mailbox */
 	bool elsewhere;
+	/* the modseq is raised, also where no flag changes */
+	bool raise;
+	/* flags: written as a change of a user here */
+	bool own;
 };
 
 #define OP_NONE UINT32_MAX
@@ -198,6 +202,13 @@ int importer_queue_local(struct importer *im, struct local *l);
 int importer_queue_remote(struct importer *im, const struct row *r);
 int importer_plan_flags(struct importer *im, const struct msg *m,
     const struct row *r, uint32_t hint_uid);
+/*
+ * The same of a message that both have above the common UID.  A Dovecot leaves
+ * the flags of its instance as they are (6.6): where it would have to change
+ * them the next run compares in full, and does.
+ */
+int importer_plan_pair(struct importer *im, const struct msg *m,
+    const struct row *r);
 /* moved_to: where it went over there, 0: it is gone there */
 int importer_plan_expunge(
     struct importer *im, const struct msg *m, uint32_t moved_to);
@@ -233,6 +244,9 @@ int importer_expunge_add(struct importer *im, const struct op *o);
  * computes them.
  */
 int importer_foreign_row(struct importer *im, const struct row *r);
+/* The row is of an older UID of m. */
+int importer_plan_moved(
+    struct importer *im, const struct msg *m, const struct row *r);
 int importer_foreign_done(struct importer *im);
 /*
  * What users here saved since the sync of the mailbox began, under UIDs that

@@ -124,6 +124,14 @@ importer_expunge_add(struct importer *im, const struct op *o)
 		: index_expunge(im, (uint32_t)im->expunges.n - 1));
 }
 
+bool
+importer_expunges(const struct importer *im, const char *guid)
+{
+	uint32_t first;
+
+	return (strindex_find(&im->expunged, guid, &first));
+}
+
 /* ---- the plan ---- */
 
 static int
@@ -172,14 +180,16 @@ take_expunge(struct importer *im, const struct merge_entry *e, const char *guid)
  * that the log tells of them, for third replicas.
  */
 static int
-plan_flags_of(struct importer *im, uint32_t uid, const struct row *row)
+plan_flags_of(
+    struct importer *im, uint32_t uid, const struct row *row, bool pair)
 {
 	struct arena a = ARENA_INIT;
 	struct msg m;
 	int rc = store_msg(im->b->r->store, im->b->box.id, uid, &a, &m);
 
 	if (rc == 0)
-		rc = importer_plan_flags(im, &m, row, uid);
+		rc = pair ? importer_plan_pair(im, &m, row)
+			  : importer_plan_flags(im, &m, row, uid);
 	arena_fini(&a);
 	return (rc == -ENOENT ? 0 : rc);
 }
@@ -200,7 +210,7 @@ plan_new(struct importer *im, const struct merge_entry *e)
 		c.from = gone->uid;
 		c.expunged = gone->moved_to == 0;
 		if (!c.expunged)
-			rc = plan_flags_of(im, c.from, c.row);
+			rc = plan_flags_of(im, c.from, c.row, false);
 	} else {
 		rc = importer_fetch(im, c.row, c.guid, &c.fetch);
 	}
@@ -220,7 +230,7 @@ plan_local(struct importer *im, const struct merge_entry *e)
 		/* Paired with another instance, which says what it is. */
 		if (importer_uids_have(&im->elsewhere, e->uid))
 			importer_spare(&im->flags, e->uid);
-		rc = plan_flags_of(im, e->uid, row);
+		rc = plan_flags_of(im, e->uid, row, true);
 	}
 	return (rc != 0 || e->final == e->uid ? rc : create_add(im, &c));
 }
@@ -277,6 +287,26 @@ assign_reverting(struct importer *im)
 	im->common_uid = im->exact ? b->box.peer.uidnext - 1 : 0;
 }
 
+/*
+ * Where there are several of a message a Dovecot gives its instances new UIDs
+ * by their order (6.7), so their flags come to lie under others than here.
+ */
+static void
+look_for_swaps(struct importer *im)
+{
+	struct brain *b = im->b;
+
+	if (b->peer_dsyncfs || b->reverts || !b->exports)
+		return;
+	for (size_t i = 0; i < im->queue.n; i++) {
+		const struct merge_entry *e = &im->queue.entry[i];
+
+		if (e->remote && e->final != e->uid &&
+		    merge_several(&im->queue, e))
+			b->box.distrust = b->box.changes = true;
+	}
+}
+
 static int
 create_cmp(const void *a, const void *b)
 {
@@ -314,6 +344,7 @@ importer_changes_done(struct importer *im)
 		assign_reverting(im);
 	else
 		im->common_uid = merge_assign(&im->queue, next) - 1;
+	look_for_swaps(im);
 	for (size_t i = 0; i < im->queue.n && rc == 0; i++) {
 		const struct merge_entry *e = &im->queue.entry[i];
 

@@ -309,3 +309,16 @@ merge_assign(struct merge_queue *q, uint32_t next)
 	}
 	return (next);
 }
+
+bool
+merge_several(const struct merge_queue *q, const struct merge_entry *e)
+{
+	const struct merge_chain *c;
+	uint32_t first;
+
+	if (e->key[0] == '\0' || !strindex_find(&q->first, e->key, &first) ||
+	    q->entry[first].chain == 0)
+		return (false);
+	c = &q->chain[q->entry[first].chain - 1];
+	return (c->head[0] != c->tail[0] || c->head[1] != c->tail[1]);
+}

@@ -87,5 +87,7 @@ void merge_queue_fini(struct merge_queue *q);
 int merge_queue_add(struct merge_queue *q, const struct merge_entry *e);
 /* Gives every entry its final UID; the result is the next free one. */
 uint32_t merge_assign(struct merge_queue *q, uint32_t next);
+/* One side has several instances of this message in the queue. */
+bool merge_several(const struct merge_queue *q, const struct merge_entry *e);
 
 #endif

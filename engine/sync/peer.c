@@ -1,7 +1,7 @@
 /*
- * peer -- saved peer states: u8 version (3), u8 1: of a backup, session,
+ * peer -- saved peer states: u8 version (4), u8 1: of a backup, session,
  * then le32 id, uidvalidity, common_uid, messages, le64 own_since, own_end,
- * peer_end.
+ * peer_end, peer_now.
  */
 #include "sync/peer.h"
 
@@ -11,7 +11,7 @@
 #include "base/buf.h"
 #include "base/digest.h"
 
-#define STATE_VERSION 3
+#define STATE_VERSION 4
 
 static void
 encode(struct buf *b, const struct peer_state *st)
@@ -26,6 +26,7 @@ encode(struct buf *b, const struct peer_state *st)
 	buf_put_le64(b, st->own_since);
 	buf_put_le64(b, st->own_end);
 	buf_put_le64(b, st->peer_end);
+	buf_put_le64(b, st->peer_now);
 }
 
 int
@@ -57,6 +58,7 @@ peer_state_load(struct store *s, const struct guid *peer,
 	st.own_since = rd_le64(&r);
 	st.own_end = rd_le64(&r);
 	st.peer_end = rd_le64(&r);
+	st.peer_now = rd_le64(&r);
 	if (r.bad || rd_left(&r) != 0 ||
 	    store_mailbox_by_guid(s, mailbox, &box) != 0 || box.id != st.id)
 		goto out;

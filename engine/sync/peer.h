@@ -34,6 +34,11 @@ struct peer_state {
 	 * a mirror of two dsyncfs the same number on both sides.
 	 */
 	uint64_t peer_end;
+	/*
+	 * Another kind of peer: what its HIGHESTMODSEQ became by that sync,
+	 * unless it went further.
+	 */
+	uint64_t peer_now;
 };
 
 /*

@@ -119,6 +119,8 @@ struct tree_action {
 	int64_t time;
 	/* TREE_CREATE_BOX, TREE_MERGE_BOX: index into box */
 	size_t box;
+	/* so that both end alike; dsync does not do it */
+	bool extra;
 };
 
 struct tree_plan {
@@ -142,6 +144,8 @@ struct tree_plan {
 	/* of tree_dsync */
 	struct tree_action *action;
 	size_t actions;
+	/* subscriptions or names will differ: the next run settles them */
+	bool unsettled;
 };
 
 int tree_merge(const struct tree *local, const struct tree *remote,

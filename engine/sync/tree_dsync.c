@@ -70,6 +70,26 @@ add_level(struct dsync *w, struct dtree *t, struct dnode *parent,
 	return (dnode_new(w, t, parent, copy));
 }
 
+static const struct dnode *
+find_path(const struct dtree *t, const char *name)
+{
+	const struct dnode *n = &t->root;
+	char level[NAME_MAX_BYTES + 1];
+
+	for (;; name++) {
+		size_t len = strcspn(name, "/");
+
+		if (len > NAME_MAX_BYTES)
+			return (NULL);
+		memcpy(level, name, len);
+		level[len] = '\0';
+		n = dnode_find(t, n, level);
+		name += len;
+		if (n == NULL || *name == '\0')
+			return (n);
+	}
+}
+
 static struct dnode *
 add_path(struct dsync *w, struct dtree *t, const char *name)
 {
@@ -368,22 +388,110 @@ create_below(struct dsync *w, int side, struct dnode *n)
 
 /* ---- 4.7 ---- */
 
+static bool
+local_subscription_wins(
+    const struct dsync *w, const struct dnode *l, const struct dnode *r)
+{
+	return (w->mode != TREE_REMOTE_IS_SOURCE &&
+	    (l->subscription_changed > r->subscription_changed ||
+		(l->subscription_changed == r->subscription_changed &&
+		    l->subscribed)));
+}
+
+static struct tree_action *
+subscribe(struct dsync *w, const char *name, bool on, int64_t time)
+{
+	struct tree_action *a =
+	    dsync_todo(w, on ? TREE_SUBSCRIBE : TREE_UNSUBSCRIBE, name, NULL);
+
+	if (a != NULL)
+		a->time = time;
+	return (a);
+}
+
+/* Where dsync itself leaves the two lists of names different. */
+static void
+subscribe_extra(struct dsync *w, const char *name, bool on, int64_t time)
+{
+	struct tree_action *a = subscribe(w, name, on, time);
+
+	if (a != NULL)
+		a->extra = true;
+}
+
+static bool
+was_subscribed(const struct dsync *w, int side, const char *name)
+{
+	const struct tree_node *n = tree_by_name(w->from[side], name);
+
+	return (n != NULL && n->subscribed);
+}
+
+/*
+ * Both sides go by what a node says, and a node that was renamed says what was
+ * true of its old name: each side changes its list of names only where the
+ * nodes differ.  acts: the own side does.
+ */
+static void
+names_differ(
+    struct dsync *w, const struct dnode *l, const struct dnode *r, bool acts)
+{
+	struct arena a = ARENA_INIT;
+	const char *name = dnode_path(&a, l);
+	int64_t time = r->subscription_changed;
+	bool here, there;
+
+	if (name == NULL) {
+		w->error = -ENOMEM;
+		return;
+	}
+	here = acts ? r->subscribed : was_subscribed(w, LOCAL, name);
+	there = was_subscribed(w, REMOTE, name);
+	if (!acts && l->subscribed != r->subscribed) {
+		there = l->subscribed;
+		time = l->subscription_changed;
+	}
+	if (here != there && (there || w->mode == TREE_REMOTE_IS_SOURCE))
+		subscribe_extra(w, dnode_name(w, l), there, time);
+	else if (here != there)
+		w->unsettled = true;
+	arena_fini(&a);
+}
+
 static void
 subscription(struct dsync *w, struct dnode *l, struct dnode *r)
 {
-	struct tree_action *a;
+	bool acts =
+	    l->subscribed != r->subscribed && !local_subscription_wins(w, l, r);
 
-	if (l->subscribed == r->subscribed)
+	if (acts)
+		(void)subscribe(w, dnode_name(w, l), r->subscribed,
+		    r->subscription_changed);
+	if (w->moved)
+		names_differ(w, l, r, acts);
+}
+
+/* A name that no node has any more is still in a list of names. */
+static void
+left_subscription(struct dsync *w, int side, const struct tree_node *n)
+{
+	if (!n->subscribed || was_subscribed(w, !side, n->name) ||
+	    (find_path(&w->t[side], n->name) != NULL &&
+		find_path(&w->t[!side], n->name) != NULL))
 		return;
-	if (w->mode != TREE_REMOTE_IS_SOURCE &&
-	    (l->subscription_changed > r->subscription_changed ||
-		(l->subscription_changed == r->subscription_changed &&
-		    l->subscribed)))
-		return;
-	a = dsync_todo(w, r->subscribed ? TREE_SUBSCRIBE : TREE_UNSUBSCRIBE,
-	    dnode_name(w, l), NULL);
-	if (a != NULL)
-		a->time = r->subscription_changed;
+	if (w->mode != TREE_REMOTE_IS_SOURCE)
+		w->unsettled = true;
+	else
+		subscribe_extra(w, n->name, side == REMOTE,
+		    side == REMOTE ? n->subscription_changed : 0);
+}
+
+static void
+left_subscriptions(struct dsync *w)
+{
+	for (int s = 0; s < 2 && w->moved; s++)
+		for (size_t i = 0; i < w->from[s]->n; i++)
+			left_subscription(w, s, &w->from[s]->node[i]);
 }
 
 /* The directory here goes when the other side deleted, or never had it. */
@@ -560,6 +668,7 @@ settle(struct dsync *w)
 			create_below(w, LOCAL, &w->t[LOCAL].root);
 	} while (temps && w->error == 0 && again++ <= nodes * 3);
 	dirs(w, &w->t[LOCAL].root, &w->t[REMOTE].root);
+	left_subscriptions(w);
 }
 
 /* The source of a backup stays as it is, whatever the peer has. */
@@ -578,6 +687,7 @@ tree_dsync(const struct tree *local, const struct tree *remote,
 	struct dsync w = { .mode = mode,
 		.alt_char = alt_char,
 		.a = &out->arena,
+		.from = { local, peer_tree(remote, mode) },
 		.steps = STEPS };
 	int rc;
 
@@ -593,6 +703,7 @@ tree_dsync(const struct tree *local, const struct tree *remote,
 	if (w.error == 0)
 		settle(&w);
 	rc = w.error != 0 ? w.error : make_plan(&w, out);
+	out->unsettled = w.unsettled;
 	if (rc == 0)
 		rc = tree_plan_index(out);
 	free(w.todo);

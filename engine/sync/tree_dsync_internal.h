@@ -63,6 +63,9 @@ struct dsync {
 	size_t n, cap;
 	/* D1 holds */
 	bool sorted;
+	/* something was renamed; then: subscriptions or names will differ */
+	bool moved, unsettled;
+	const struct tree *from[2];
 	/* steps that are left, so that no peer can keep us busy for ever */
 	uint64_t steps;
 	/* sticky: -ENOMEM, -ELOOP, -E2BIG */

@@ -28,6 +28,7 @@ renamed(struct dsync *w, const struct dtree *t, const struct dnode *n,
 	struct tree_action *a;
 	const char *to;
 
+	w->moved = true;
 	if (t != &w->t[LOCAL] || w->error != 0 || !dnode_existent(w, n))
 		return;
 	to = dnode_name(w, n);
@@ -390,6 +391,9 @@ final_name(struct dsync *w, struct dtree *t, struct dnode *n)
 	if (w->error != 0)
 		return;
 	n->temp = false;
+	/* A Dovecot does not do that: it keeps the temporary name. */
+	if (t == &w->t[REMOTE])
+		w->unsettled = true;
 	dnode_place(w, t, n, n->parent, copy, n);
 	renamed(w, t, n, from, 0);
 }

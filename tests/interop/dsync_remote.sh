@@ -33,10 +33,10 @@ clean() {
 sha1_of() { $MAIL one "$1" | sha1sum | cut -d' ' -f1; }
 subset() { [ -z "$(comm -23 <(echo "$1") <(echo "$2"))" ]; }
 bodies_of() { "$@" | grep -o 'sha1=.*' | sort -u; }
-# Local changes, by a Maildir that is mirrored with the store: its mailboxes are the store's own.
+# Local changes, by a Maildir that is mirrored with the store: the first time with GUIDs and UIDVALIDITYs of its own, which a
+# mirror with Dovecot has to settle together with what was changed there.
 SIDE=$TMP/side
 put_near() {	# FOLDER TEXT: FOLDER "" is INBOX
-	again ds mirror "maildir:$SIDE" >/dev/null
 	mkdir -p "$SIDE${1:+/.$1}"/{cur,new,tmp}
 	$MAIL one "$2" >"$SIDE${1:+/.$1}/new/1700000000.M$2.test"
 	again ds mirror "maildir:$SIDE" >/dev/null

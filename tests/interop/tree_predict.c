@@ -222,7 +222,8 @@ main(int argc, char **argv)
 			errx(1, "%s: no plan", label[s]);
 	for (int s = 0; s < 2; s++) {
 		for (size_t i = 0; i < p[s].actions; i++)
-			act(&m[s], &p[s].action[i]);
+			if (!p[s].action[i].extra)
+				act(&m[s], &p[s].action[i]);
 		print_side(&m[s]);
 	}
 	for (int s = 0; s < 2; s++) {

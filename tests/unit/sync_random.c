@@ -140,7 +140,8 @@ settle(struct side *a, struct side *b)
 
 	ck_assert_int_eq(sync_mirror(a, b, &r), 0);
 	ck_assert(!r.incomplete);
-	if (r.changes_during_sync || !sides_equal(a, b))
+	/* A run that does not ask for another has made them equal. */
+	if (r.changes_during_sync)
 		ck_assert_int_eq(sync_mirror(a, b, &r), 0);
 	assert_equal(a, b);
 	/* With another kind of peer what is noted trails behind by a run. */

@@ -875,8 +875,11 @@ START_TEST(a_subscription_follows_its_mailbox_through_a_rename)
 	sub(node(L, "Old", "a", 0), true, 3);
 	node(R, "New", "a", 9);
 	compute(TREE_TWO_WAY);
-	ck_assert_str_eq(did(L), "rename Old New @9");
+	/* The other half names it by its node, so the own list has to follow.
+	 */
+	ck_assert_str_eq(did(L), "rename Old New @9; subscribe New @3");
 	ck_assert_str_eq(did(R), "subscribe New @3");
+	ck_assert(P[L].unsettled); /* Old is only in the list here */
 }
 END_TEST
 
@@ -893,6 +896,8 @@ START_TEST(deletions_come_first_and_then_renames)
 	    "rename A A-temp-1; rename B A @9; rename "
 	    "A-temp-1 A-temp-61616161616161616161616161616161; "
 	    "create C; subscribe S @1");
+	/* A Dovecot keeps the temporary name on its side. */
+	ck_assert(P[R].unsettled && !P[L].unsettled);
 }
 END_TEST
 
@@ -928,9 +933,11 @@ START_TEST(captured_rename)
 	T[L].escape = T[R].escape = '%';
 	compute(TREE_TWO_WAY);
 	/* That the old name stays subscribed is said again. */
-	ck_assert_str_eq(
-	    did(L), "rename Work Job @1795471804; subscribe Work @1795471802");
+	ck_assert_str_eq(did(L),
+	    "rename Work Job @1795471804; subscribe Job @1795471802; "
+	    "subscribe Work @1795471802");
 	ck_assert_str_eq(did(R), "subscribe Job @1795471802");
+	ck_assert(!P[L].unsettled);
 }
 END_TEST
 
