@@ -240,8 +240,8 @@ md_renumber(struct replica *r, uint32_t mailbox, uint32_t uid,
 /* ---- expunge ---- */
 
 int
-md_expunge(struct replica *r, uint32_t mailbox, uint32_t uid,
-    uint32_t moved_to, const struct guid *origin)
+md_expunge(struct replica *r, uint32_t mailbox, uint32_t uid, uint32_t moved_to,
+    const struct guid *origin)
 {
 	struct maildir *m = maildir_of(r);
 	struct arena a = ARENA_INIT;

@@ -409,6 +409,24 @@ scan_locked(struct scan *s)
 	return (rc);
 }
 
+/* The tree takes the list for known where its stamp is: not this one. */
+static int
+ask_tree(struct scan *s)
+{
+	struct box_state st = s->old;
+	struct txn *t;
+	int rc = txn_begin(s->m->r.store, NULL, &t);
+
+	memset(&st.s_list, 0, sizeof(st.s_list));
+	st.settled = false;
+	if (rc != 0)
+		return (rc);
+	if ((rc = md_state_put(t, s->box.id, &st)) == 0)
+		return (txn_commit(t));
+	txn_abort(t);
+	return (rc);
+}
+
 static int
 scan(struct scan *s)
 {
@@ -425,13 +443,13 @@ scan(struct scan *s)
 		log_verbose("%s: mailbox %s: another one was put in its place; "
 			    "it is looked at next time",
 		    s->m->r.label, s->box.name);
-		return (0);
+		return (s->m->rdonly ? 0 : ask_tree(s));
 	}
 	lock = s->writable &&
 	    (s->arrivals || s->relist || s->b->list.rewrite || s->b->guid_new);
 	rc = lock ? scan_locked(s) : give_uids(s);
 	if (rc == 0 && lock && is_other(s))
-		return (0);
+		return (ask_tree(s));
 	if (rc != 0)
 		return (rc);
 	s->now.settled = s->now.settled && s->problems == 0;

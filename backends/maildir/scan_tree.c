@@ -181,13 +181,35 @@ match_stayed(struct tree *t)
 		}
 		if ((rc = read_head(t, f)) != 0)
 			break;
-		if (guid_is_zero(&f->guid) || guid_eq(&f->guid, &n->guid)) {
+		if (guid_eq(&f->guid, &n->guid)) {
 			match(n, f);
 			n->replaced = f->uidvalidity != 0 &&
 			    f->uidvalidity != n->uidvalidity;
 		}
 	}
 	return (rc);
+}
+
+/*
+ * Without a list, and none of that GUID elsewhere: it was lost.  Else a new
+ * mailbox was made where the one that moved had been.
+ */
+static void
+match_listless(struct tree *t)
+{
+	for (size_t i = 0; i < t->nodes; i++) {
+		struct node *n = &t->node[i];
+		struct folder *f = n->selectable && n->at == NULL
+		    ? folder_at(t, n->dir)
+		    : NULL;
+
+		if (f == NULL || !f->mailbox || f->id != 0 ||
+		    !guid_is_zero(&f->guid))
+			continue;
+		match(n, f);
+		n->replaced =
+		    f->uidvalidity != 0 && f->uidvalidity != n->uidvalidity;
+	}
 }
 
 /* Mailboxes that moved, and copies of others. */
@@ -272,16 +294,19 @@ match_changed(struct tree *t)
 		struct folder *f = n->selectable && n->at == NULL
 		    ? folder_at(t, n->dir)
 		    : NULL;
+		struct box *b;
 		int rc;
 
 		if (f == NULL || !f->mailbox || f->id != 0)
 			continue;
 		/*
 		 * A copy that was one before has its GUID in the sidecar, where
-		 * its list may not be written.
+		 * its list may not be written, or was not yet.
 		 */
 		if (f->copied) {
 			match(n, f);
+			if (!t->m->rdonly && md_box(t->m, n->id, &b) == 0)
+				b->guid_new = true;
 		} else if (f->uidvalidity == n->uidvalidity) {
 			match(n, f);
 			n->guid_changed = true;
@@ -673,7 +698,8 @@ md_scan_tree(struct maildir *m, unsigned *problems)
 	if ((rc = md_folders(
 		 m, &t.arena, &t.folder, &t.folders, &t.problems)) == 0 &&
 	    (rc = load_nodes(&t)) == 0 && (rc = match_stayed(&t)) == 0 &&
-	    (rc = match_moved(&t)) == 0 && (rc = match_changed(&t)) == 0 &&
+	    (rc = match_moved(&t)) == 0 &&
+	    (match_listless(&t), rc = match_changed(&t)) == 0 &&
 	    (rc = drop_gone(&t)) == 0 && (rc = settle_guids(&t)) == 0 &&
 	    (rc = settle_names(&t)) == 0 && (rc = settle_dirs(&t)) == 0)
 		rc = make_new(&t);

@@ -44,7 +44,7 @@ static const struct {
 	    "/f:1: commit = 'never' is not valid: it takes a time from 1s to "
 	    "1h" },
 	{ "commit = 0\n", "it takes a time from 1s to 1h" },
-	{ "sync = sometimes\n", "manual, push or a number of seconds" },
+	{ "sync = sometimes\n", "manual, push or a time from 1s to 1d" },
 	{ "layout = flat\n", "maildir++ or fs" },
 	{ "max_delete = 101%\n", "a percentage such as 50%" },
 	{ "max_delete_min = -1\n", "a number of messages" },
