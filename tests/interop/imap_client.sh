@@ -46,7 +46,7 @@ session() {	# WAY KIND
 	check "$n: the first sync" sync_it
 	coproc CLIENT { USER=mail HOME=$TMP/dovecot/box/home as_mail_user python3 "$ROOT/tests/interop/imap_client.py" \
 		$IMAP -c "$TMP/dovecot/box/dovecot.conf" 2>"$TMP/client.err"; }
-	local in=${CLIENT[1]} out=${CLIENT[0]}
+	local in=${CLIENT[1]} out=${CLIENT[0]} pid=$CLIENT_PID	# bash forgets them when it ends
 	answer() { read -r -t 60 got <&$out || got="no answer: $(cat "$TMP/client.err")"; }
 	look() { echo look >&$in; answer; }
 	answer; equal "$n: the client has selected INBOX" ready "$got"
@@ -78,7 +78,7 @@ session() {	# WAY KIND
 	check "$n: mail on both sides" sync_it
 	look; check "$n: the client sees both, and no more than UIDs allow" grep -qE '^(exists [0-9]+(, )?|expunge [0-9None]+(, )?)+$' <<<"$got"
 	echo end >&$in; answer; equal "$n: the client was never cut off" ended "$got"
-	wait $CLIENT_PID 2>/dev/null
+	wait $pid 2>/dev/null
 	equal "$n: both say the same" "$(doveadm_dump box)" "$(ds dump --no-modseqs | sed 's/ highestmodseq=[0-9]*//')"
 	check "$n: Dovecot has no complaint" not grep -E 'Error|Panic|Fatal|Warning' "$TMP/dovecot/box/log"
 }
