@@ -41,6 +41,7 @@ static const struct column columns_h[] = {
 	[H_ALT_CHAR] = { "alt_char", false },
 	[H_REPLICA] = { OWN "replica", false },
 	[H_DRY_RUN] = { OWN "dry_run", false },
+	[H_OWN_STATE] = { OWN "state", false },
 	[H_MAX_DELETE_PERCENT] = { OWN "max_delete_percent", false },
 	[H_MAX_DELETE_MIN] = { OWN "max_delete_min", false },
 	[H_BOXES] = { OWN "sync_boxes", false },

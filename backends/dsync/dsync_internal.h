@@ -67,6 +67,7 @@ enum column_h {
 	H_ALT_CHAR,
 	H_REPLICA, /* own from here on */
 	H_DRY_RUN,
+	H_OWN_STATE,
 	H_MAX_DELETE_PERCENT,
 	H_MAX_DELETE_MIN,
 	H_BOXES, /* sync_box, when there are several */

@@ -162,6 +162,7 @@ put_own_handshake(struct row *r, const struct item_handshake *h)
 	if (h->has_replica && shown(r, H_REPLICA))
 		put_guid(r, H_REPLICA, &h->replica);
 	put_flag(r, H_DRY_RUN, h->dry_run && shown(r, H_DRY_RUN));
+	put_flag(r, H_OWN_STATE, h->own_state && shown(r, H_OWN_STATE));
 	if (shown(r, H_MAX_DELETE_PERCENT))
 		put_some(r, H_MAX_DELETE_PERCENT, h->max_delete_percent);
 	if (shown(r, H_MAX_DELETE_MIN))

@@ -447,8 +447,10 @@ sync_far(struct run *run, struct replica *a)
 	 * it is told no state (its line "type != SAVE"), and what the peer is
 	 * shows only after this has to be said.
 	 */
-	if (so.mode != SYNC_MIRROR || so.one_way)
+	if ((so.mode != SYNC_MIRROR || so.one_way) && so.type == SYNC_STATE) {
 		so.type = SYNC_FULL;
+		so.own_state = true;
+	}
 	if (take_states(run, &so) != 0 ||
 	    brain_new_master(a, s.ch, &so, &events, &b) != 0)
 		status = EX_FAIL;

@@ -173,6 +173,7 @@ handshake_from_options(struct item *i, const struct sync_options *o)
 	h->alt_char = o->alt_char;
 	h->empty_hdr_workaround = o->empty_hdr_workaround;
 	h->dry_run = o->dry_run;
+	h->own_state = o->own_state;
 	h->max_delete_percent = o->max_delete_percent;
 	h->max_delete_min = o->max_delete_min;
 }
@@ -273,6 +274,8 @@ set_roles(struct brain *b)
 	bool to_slave = b->params.backup_recv,
 	     to_master = b->params.backup_send;
 
+	if (b->peer_dsyncfs && b->params.own_state)
+		b->params.type = SYNC_STATE;
 	b->exports = b->imports = true;
 	if (to_slave || to_master) {
 		b->imports = b->master ? to_master : to_slave;

@@ -49,6 +49,8 @@ struct sync_options {
 	bool one_way; /* -1 */
 	/* SYNC_STATE with saved peer states is the default; SYNC_FULL for -f */
 	enum sync_type type;
+	/* Saved states all the same where the peer is a dsyncfs. */
+	bool own_state;
 	/*
 	 * -s: states from outside instead of the saved ones, which another kind
 	 * of peer is told; between two dsyncfs the saved ones decide all the

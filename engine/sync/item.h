@@ -60,6 +60,8 @@ struct item_handshake {
 	/* dsyncfs: the sender's replica id */
 	struct guid replica;
 	bool dry_run; /* dsyncfs */
+	/* dsyncfs: type is for others; two that know this use saved states */
+	bool own_state;
 	/* dsyncfs: the guard (brain.h) holds on both sides */
 	unsigned max_delete_percent, max_delete_min;
 };

@@ -55,6 +55,9 @@ again far mirror
 mail "$SIDE" 8; again ds mirror "maildir:$SIDE" >/dev/null
 check "backup" far backup
 same "both say the same"
+compares() { [[ $(far -v "${@:2}" backup 2>&1) == *"mailboxes: $1 compared"* ]]; }
+check "a second backup compares no mailbox" compares 0
+check "unless told" compares 2 -f
 want=$(dump "dsyncfs:$FAR")
 mail "$SIDE" 9; again ds mirror "maildir:$SIDE" >/dev/null
 check "backup -R" again far -R backup

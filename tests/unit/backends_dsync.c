@@ -66,6 +66,7 @@ handshake_all(struct item *i)
 		.has_replica = true,
 		.replica = ONES,
 		.dry_run = true,
+		.own_state = true,
 		.max_delete_percent = 100,
 		.max_delete_min = UINT32_MAX };
 }
@@ -465,7 +466,8 @@ START_TEST(own_columns_stay_empty_where_one_side_lacks_them)
 		struct item *i = sample(s);
 
 		if (i->type == ITEM_HANDSHAKE) {
-			i->u.handshake.dry_run = false;
+			i->u.handshake.dry_run = i->u.handshake.own_state =
+			    false;
 			if (i->u.handshake.mailboxes > 1)
 				i->u.handshake.mailboxes = 1;
 		}
@@ -475,7 +477,8 @@ START_TEST(own_columns_stay_empty_where_one_side_lacks_them)
 		i = sample(s);
 		forget_own(i);
 		if (i->type == ITEM_HANDSHAKE) {
-			i->u.handshake.dry_run = false;
+			i->u.handshake.dry_run = i->u.handshake.own_state =
+			    false;
 			if (i->u.handshake.mailboxes > 1)
 				i->u.handshake.mailboxes = 1;
 		}
@@ -507,7 +510,7 @@ START_TEST(dovecot_is_told_no_column_that_it_lacks)
 	struct alone a;
 
 	if (i->type == ITEM_HANDSHAKE) {
-		i->u.handshake.dry_run = false;
+		i->u.handshake.dry_run = i->u.handshake.own_state = false;
 		i->u.handshake.mailboxes = 0;
 	}
 	alone_begin(&a, NULL);

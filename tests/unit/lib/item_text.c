@@ -68,6 +68,7 @@ handshake(struct buf *b, const struct item_handshake *x)
 	U(has_replica);
 	G(replica);
 	U(dry_run);
+	U(own_state);
 	U(max_delete_percent);
 	U(max_delete_min);
 }
