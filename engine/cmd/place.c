@@ -164,6 +164,48 @@ place_value(struct cmd *c, const struct config_value *v, struct place *p)
 	return (parse_any(c, v->text, p));
 }
 
+static const char *
+absolute(struct cmd *c, const char *path)
+{
+	char cwd[PATH_MAX];
+
+	if (*path == '/' || getcwd(cwd, sizeof(cwd)) == NULL)
+		return (path);
+	if (strncmp(path, "./", 2) == 0)
+		path += 2;
+	return (arena_printf(&c->arena, "%s/%s", cwd, path));
+}
+
+/*
+ * A command is run by a mount, too, whose directory is another: a program that
+ * is named by a path from here gets its whole path.  In one word with blanks
+ * only where no quotes would be needed.
+ */
+static const char *
+whole_program(struct cmd *c, const char *word, bool line)
+{
+	const char *path;
+
+	if (*word == '/' || strchr(word, '/') == NULL ||
+	    (line && (*word != '.' || strpbrk(word, " \t") == NULL)))
+		return (word);
+	path = absolute(c, word);
+	if (line && path != NULL &&
+	    strcspn(path, " \t'\"\\") < strlen(path) - strlen(word))
+		return (word);
+	return (path);
+}
+
+static int
+parse_words(struct cmd *c, const char *const *words, size_t n, struct place *p)
+{
+	const char **v = arena_memdup(&c->arena, words, n * sizeof(*words));
+
+	if (v == NULL || (v[0] = whole_program(c, words[0], false)) == NULL)
+		return (-ENOMEM);
+	return (parse_far(c, v, n, p));
+}
+
 int
 place_second(struct cmd *c, const char *const *words, size_t n, struct place *p,
     const struct config_remote **remote)
@@ -175,7 +217,7 @@ place_second(struct cmd *c, const char *const *words, size_t n, struct place *p,
 	if (remote != NULL)
 		*remote = NULL;
 	if (n > 1) {
-		int e = parse_far(c, words, n, p);
+		int e = parse_words(c, words, n, p);
 
 		if (e != -ENOENT)
 			return (e == -ENOMEM ? EX_FAIL : e != 0 ? wrong(p) : 0);
@@ -187,23 +229,14 @@ place_second(struct cmd *c, const char *const *words, size_t n, struct place *p,
 		return (EX_BAD_USAGE);
 	}
 	r = config_remote_find(&c->cfg, words[0]);
-	if (r == NULL)
-		return (parse_any(c, words[0], p));
+	if (r == NULL) {
+		const char *text = whole_program(c, words[0], true);
+
+		return (text == NULL ? EX_FAIL : parse_any(c, text, p));
+	}
 	if (remote != NULL)
 		*remote = r;
 	return (place_value(c, &r->location, p));
-}
-
-static const char *
-absolute(struct cmd *c, const char *path)
-{
-	char cwd[PATH_MAX];
-
-	if (*path == '/' || getcwd(cwd, sizeof(cwd)) == NULL)
-		return (path);
-	if (strncmp(path, "./", 2) == 0)
-		path += 2;
-	return (arena_printf(&c->arena, "%s/%s", cwd, path));
 }
 
 const char *

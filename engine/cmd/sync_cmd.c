@@ -592,10 +592,6 @@ run_in_mount(struct run *run, int *status)
 		*status = EX_FAIL;
 		return (true);
 	}
-	if (run->words > 1) {
-		f.args = run->c->o->args;
-		f.n_args = run->words;
-	}
 	return (
 	    place_forward(c, first ? &run->first : &run->second, &f, status));
 }

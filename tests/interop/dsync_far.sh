@@ -200,6 +200,8 @@ check "a flag set there" again far mirror
 check "shows here without remount" has_flag "$MNT" fromnearmount F
 same "both say the same"
 check "status names the peer" says "peer $TMP/bin/far dsync-server" ds status
+check "a program from here, run by the mount" eval 'cd "$TMP" && again ds mirror bin/far dsync-server'
+check "in one word" eval 'cd "$TMP" && again ds mirror "./bin/far dsync-server"'
 # the same without a command: one mount calls the other
 deliver_one "$MNT" 1700000411.M1.near calledout
 deliver_one "$FARMNT" 1700000412.M1.far calledin
