@@ -22,7 +22,6 @@
 
 #define MAIL_ERROR_LIMIT 13 /* specs/dsync-protocol.md 2.11: the guard */
 #define MINOR 5 /* of the protocol */
-#define MAX_HASHED 64 /* header names */
 
 /* ---- saying ---- */
 
@@ -147,8 +146,6 @@ copy_list(struct arena *a, const char *const *list, size_t n)
 	return (out);
 }
 
-static const char *const hashed_headers[] = { "Date", "Message-ID" };
-
 static void
 handshake_from_options(struct item *i, const struct sync_options *o)
 {
@@ -202,9 +199,8 @@ hello_new(struct brain *b, struct item **out)
 	i->u.handshake.minor = MINOR;
 	i->u.handshake.has_replica = true;
 	i->u.handshake.replica = *replica_id(b->r);
-	i->u.handshake.hashed_headers = hashed_headers;
-	i->u.handshake.n_hashed_headers =
-	    sizeof(hashed_headers) / sizeof(hashed_headers[0]);
+	i->u.handshake.hashed_headers = identity_headers;
+	i->u.handshake.n_hashed_headers = IDENTITY_HEADERS;
 	if (b->master)
 		handshake_from_options(i, &b->o);
 	if (i->arena.error != 0) {
@@ -292,31 +288,6 @@ set_roles(struct brain *b)
 	}
 }
 
-/* Each header line of each mail will be compared with each name. */
-static int
-check_hashed(struct brain *b)
-{
-	struct item_handshake *p = &b->params;
-	bool bad = p->n_hashed_headers > MAX_HASHED, any = false;
-
-	for (size_t i = 0; i < p->n_hashed_headers && !bad; i++) {
-		bad = strlen(p->hashed_headers[i]) > HDR_HASH_NAME_MAX;
-		any |= p->hashed_headers[i][0] != '\0';
-	}
-	if (bad) {
-		log_error("%s: breaks the protocol: wants too many or too long "
-			  "headers hashed",
-		    b->peer_name);
-		return (-EBADMSG);
-	}
-	if (!any) {
-		p->hashed_headers = hashed_headers;
-		p->n_hashed_headers =
-		    sizeof(hashed_headers) / sizeof(hashed_headers[0]);
-	}
-	return (0);
-}
-
 static int
 check_params(struct brain *b)
 {
@@ -336,7 +307,7 @@ check_params(struct brain *b)
 	}
 	if (p->type != SYNC_FULL && p->type != SYNC_STATE)
 		b->params.type = SYNC_CHANGED;
-	return (check_hashed(b));
+	return (identity_check_headers(b));
 }
 
 static int

@@ -315,6 +315,12 @@ int guard_mailbox(struct brain *b, uint64_t n);
 /* Mailboxes would be deleted: what the plan of the trees says. */
 int guard_tree(struct brain *b);
 
+/* The headers that are hashed where the master names none. */
+#define IDENTITY_HEADERS 2
+extern const char *const identity_headers[IDENTITY_HEADERS];
+/* Those of the handshake, or ours for none; -EBADMSG, reported. */
+int identity_check_headers(struct brain *b);
+
 /*
  * identity.c: by what two messages are the same, their GUIDs or the hashes of
  * their headers.

@@ -15,7 +15,34 @@
 
 #include "base/log.h"
 
+#define MAX_HASHED 64 /* header names */
 #define SLOTS 1024u /* by UID; a mailbox may be larger */
+
+const char *const identity_headers[IDENTITY_HEADERS] = { "Date", "Message-ID" };
+
+/* Each header line of each mail will be compared with each name. */
+int
+identity_check_headers(struct brain *b)
+{
+	struct item_handshake *p = &b->params;
+	bool bad = p->n_hashed_headers > MAX_HASHED, any = false;
+
+	for (size_t i = 0; i < p->n_hashed_headers && !bad; i++) {
+		bad = strlen(p->hashed_headers[i]) > HDR_HASH_NAME_MAX;
+		any |= p->hashed_headers[i][0] != '\0';
+	}
+	if (bad) {
+		log_error("%s: breaks the protocol: wants too many or too long "
+			  "headers hashed",
+		    b->peer_name);
+		return (-EBADMSG);
+	}
+	if (!any) {
+		p->hashed_headers = identity_headers;
+		p->n_hashed_headers = IDENTITY_HEADERS;
+	}
+	return (0);
+}
 
 struct hash_slot {
 	uint32_t uid; /* 0: empty */
