@@ -64,6 +64,7 @@ struct mount {
 	bool metrics_failed;
 	struct scheduler_remote *remotes;
 	size_t n_remotes;
+	struct cmd_remote *flushed; /* those of them that are not manual */
 	int parent; /* pipe to the starter, -1 */
 };
 
@@ -227,6 +228,7 @@ run_command(struct mount *m, int argc, const char *const *argv,
 	struct buf text = BUF_INIT;
 	struct cmd_local local = { .replica = m->replica,
 		.path = m->location.path,
+		.remotes = m->flushed,
 		.in = pair[0],
 		.out = pair[1],
 		.changed = m->hook != NULL ? mount_hook_add : NULL,
@@ -535,8 +537,25 @@ find_sync(struct mount *m)
 		 &m->arena, backends_registry, v->text, v->origin, &l) == 0 &&
 		strcmp(l.path, m->location.path) == 0);
 
-	return (mount_remotes(&m->arena, &m->o, &m->config, of_config,
-	    &m->remotes, &m->n_remotes));
+	int status = mount_remotes(&m->arena, &m->o, &m->config, of_config,
+	    &m->remotes, &m->n_remotes);
+	size_t n = 0;
+
+	m->flushed =
+	    arena_zalloc(&m->arena, (m->n_remotes + 1) * sizeof(*m->flushed));
+	if (m->flushed == NULL)
+		return (EX_FAIL);
+	for (size_t i = 0; status == 0 && i < m->n_remotes; i++) {
+		const struct scheduler_remote *r = &m->remotes[i];
+
+		/* remote= is, also when it is not synced with by itself. */
+		if (r->when != SYNC_MANUAL ||
+		    (i == 0 &&
+			(m->o.remote != NULL || m->config.remote.text != NULL)))
+			m->flushed[n++] =
+			    (struct cmd_remote){ r->name, r->backup };
+	}
+	return (status);
 }
 
 static int

@@ -34,6 +34,11 @@ struct cmd_io {
 	void *arg;
 };
 
+struct cmd_remote {
+	const char *name; /* LOCATION2 */
+	bool backup;
+};
+
 /*
  * The store a mount has open already, so that a command works in place; NULL in
  * dsyncfs-sync itself. replica: borrowed, its lock members guard the store.
@@ -43,6 +48,8 @@ struct cmd_local {
 	const char *path; /* of the store's directory */
 	/* extra lines for `status` (mount point, ...), may be NULL */
 	const char *status_text;
+	/* what the mount syncs with by itself, up to name NULL; may be NULL */
+	const struct cmd_remote *remotes;
 	/* a dsync peer's, borrowed; for the command dsync-server */
 	int in, out;
 	/*
@@ -69,8 +76,8 @@ int cmd_run(int argc, const char *const *argv, const struct backends *known,
 bool cmd_log_line(enum log_level level, const char *line);
 
 /*
- * post_sync_command with the names on its standard input; waits for it, and when
- * told to stop sends it TERM and waits no more.  0, -EINTR, or reported.
+ * post_sync_command with the names on its standard input; waits for it, and
+ * when told to stop sends it TERM and waits no more.  0, -EINTR, or reported.
  */
 int hook_run(const char *command, const char *const *names, size_t n,
     const atomic_int *stop);

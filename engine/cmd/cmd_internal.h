@@ -315,6 +315,9 @@ typedef int conflict_memory_fn(void *arg, const struct conflict_memory *m);
 /* oldest first */
 int memory_conflicts(struct store *s, conflict_memory_fn *fn, void *arg);
 
+/* mirror or backup (sync_cmd.c) with one LOCATION2; gives the exit status */
+int sync_named(struct cmd *c, const char *name, bool backup);
+
 /* ---- after a sync (hook.c) ---- */
 
 /* post_sync_command, when the sync with peer has changed something since lsn. */

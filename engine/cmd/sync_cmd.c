@@ -704,24 +704,16 @@ cmd_backup(struct cmd *c)
 }
 
 int
-cmd_flush(struct cmd *c)
+sync_named(struct cmd *c, const char *name, bool backup)
 {
-	struct run run = { .c = c, .name = "mirror" };
-	const struct config_remote *remote;
+	struct run run = { .c = c, .name = backup ? "backup" : "mirror" };
 	int status;
 
-	if (c->cfg.remote.text == NULL) {
-		log_error(
-		    "flush: no remote is configured: set 'remote = LOCATION2' "
-		    "in the configuration, or give -o remote=LOCATION2");
-		return (EX_BAD_CONFIG);
-	}
-	remote = config_remote_find(&c->cfg, c->cfg.remote.text);
-	status = place_value(c,
-	    remote != NULL ? &remote->location : &c->cfg.remote, &run.second);
-	if (status != 0)
-		return (status);
-	if (remote != NULL && remote->mode.text != NULL)
-		run.name = remote->mode.text;
-	return (sync_places(&run));
+	state_list_init(&run.states);
+	run.words = 1;
+	status = place_second(c, &name, 1, &run.second, NULL);
+	if (status == 0)
+		status = sync_places(&run);
+	state_list_fini(&run.states);
+	return (status);
 }

@@ -94,6 +94,17 @@ mounted_by_config() { pgrep -f "^$MOUNT $MNT\$"; }
 check "unless told" within 30 eval 'kill -USR1 $(mounted_by_config); has "dsyncfs:$FAR" 1700000521.M1.a'
 check_not "no error any more" section_says far "last error"
 
+# ---- by hand ----
+touch "$TMP/away"
+deliver_one "$MNT" 1700000525.M1.a flushed
+check "flush says that it cannot" eval '"$SYNC" flush; [ $? = 75 ]'
+( while [ ! -e "$TMP/waited" ]; do sleep 0.1; done; sleep 1; rm "$TMP/away" ) & background+=($!)
+flush_and_wait() { touch "$TMP/waited"; timeout 60 "$SYNC" flush --wait; }
+check "flush --wait waits" flush_and_wait
+check "then all is there" has "dsyncfs:$FAR" 1700000525.M1.a
+check "also where it is backed up to" has "maildir:$COPY" 1700000525.M1.a
+check "no error any more" within 90 not section_says far "last error"
+
 # ---- one hangs ----
 before=$(wc -l <"$TMP/calls")
 touch "$TMP/hang"
@@ -103,7 +114,7 @@ check "it is called" within 30 called
 check "status shows what it does" within 30 section_says far "syncing since: 20"
 many() { for i in $(seq 50); do deliver_one "$MNT" "17000006$i.M1.a" "while$i" || return 1; done; }
 check "deliveries go on" timeout 60 bash -c "$(declare -f many deliver_one); MNT='$MNT' TMP='$TMP' MAIL='$MAIL'; many"
-check "all are there" count_is "$MNT" 59
+check "all are there" count_is "$MNT" 60
 check "flags too" timeout 20 mv "$MNT/new/1700000531.M1.a" "$MNT/cur/1700000531.M1.a:2,S"
 check "commands answer" timeout 20 "$SYNC" status
 rm "$TMP/hang"

@@ -1,0 +1,111 @@
+/*
+ * flush -- brings local changes over to the remotes.
+ */
+#include <string.h>
+#include "cmd/cmd_internal.h"
+
+#define FLUSH_SOON_MS 500
+#define FLUSH_MS 5000
+
+/* What a section is synced with by itself is flushed to. */
+static bool
+is_flushed(const struct config_remote *r)
+{
+	unsigned seconds;
+	bool push;
+
+	return (r->sync.text != NULL &&
+	    config_sync(r->sync.text, &push, &seconds) == 0 &&
+	    (push || seconds != 0));
+}
+
+/* The first failure is what is told; "run again" only when there is no other.
+ */
+static int
+worse(int a, int b)
+{
+	return (a == EX_DONE || (a == EX_AGAIN && b != EX_DONE) ? b : a);
+}
+
+static int
+flush_all(struct cmd *c, size_t *n)
+{
+	const struct config *k = &c->cfg;
+	bool asked = k->remote.origin != NULL &&
+	    strcmp(k->remote.origin, "option -o") == 0;
+	const struct cmd_remote *given =
+	    c->local != NULL && !asked ? c->local->remotes : NULL;
+	const struct config_remote *first = k->remote.text == NULL
+	    ? NULL
+	    : config_remote_find(k, k->remote.text);
+	int status = EX_DONE;
+
+	*n = 0;
+	for (; given != NULL && given->name != NULL; given++, ++*n)
+		status =
+		    worse(status, sync_named(c, given->name, given->backup));
+	if (*n != 0)
+		return (status);
+	if (k->remote.text != NULL && first == NULL) {
+		status = sync_named(c, k->remote.text, false);
+		++*n;
+	}
+	for (size_t i = 0; i < k->n_remotes; i++) {
+		const struct config_remote *r = &k->remotes[i];
+
+		if (r != first && (asked || !is_flushed(r)))
+			continue;
+		status = worse(status,
+		    sync_named(c, r->name,
+			r->mode.text != NULL &&
+			    strcmp(r->mode.text, "backup") == 0));
+		++*n;
+	}
+	return (status);
+}
+
+/* In the mount that has the store, which knows with what it syncs. */
+static int
+flush_once(struct cmd *c, bool *known)
+{
+	static const char *const drop[] = { "wait", NULL };
+	struct forward f = { .command = "flush", .drop = drop };
+	struct place first;
+	size_t n;
+	int status;
+
+	*known = true;
+	if (c->local == NULL) {
+		status = place_first(c, &first);
+		if (status != 0 || place_forward(c, &first, &f, &status))
+			return (status);
+	}
+	status = flush_all(c, &n);
+	*known = n != 0;
+	return (status);
+}
+
+/* What may be otherwise in a while. */
+static bool
+may_pass(int status)
+{
+	return (
+	    status == EX_AGAIN || status == EX_PEER || status == EX_TRY_LATER);
+}
+
+int
+cmd_flush(struct cmd *c)
+{
+	bool known;
+	int status = flush_once(c, &known);
+
+	while (c->o->wait && known && may_pass(status) && !cmd_stopped(c)) {
+		cmd_sleep(c, status == EX_AGAIN ? FLUSH_SOON_MS : FLUSH_MS);
+		status = flush_once(c, &known);
+	}
+	if (known)
+		return (status);
+	log_error("flush: no remote is configured: set 'remote = LOCATION2' "
+		  "in the configuration, or give -o remote=LOCATION2");
+	return (EX_BAD_CONFIG);
+}
