@@ -90,19 +90,21 @@ on_ready(void *arg)
 
 /* ---- what runs beside ---- */
 
+/* Setting the clock back does not stop commits. */
 static void
 wait_tick(struct mount *m, unsigned ms)
 {
 	struct timespec until;
 
-	(void)clock_gettime(CLOCK_REALTIME, &until);
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += ms / 1000;
 	until.tv_nsec += (long)(ms % 1000) * 1000000;
 	if (until.tv_nsec >= 1000000000) {
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000;
 	}
-	(void)pthread_cond_timedwait(&m->wake, &m->lock, &until);
+	(void)pthread_cond_clockwait(
+	    &m->wake, &m->lock, CLOCK_MONOTONIC, &until);
 }
 
 static void
@@ -390,25 +392,6 @@ on_request(void *arg, const struct control_request *req,
 /* ---- starting ---- */
 
 static int
-make_parents(const char *path)
-{
-	char part[PATH_MAX];
-	size_t i, n = strlen(path);
-
-	if (n >= sizeof(part))
-		return (-ENAMETOOLONG);
-	for (i = 1; i <= n; i++) {
-		if (path[i] != '/' && path[i] != '\0')
-			continue;
-		memcpy(part, path, i);
-		part[i] = '\0';
-		if (mkdir(part, 0700) != 0 && errno != EEXIST)
-			return (-errno);
-	}
-	return (0);
-}
-
-static int
 find_store(struct mount *m)
 {
 	const char *text = m->o.store, *origin = "command line";
@@ -441,7 +424,8 @@ find_store(struct mount *m)
 		    text, origin);
 		return (EX_BAD_USAGE);
 	}
-	if (!m->o.readonly && (error = make_parents(m->location.path)) != 0) {
+	if (!m->o.readonly &&
+	    (error = mount_point_parents(m->location.path)) != 0) {
 		log_error("%s (from %s): cannot be made: %s", m->location.path,
 		    origin, strerror(-error));
 		return (cmd_status_of(error));
@@ -632,6 +616,10 @@ serve(struct mount *m, int helper)
 		error = EX_FAIL;
 		goto signals;
 	}
+	/* Not before: an automounter lets only its own process group through.
+	 */
+	if (m->parent >= 0)
+		(void)setsid();
 	error = notifier_start(
 	    m->view, m->session, m->mountpoint, helper, &m->notifier);
 	if (error == 0 && (error = start_threads(m)) == 0)
@@ -678,6 +666,9 @@ run(struct mount *m)
 	}
 	if (m->session != NULL)
 		fuse_session_destroy(m->session);
+	/* It ends with its socket, which would have been the notifier's. */
+	if (helper >= 0 && m->notifier == NULL)
+		(void)close(helper);
 	if (helper_pid > 0)
 		(void)waitpid(helper_pid, NULL, 0);
 	if (m->replica != NULL)
@@ -714,7 +705,6 @@ in_background(struct mount *m)
 		return (got == 1 ? status : EX_FAIL);
 	}
 	(void)close(ends[0]);
-	(void)setsid();
 	if (chdir("/") != 0)
 		return (EX_FAIL);
 	null = open("/dev/null", O_RDWR);
@@ -741,12 +731,8 @@ load(struct mount *m, int argc, char **argv)
 		return (0);
 	if (m->o.debug)
 		log_set_level(LOG_LEVEL_DEBUG);
-	if (m->o.user != NULL) {
-		if ((status = user_switch(m->o.user)) != 0)
-			return (status);
-		m->o.uid = getuid();
-		m->o.gid = getgid();
-	}
+	if ((status = mount_options_user(&m->o)) != 0)
+		return (status);
 	error = config_load(&m->config, m->o.config, NULL, 0);
 	if (error != 0)
 		return (error == -EACCES ? EX_PERMISSION : EX_BAD_CONFIG);
