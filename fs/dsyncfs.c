@@ -76,6 +76,7 @@ on_ready(void *arg)
 	struct mount *m = arg;
 
 	mount_say_manager("READY=1\n");
+	mount_say_status("%s is on %s", m->location.path, m->mountpoint);
 	if (m->parent >= 0) {
 		unsigned char ok = 0;
 
@@ -90,7 +91,7 @@ on_ready(void *arg)
 
 /* ---- what runs beside ---- */
 
-/* Setting the clock back does not stop commits. */
+/* Setting the clock back stops neither commits nor the watchdog's pings. */
 static void
 wait_tick(struct mount *m, unsigned ms)
 {
@@ -145,12 +146,19 @@ ticker_main(void *arg)
 {
 	struct mount *m = arg;
 	time_t written = 0;
+	int error = 0, before;
 
 	pthread_mutex_lock(&m->lock);
 	while (!m->stop) {
 		wait_tick(m, TICK_MS);
 		pthread_mutex_unlock(&m->lock);
-		(void)view_tick(m->view, m->config.commit * 1000);
+		before = error;
+		error = view_tick(m->view, m->config.commit * 1000);
+		if (error != 0 && error != before)
+			mount_say_status(
+			    "changes cannot be kept: %s", strerror(-error));
+		/* The view's lock and the disk have just answered. */
+		mount_say_alive();
 		if (atomic_exchange(&sync_wanted, 0))
 			sync_asked(m);
 		if (m->config.metrics_file != NULL &&
@@ -307,7 +315,13 @@ sync_with(void *arg, const struct scheduler_remote *r, char **error)
 	argv[argc++] = r->backup ? "backup" : "mirror";
 	argv[argc++] = "--";
 	argv[argc++] = r->name;
+	mount_say_status("syncing with %s", r->name);
 	status = run_command(m, argc, argv, &io, &m->ending, no_pair);
+	if (status == EX_DONE)
+		mount_say_status("synced with %s", r->name);
+	else
+		mount_say_status("the last sync with %s failed: %s", r->name,
+		    w.last != NULL ? w.last : "no reason was given");
 	*error = NULL;
 	if (w.before != NULL && asprintf(error, "%s; %s", w.before, w.last) < 0)
 		*error = NULL;
