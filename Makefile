@@ -159,7 +159,7 @@ APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
 	libzstd-dev libssh2-1-dev libssl-dev zlib1g-dev uthash-dev
 APT_TEST = check clang libclang-rt-14-dev dovecot-core dovecot-imapd \
 	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
-	inotify-tools mandoc zsh fish python3 procps util-linux universal-ctags \
+	inotify-tools mandoc zsh fish offlineimap3 python3 procps util-linux universal-ctags \
 	rsync strace mutt e2fsprogs openssh-server openssh-client openssl
 # Installs what is missing; with everything there it asks nobody.
 define apt_install
