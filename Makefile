@@ -8,6 +8,11 @@ DESTDIR ?=
 bindir = $(PREFIX)/bin
 sbindir = $(PREFIX)/sbin
 mandir = $(PREFIX)/share/man
+docdir = $(PREFIX)/share/doc/dsyncfs
+userunitdir = $(PREFIX)/lib/systemd/user
+bashdir = $(PREFIX)/share/bash-completion/completions
+zshdir = $(PREFIX)/share/zsh/site-functions
+fishdir = $(PREFIX)/share/fish/vendor_completions.d
 
 VERSION = 0.1.0
 B = build/$(FLAVOUR)
@@ -159,8 +164,9 @@ APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
 	libzstd-dev libssh2-1-dev libssl-dev zlib1g-dev uthash-dev
 APT_TEST = check clang libclang-rt-14-dev dovecot-core dovecot-imapd \
 	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
-	inotify-tools mandoc python3 procps util-linux universal-ctags \
-	rsync strace mutt e2fsprogs openssh-server openssh-client openssl
+	inotify-tools mandoc systemd zsh fish \
+	offlineimap3 python3 procps util-linux universal-ctags rsync strace mutt e2fsprogs openssh-server openssh-client openssl
+APT_DEB = debhelper lintian fakeroot dpkg-dev
 # Installs what is missing; with everything there it asks nobody.
 define apt_install
 	@miss=; for p in $(1); do \
@@ -258,28 +264,63 @@ try: deps-build
 	contrib/try.sh $(B)
 
 MAN = $(wildcard man/*.1 man/*.5)
+UNITS = $(wildcard contrib/systemd/*@.service contrib/systemd/*@.timer)
+EXAMPLES = $(wildcard contrib/examples/*)
+FISH = $(wildcard contrib/completion/*.fish)
+DOCS = README.md CHANGELOG.md contrib/MIGRATION.md contrib/dsyncfs.conf.example
+
+# The units say where the programs are.
 install: all
-	install -d $(DESTDIR)$(bindir) $(DESTDIR)$(sbindir) \
-		$(DESTDIR)$(mandir)/man1 $(DESTDIR)$(mandir)/man5 \
-		$(DESTDIR)$(PREFIX)/share/doc/dsyncfs
+	install -d $(addprefix $(DESTDIR),$(bindir) $(sbindir) $(mandir)/man1 $(mandir)/man5 $(mandir)/man8 $(docdir)/examples \
+		$(userunitdir) $(bashdir) $(zshdir) $(fishdir))
 	install -m 755 $(PROGS) $(DESTDIR)$(bindir)
-	ln -sf $(bindir)/dsyncfs $(DESTDIR)$(sbindir)/mount.fuse.dsyncfs
+	ln -sf ../bin/dsyncfs $(DESTDIR)$(sbindir)/mount.fuse.dsyncfs
 	install -m 644 $(filter %.1,$(MAN)) $(DESTDIR)$(mandir)/man1
 	install -m 644 $(filter %.5,$(MAN)) $(DESTDIR)$(mandir)/man5
-	install -m 644 contrib/dsyncfs.conf.example README.md CHANGELOG.md \
-		$(DESTDIR)$(PREFIX)/share/doc/dsyncfs
+	ln -sf ../man1/dsyncfs.1 $(DESTDIR)$(mandir)/man8/mount.fuse.dsyncfs.8
+	install -m 644 $(DOCS) $(DESTDIR)$(docdir)
+	install -m 644 $(EXAMPLES) $(DESTDIR)$(docdir)/examples
+	for u in $(notdir $(UNITS)); do \
+		sed 's|/usr/bin/dsyncfs|$(bindir)/dsyncfs|' contrib/systemd/$$u >$(DESTDIR)$(userunitdir)/$$u && \
+			chmod 644 $(DESTDIR)$(userunitdir)/$$u || exit 1; \
+	done
+	for p in dsyncfs dsyncfs-sync; do \
+		install -m 644 contrib/completion/$$p.bash $(DESTDIR)$(bashdir)/$$p || exit 1; \
+	done
+	install -m 644 contrib/completion/_dsyncfs contrib/completion/_dsyncfs-sync $(DESTDIR)$(zshdir)
+	install -m 644 $(FISH) $(DESTDIR)$(fishdir)
 uninstall:
-	rm -f $(DESTDIR)$(bindir)/dsyncfs $(DESTDIR)$(bindir)/dsyncfs-sync \
-		$(DESTDIR)$(sbindir)/mount.fuse.dsyncfs
-	cd $(DESTDIR)$(mandir) && rm -f $(patsubst man/%.1,man1/%.1,$(filter %.1,$(MAN))) \
-		$(patsubst man/%.5,man5/%.5,$(filter %.5,$(MAN)))
-	rm -rf $(DESTDIR)$(PREFIX)/share/doc/dsyncfs
+	rm -f $(addprefix $(DESTDIR)$(bindir)/,dsyncfs dsyncfs-sync) $(DESTDIR)$(sbindir)/mount.fuse.dsyncfs \
+		$(patsubst man/%.1,$(DESTDIR)$(mandir)/man1/%.1,$(filter %.1,$(MAN))) \
+		$(patsubst man/%.5,$(DESTDIR)$(mandir)/man5/%.5,$(filter %.5,$(MAN))) \
+		$(DESTDIR)$(mandir)/man8/mount.fuse.dsyncfs.8 \
+		$(addprefix $(DESTDIR)$(userunitdir)/,$(notdir $(UNITS))) \
+		$(addprefix $(DESTDIR)$(bashdir)/,dsyncfs dsyncfs-sync) \
+		$(addprefix $(DESTDIR)$(zshdir)/,_dsyncfs _dsyncfs-sync) \
+		$(addprefix $(DESTDIR)$(fishdir)/,$(notdir $(FISH))) \
+		$(addprefix $(DESTDIR)$(docdir)/,$(notdir $(DOCS)) $(addprefix examples/,$(notdir $(EXAMPLES))))
+	-rmdir $(DESTDIR)$(docdir)/examples $(DESTDIR)$(docdir) 2>/dev/null
+
+# The package: dpkg-buildpackage wants debian/ in a tree of its own.  The files
+# are those that git knows, as they are.
+DEB = build/deb
+.PHONY: deb deps-deb
+deps-deb:
+	$(call apt_install,$(APT_BUILD) $(APT_DEB))
+deb: deps-deb
+	rm -rf $(DEB)
+	mkdir -p $(DEB)/dsyncfs-$(VERSION)
+	git ls-files -z | xargs -0 cp --parents -t $(DEB)/dsyncfs-$(VERSION)
+	mv $(DEB)/dsyncfs-$(VERSION)/contrib/debian $(DEB)/dsyncfs-$(VERSION)/debian
+	cd $(DEB)/dsyncfs-$(VERSION) && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -j2
+	lintian --fail-on error,warning $(DEB)/*.changes
+	ls -l $(DEB)/*.deb
 
 .PHONY: format
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
--include $(shell find build -name '*.d' 2>/dev/null)
+-include $(shell find build -name deb -prune -o -name '*.d' -print 2>/dev/null)
 
 .PHONY: clean
 clean:

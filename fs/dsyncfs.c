@@ -77,6 +77,7 @@ on_ready(void *arg)
 	struct mount *m = arg;
 
 	mount_say_manager("READY=1\n");
+	mount_say_status("%s is on %s", m->location.path, m->mountpoint);
 	if (m->parent >= 0) {
 		unsigned char ok = 0;
 
@@ -91,19 +92,21 @@ on_ready(void *arg)
 
 /* ---- what runs beside ---- */
 
+/* Setting the clock back stops neither commits nor the watchdog's pings. */
 static void
 wait_tick(struct mount *m, unsigned ms)
 {
 	struct timespec until;
 
-	(void)clock_gettime(CLOCK_REALTIME, &until);
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += ms / 1000;
 	until.tv_nsec += (long)(ms % 1000) * 1000000;
 	if (until.tv_nsec >= 1000000000) {
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000;
 	}
-	(void)pthread_cond_timedwait(&m->wake, &m->lock, &until);
+	(void)pthread_cond_clockwait(
+	    &m->wake, &m->lock, CLOCK_MONOTONIC, &until);
 }
 
 static void
@@ -144,12 +147,19 @@ ticker_main(void *arg)
 {
 	struct mount *m = arg;
 	time_t written = 0;
+	int error = 0, before;
 
 	pthread_mutex_lock(&m->lock);
 	while (!m->stop) {
 		wait_tick(m, TICK_MS);
 		pthread_mutex_unlock(&m->lock);
-		(void)view_tick(m->view, m->config.commit * 1000);
+		before = error;
+		error = view_tick(m->view, m->config.commit * 1000);
+		if (error != 0 && error != before)
+			mount_say_status(
+			    "changes cannot be kept: %s", strerror(-error));
+		/* The view's lock and the disk have just answered. */
+		mount_say_alive();
 		if (atomic_exchange(&sync_wanted, 0))
 			sync_asked(m);
 		if (m->config.metrics_file != NULL &&
@@ -307,7 +317,13 @@ sync_with(void *arg, const struct scheduler_remote *r, char **error)
 	argv[argc++] = r->backup ? "backup" : "mirror";
 	argv[argc++] = "--";
 	argv[argc++] = r->name;
+	mount_say_status("syncing with %s", r->name);
 	status = run_command(m, argc, argv, &io, &m->ending, no_pair);
+	if (status == EX_DONE)
+		mount_say_status("synced with %s", r->name);
+	else
+		mount_say_status("the last sync with %s failed: %s", r->name,
+		    w.last != NULL ? w.last : "no reason was given");
 	*error = NULL;
 	if (w.before != NULL && asprintf(error, "%s; %s", w.before, w.last) < 0)
 		*error = NULL;
@@ -392,25 +408,6 @@ on_request(void *arg, const struct control_request *req,
 /* ---- starting ---- */
 
 static int
-make_parents(const char *path)
-{
-	char part[PATH_MAX];
-	size_t i, n = strlen(path);
-
-	if (n >= sizeof(part))
-		return (-ENAMETOOLONG);
-	for (i = 1; i <= n; i++) {
-		if (path[i] != '/' && path[i] != '\0')
-			continue;
-		memcpy(part, path, i);
-		part[i] = '\0';
-		if (mkdir(part, 0700) != 0 && errno != EEXIST)
-			return (-errno);
-	}
-	return (0);
-}
-
-static int
 find_store(struct mount *m)
 {
 	const char *text = m->o.store, *origin = "command line";
@@ -443,7 +440,8 @@ find_store(struct mount *m)
 		    text, origin);
 		return (EX_BAD_USAGE);
 	}
-	if (!m->o.readonly && (error = make_parents(m->location.path)) != 0) {
+	if (!m->o.readonly &&
+	    (error = mount_point_parents(m->location.path)) != 0) {
 		log_error("%s (from %s): cannot be made: %s", m->location.path,
 		    origin, strerror(-error));
 		return (cmd_status_of(error));
@@ -651,6 +649,10 @@ serve(struct mount *m, int helper)
 		error = EX_FAIL;
 		goto signals;
 	}
+	/* Not before: an automounter lets only its own process group through.
+	 */
+	if (m->parent >= 0)
+		(void)setsid();
 	error = notifier_start(
 	    m->view, m->session, m->mountpoint, helper, &m->notifier);
 	if (error == 0 && (error = start_threads(m)) == 0)
@@ -697,6 +699,9 @@ run(struct mount *m)
 	}
 	if (m->session != NULL)
 		fuse_session_destroy(m->session);
+	/* It ends with its socket, which would have been the notifier's. */
+	if (helper >= 0 && m->notifier == NULL)
+		(void)close(helper);
 	if (helper_pid > 0)
 		(void)waitpid(helper_pid, NULL, 0);
 	if (m->replica != NULL)
@@ -733,7 +738,6 @@ in_background(struct mount *m)
 		return (got == 1 ? status : EX_FAIL);
 	}
 	(void)close(ends[0]);
-	(void)setsid();
 	if (chdir("/") != 0)
 		return (EX_FAIL);
 	null = open("/dev/null", O_RDWR);
@@ -760,12 +764,8 @@ load(struct mount *m, int argc, char **argv)
 		return (0);
 	if (m->o.debug)
 		log_set_level(LOG_LEVEL_DEBUG);
-	if (m->o.user != NULL) {
-		if ((status = user_switch(m->o.user)) != 0)
-			return (status);
-		m->o.uid = getuid();
-		m->o.gid = getgid();
-	}
+	if ((status = mount_options_user(&m->o)) != 0)
+		return (status);
 	error = config_load(&m->config, m->o.config, NULL, 0);
 	if (error != 0)
 		return (error == -EACCES ? EX_PERMISSION : EX_BAD_CONFIG);

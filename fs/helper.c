@@ -152,6 +152,8 @@ helper_start(pid_t *pid)
 		goto fail;
 	}
 	if (child == 0) {
+		/* Nor are a terminal's signals for it. */
+		(void)setsid();
 		ignore_signals();
 		silence();
 		close_others(pair[1]);

@@ -5,12 +5,14 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/log.h"
+#include "cmd/cmd.h"
 
 const char mount_usage[] =
     "usage: dsyncfs [-f] [-d] [-c FILE] [-u USER] [-o OPT[,OPT...]] [STORE] "
@@ -18,9 +20,9 @@ const char mount_usage[] =
     "Mounts a store as a Maildir.  STORE is dsyncfs:PATH (made when missing);\n"
     "without it mail_location of the configuration.\n"
     "  -f       stay in the foreground     -d  say what is done\n"
-    "  -o OPT   layout=maildir++|fs remote=LOCATION sync=manual|SECONDS\n"
+    "  -o OPT   layout=maildir++|fs remote=LOCATION sync=manual|push|SECONDS\n"
     "           commit=SECONDS stale_names=SECONDS ro allow_other uid= gid=\n"
-    "           umask= and what mount.fuse3(8) knows\n"
+    "           umask= setuid=USER and what mount.fuse3(8) knows\n"
     "Unmount with: fusermount3 -u MOUNTPOINT.  See dsyncfs(1).\n";
 
 static int
@@ -104,6 +106,11 @@ one_option(struct mount_options *o, const char *opt)
 	}
 	if ((v = value_of(opt, "sync")) != NULL) {
 		o->sync = v;
+		return (0);
+	}
+	/* As mount.fuse3(8) has it, which fstab may not have in between. */
+	if ((v = value_of(opt, "setuid")) != NULL) {
+		o->user = v;
 		return (0);
 	}
 	if ((v = value_of(opt, "commit")) != NULL)
@@ -214,6 +221,26 @@ mount_options_parse(struct mount_options *o, int argc, char **argv)
 	o->mountpoint = argv[argc - 1];
 	if (argc - optind == 2)
 		o->store = argv[optind];
+	return (0);
+}
+
+/*
+ * A system's manager, which mounts what fstab has, says of nobody where he is
+ * at home.
+ */
+int
+mount_options_user(struct mount_options *o)
+{
+	const struct passwd *pw;
+	int status;
+
+	if (o->user != NULL) {
+		if ((status = user_switch(o->user)) != 0)
+			return (status);
+		o->uid = getuid();
+		o->gid = getgid();
+	} else if (getenv("HOME") == NULL && (pw = getpwuid(getuid())) != NULL)
+		(void)setenv("HOME", pw->pw_dir, 1);
 	return (0);
 }
 

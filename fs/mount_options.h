@@ -29,6 +29,8 @@ struct mount_options {
 
 /* 0; -EINVAL, reported.  Strings are borrowed from argv, which is kept. */
 int mount_options_parse(struct mount_options *o, int argc, char **argv);
+/* Becomes the user, and finds the home directory; 0, or the exit status. */
+int mount_options_user(struct mount_options *o);
 void mount_options_fini(struct mount_options *o);
 extern const char mount_usage[];
 

@@ -1,5 +1,5 @@
 /*
- * mount_point -- where a store can be mounted.
+ * mount_point -- where a store can be, and be mounted.
  */
 #include "fs/mount_point.h"
 
@@ -57,6 +57,25 @@ mount_point_check(const char *given, char out[PATH_MAX])
 	if (realpath(given, out) == NULL) {
 		log_error("%s: %s", given, strerror(errno));
 		return (EX_FAIL);
+	}
+	return (0);
+}
+
+int
+mount_point_parents(const char *path)
+{
+	char part[PATH_MAX];
+	size_t i, n = strlen(path);
+
+	if (n >= sizeof(part))
+		return (-ENAMETOOLONG);
+	for (i = 1; i <= n; i++) {
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		if (mkdir(part, 0700) != 0 && errno != EEXIST)
+			return (-errno);
 	}
 	return (0);
 }

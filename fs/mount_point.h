@@ -1,5 +1,5 @@
 /*
- * mount_point -- where a store can be mounted.
+ * mount_point -- where a store can be, and be mounted.
  */
 #ifndef DSYNCFS_FS_MOUNT_POINT_H
 #define DSYNCFS_FS_MOUNT_POINT_H
@@ -11,5 +11,8 @@
  * the exit status, reported.
  */
 int mount_point_check(const char *given, char out[PATH_MAX]);
+
+/* Makes a directory and what it lies in, for its user alone; -errno. */
+int mount_point_parents(const char *path);
 
 #endif

@@ -4,7 +4,9 @@
  */
 #include "fs/mount_say.h"
 
+#include <errno.h>
 #include <fuse_lowlevel.h>
+#include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <syslog.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -76,6 +79,69 @@ mount_say_manager(const char *text)
 	    (struct sockaddr *)&a,
 	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
 	(void)close(fd);
+}
+
+void
+mount_say_status(const char *fmt, ...)
+{
+	char *text, *p;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vasprintf(&text, fmt, ap);
+	va_end(ap);
+	if (n < 0)
+		return;
+	/* A line break would begin another assignment. */
+	for (p = text; *p != '\0'; p++)
+		if (*p == '\n')
+			*p = ' ';
+	if (asprintf(&p, "STATUS=%s\n", text) >= 0) {
+		mount_say_manager(p);
+		free(p);
+	}
+	free(text);
+}
+
+/* How often to say so, in milliseconds: twice as often as asked for; 0: never.
+ */
+static int64_t
+watchdog_ms(void)
+{
+	const char *usec = getenv("WATCHDOG_USEC"), *pid;
+	long long n;
+	char *end;
+
+	if (usec == NULL || usec[0] == '\0')
+		return (0);
+	errno = 0;
+	n = strtoll(usec, &end, 10);
+	if (errno != 0 || *end != '\0' || n <= 0)
+		return (0);
+	pid = getenv("WATCHDOG_PID");
+	if (pid != NULL && strtoll(pid, NULL, 10) != (long long)getpid())
+		return (0);
+	return (n / 2000 + 1);
+}
+
+void
+mount_say_alive(void)
+{
+	static int64_t every = -1, next;
+	struct timespec ts;
+	int64_t now;
+
+	if (every < 0)
+		every = watchdog_ms();
+	if (every == 0)
+		return;
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	now = (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+	if (now < next)
+		return;
+	next = now + every;
+	mount_say_manager("WATCHDOG=1\n");
 }
 
 void

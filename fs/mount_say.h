@@ -13,5 +13,14 @@ void mount_say_left_terminal(void);
 
 /* Tells a service manager, if one started us (sd_notify(3)). */
 void mount_say_manager(const char *text);
+/* The same for the one line of text that it shows beside the service. */
+void mount_say_status(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+/*
+ * Keeps a service manager's watchdog quiet, where there is one; may be called
+ * far more often than that.  To be called by one thread, and only when it has
+ * just seen that the mount works.
+ */
+void mount_say_alive(void);
 
 #endif

@@ -26,6 +26,8 @@ for m in man/*.[0-9]; do
 done
 build/release/dsyncfs-sync init-config - 2>/dev/null | cmp -s - contrib/dsyncfs.conf.example ||
 	complain "contrib/dsyncfs.conf.example is not what init-config writes"
+grep -q "^VERSION = $(sed -n '1s/.*(\(.*\)).*/\1/p' contrib/debian/changelog)\$" Makefile ||
+	complain "contrib/debian/changelog has another version than the Makefile"
 if grep -rnE 'TODO|FIXME' engine fs backends contrib man; then
 	complain "unfinished work in the tree"
 fi

@@ -2,7 +2,7 @@
 # as_user -- an ordinary user mounts with fusermount3, and fstab's way:
 # mount -t fuse.dsyncfs, through the programs as `make install` puts them.
 . "$(dirname "$0")/../real.sh"
-needs fusermount3 mount.fuse3 unshare setpriv mknod
+needs fusermount3 mount.fuse3 unshare setpriv mknod strace
 [ -z "$TEST_PLAIN" ] || { echo "FAIL: this test has no plain stand-in"; exit 1; }
 
 check "make install" make -s -C "$ROOT" install DESTDIR="$TMP/root" PREFIX=/usr/local
@@ -55,6 +55,39 @@ mountpoint fmnt
 cat fmnt/new/1.x
 umount "$1/fmnt"
 S
+cat >"$TMP/manager.sh" <<'S'
+set -eu
+cd "$1"
+mount --bind "$1/root/usr/local" /usr/local
+mount --bind "$2" /dev/fuse
+helper=/usr/local/sbin/mount.fuse.dsyncfs
+# A system's manager says of nobody where he is at home.
+env -i PATH="$PATH" $helper "$1/mstore" "$1/mmnt"
+mountpoint mmnt
+umount "$1/mmnt"
+# setuid= makes it a user's mount, whether or not mount.fuse3 is in between.
+env -i PATH="$PATH" mount -t fuse.dsyncfs "$1/mine/store1" "$1/mine/mnt" -o setuid=nobody
+awk -v m="$1/mine/mnt" '$2 == m && $4 ~ /user_id=65534/ { f = 1 } END { exit !f }' /proc/self/mounts
+umount "$1/mine/mnt"
+env -i PATH="$PATH" $helper "$1/mine/store2" "$1/mine/mnt" -o rw,setuid=nobody
+awk -v m="$1/mine/mnt" '$2 == m && $4 ~ /user_id=65534/ { f = 1 } END { exit !f }' /proc/self/mounts
+umount "$1/mine/mnt"
+[ "$(stat -c %u mine/store1 mine/store2 | xargs)" = "65534 65534" ]
+# An automounter lets only its own process group through to the directory, until the mount is there.
+strace -f -qq -e trace=mount,setsid -e signal=none -o calls /usr/local/bin/dsyncfs "$1/mstore" "$1/mmnt" >/dev/null 2>&1 &
+for i in $(seq 400); do ! mountpoint -q mmnt || break; sleep 0.05; done
+umount "$1/mmnt"
+wait
+awk '/ mount\(/ && / = 0$/ { mount = $1 } / setsid\(/ && $1 == mount { after = 1 } / setsid\(/ && !mount { early[$1] = 1 }
+	END { if (!after || early[mount]) exit 1 }' calls || { cat calls; exit 1; }
+# What cannot be mounted says so, and ends.
+mount --bind /dev/null /dev/fuse
+rc=0
+timeout 30 /usr/local/bin/dsyncfs "$1/mstore" "$1/mmnt" 2>err || rc=$?
+cat err
+[ $rc = 1 ]
+grep -q "cannot be mounted on" err
+S
 W=$TMP/user
 mkdir "$W" && cp -a "$TMP/root" "$W/root"
 chmod 755 "$TMP"
@@ -73,6 +106,9 @@ F=$TMP/fstab
 mkdir "$F" && cp -a "$TMP/root" "$F/root"
 if [ "$(id -u)" = 0 ]; then
 	check "mount -t fuse.dsyncfs, as from fstab" timeout 50 unshare --mount bash "$TMP/fstab.sh" "$F"
+	mkdir -p "$TMP/manager/mmnt" "$TMP/manager/mine/mnt" && cp -a "$TMP/root" "$TMP/manager/root"
+	chown -R 65534:65534 "$TMP/manager/mine"
+	check "as a system's manager mounts it" timeout 100 unshare --mount bash "$TMP/manager.sh" "$TMP/manager" "$TMP/fuse"
 else
 	report 1 "mount -t fuse.dsyncfs, as from fstab" "mount(8) has to run as root"
 fi
