@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "control/control.h"
+#include "fs/metrics.h"
 #include "fs/mount_hook.h"
 #include "fs/mount_options.h"
 #include "fs/mount_point.h"
@@ -61,7 +62,6 @@ struct mount {
 	pthread_cond_t wake;
 	atomic_int ending; /* a sync of ours ends at its next good point */
 	bool ticking, stop;
-	bool metrics_failed;
 	struct scheduler_remote *remotes;
 	size_t n_remotes;
 	struct cmd_remote *flushed; /* those of them that are not manual */
@@ -118,30 +118,6 @@ sync_asked(struct mount *m)
 		scheduler_now(m->scheduler);
 }
 
-/* By rename, so that who reads it sees all or nothing; a failure is said once.
- */
-static void
-write_metrics(struct mount *m)
-{
-	const char *file = m->config.metrics_file;
-	struct buf b = BUF_INIT;
-	char tmp[PATH_MAX];
-	FILE *f = NULL;
-	bool ok;
-
-	scheduler_metrics(m->scheduler, &b);
-	ok = snprintf(tmp, sizeof(tmp), "%s.tmp", file) < (int)sizeof(tmp) &&
-	    b.error == 0 && (f = fopen(tmp, "we")) != NULL &&
-	    fwrite(b.data, 1, b.len, f) == b.len;
-	if (f != NULL)
-		ok = fclose(f) == 0 && ok;
-	ok = ok && rename(tmp, file) == 0;
-	if (!ok && !m->metrics_failed)
-		log_warning("metrics_file: %s: %s", file, strerror(errno));
-	m->metrics_failed = !ok;
-	buf_fini(&b);
-}
-
 static void *
 ticker_main(void *arg)
 {
@@ -166,7 +142,7 @@ ticker_main(void *arg)
 		    (time(NULL) - written >= METRICS_SECONDS ||
 			time(NULL) < written)) {
 			written = time(NULL);
-			write_metrics(m);
+			metrics_write(m->config.metrics_file, m->scheduler);
 		}
 		pthread_mutex_lock(&m->lock);
 	}
@@ -319,7 +295,7 @@ sync_with(void *arg, const struct scheduler_remote *r, char **error)
 	argv[argc++] = r->name;
 	mount_say_status("syncing with %s", r->name);
 	status = run_command(m, argc, argv, &io, &m->ending, no_pair);
-	if (status == EX_DONE)
+	if (status == EX_DONE || status == EX_AGAIN)
 		mount_say_status("synced with %s", r->name);
 	else
 		mount_say_status("the last sync with %s failed: %s", r->name,
