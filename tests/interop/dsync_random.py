@@ -23,6 +23,7 @@ import shutil
 import signal
 import struct
 import subprocess
+import traceback
 import sys
 import time
 
@@ -73,6 +74,7 @@ class Imap:
     def __init__(self, argv, env, log):
         self.p = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, env=env)
         self.n = 0
+        self.last = b""
         self.line()
 
     def line(self):
@@ -83,6 +85,7 @@ class Imap:
             if not s:
                 raise Failure("imap has gone: status %s" % self.p.wait(DEADLINE))
             out += s
+            self.last = s
             m = re.search(rb"\{(\d+)\}\r\n$", s)
             if not m:
                 return out.rstrip(b"\r\n"), lits
@@ -147,7 +150,7 @@ class Far:
         self.user.close()
         with open(self.logname, errors="replace") as f:
             if not any("please relogin" in s for s in f.readlines()[-3:]):
-                raise Failure("imap has gone")
+                raise Failure("imap has gone: %r, status %r" % (self.user.last, self.user.p.returncode))
         self.user = self.imap = self.connect()
 
     def end(self):
@@ -896,7 +899,7 @@ class History:
         except Failure as e:
             text = str(e)
         except (BrokenPipeError, subprocess.TimeoutExpired) as e:
-            text = repr(e)
+            text = traceback.format_exc()
         if self.far:
             self.far.close()
             with open(self.far.logname, errors="replace") as f:

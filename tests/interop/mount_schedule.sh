@@ -119,11 +119,11 @@ check "flags too" timeout 20 mv "$MNT/new/1700000531.M1.a" "$MNT/cur/1700000531.
 check "commands answer" timeout 20 "$SYNC" status
 rm "$TMP/hang"
 check "it ends all the same" timeout 60 fusermount3 -u "$MNT"
-check "the store is free" within 60 store_is_free "$STORE"
+check "its process, too" within 60 not mounted_by_config
 
 # ---- the end ----
 touch "$TMP/away"
-foreground() { "$MOUNT" -f "$MNT" >"$TMP/out" 2>&1 </dev/null & background+=($!); within 20 mountpoint -q "$MNT"; }
+foreground() { "$MOUNT" -f "$MNT" >"$TMP/out" 2>&1 </dev/null & background+=($!); within 20 mountpoint -q "$MNT" || { cat "$TMP/out"; return 1; }; }
 check "in the foreground" foreground
 deliver_one "$MNT" 1700000701.M1.a last
 check "it is tried" within 30 section_says far "last error"
