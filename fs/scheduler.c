@@ -386,6 +386,7 @@ scheduler_start(const struct scheduler_remote *v, size_t n,
 	s->ops = *ops;
 	s->netlink = -1;
 	rc = init(s, v, n);
+	*out = s; /* its threads look at it */
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		rc = -pthread_create(
 		    &s->remote[i].thread, NULL, remote_main, &s->remote[i]);
@@ -396,11 +397,10 @@ scheduler_start(const struct scheduler_remote *v, size_t n,
 		s->started = rc == 0;
 	}
 	if (rc != 0) {
+		*out = NULL;
 		scheduler_stop(s);
-		return (rc);
 	}
-	*out = s;
-	return (0);
+	return (rc);
 }
 
 static void
