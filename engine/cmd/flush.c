@@ -76,8 +76,8 @@ flush_once(struct cmd *c, bool *known)
 
 	*known = true;
 	if (c->local == NULL) {
-		status = place_first(c, &first);
-		if (status != 0 || place_forward(c, &first, &f, &status))
+		if (place_first(c, &first) == 0 &&
+		    place_forward(c, &first, &f, &status))
 			return (status);
 	}
 	status = flush_all(c, &n);
