@@ -4,9 +4,11 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "cmd/cmd_internal.h"
 
 const struct command cmd_commands[] = {
@@ -209,6 +211,16 @@ load_config(struct cmd *c)
 			       : EX_BAD_CONFIG);
 }
 
+/* A service has no HOME; our own configuration is looked for all the same. */
+static void
+set_home(void)
+{
+	const struct passwd *pw;
+
+	if (getenv("HOME") == NULL && (pw = getpwuid(geteuid())) != NULL)
+		(void)setenv("HOME", pw->pw_dir, 1);
+}
+
 /*
  * -A, -F.  *here: this is the process of one of the users, and his command is
  * still to be run.
@@ -221,6 +233,7 @@ run_many(struct cmd *c, bool *here)
 	*here = false;
 	if (c->local != NULL)
 		return (cmd_usage_error(c, "-A and -F are not for a mount"));
+	set_home();
 	status = load_config(c);
 	if (status != 0)
 		return (status);

@@ -58,7 +58,6 @@ child_signals(void)
 	}
 }
 
-/* No descriptor is left of ours but these three. */
 static int
 child_files(int out, int err)
 {
@@ -69,7 +68,6 @@ child_files(int out, int err)
 		return (-errno);
 	if (null == 0 && fcntl(null, F_SETFD, 0) != 0)
 		return (-errno);
-	closefrom(STDERR_FILENO + 1);
 	return (0);
 }
 
@@ -115,6 +113,8 @@ many_child(const struct user *u, int out, int err, pid_t parent)
 	if (r != 0)
 		return (EX_FAIL);
 	status = child_rights(u);
+	/* Not before: the user database may have one open. */
+	closefrom(STDERR_FILENO + 1);
 	if (status == 0 && child_environment(u) != 0)
 		status = EX_FAIL;
 	if (status == 0)

@@ -42,7 +42,7 @@ fi
 # NAME:UID, one home each; "ro@x.org" is a name as mail servers have them.
 users=(ann:4001 bob:4002 cyd:4003 dan:4004 ro@x.org:4005)
 {
-	echo 'root:x:0:0:root:/root:/bin/bash'
+	echo 'root:x:0:0:root:/nonexistent:/bin/bash'
 	echo 'daemon:x:1:1:daemon:/usr/sbin:/usr/sbin/nologin'
 	for u in "${users[@]}"; do echo "${u%:*}:x:${u#*:}:${u#*:}::$TMP/home/${u%:*}:/bin/sh"; done
 	echo "gone:x:4006:4006::$TMP/home/gone:/bin/sh"
@@ -269,6 +269,14 @@ check "one may act for oneself" says "ann: done" ann "$SYNC" -F "$TMP/self" mirr
 check "below one's home" test -d "$TMP/home/ann/copy/cur"
 check "not for oneself and another" status 77 ann "$SYNC" -F "$TMP/three" mirror maildir:copy
 
+# ---- as a service runs, without a home and a configuration ----
+
+rm -r "${TMP:?}/home/ann/.config" "${TMP:?}/home/bob/.config"
+check "no HOME" env -u HOME -u XDG_CONFIG_HOME -u XDG_DATA_HOME "$SYNC" -F "$TMP/self" -o mail_location=maildir:%h/Maildir mirror dsyncfs:%h/kept-%u
+check_status "the parent's directory must be there" 1 env -u HOME -u XDG_CONFIG_HOME -u XDG_DATA_HOME "$SYNC" -F "$TMP/self" mirror maildir:no/such/place
+check "the user's default store" env -u HOME -u XDG_CONFIG_HOME -u XDG_DATA_HOME "$SYNC" -F "$TMP/self" mirror maildir:from-default
+check "is below the user's home" test -d "$TMP/home/ann/.local/share/dsyncfs" -a -d "$TMP/home/ann/from-default"
+
 # ---- where a user's mount has the store ----
 
 # A device node that all may open, as most systems have.
@@ -279,7 +287,6 @@ ann mkdir "$H/mnt"
 check "ann mounts a store" ann "$MOUNT" "dsyncfs:$H/store" "$H/mnt"
 ann sh -c 'printf "Subject: mounted\n\nhello\n" >"$1/tmp/1.x" && mv "$1/tmp/1.x" "$1/new/1.x"' _ "$H/mnt"
 printf 'ann\nbob\n' >"$TMP/pair"
-rm -r "${H:?}/.config" "$TMP/home/bob/.config"
 many -o 'mail_location=dsyncfs:~/store' -F "$TMP/pair" backup maildir:%h/from-store >"$TMP/out" 2>"$TMP/err"
 check "her mount does it, and tells the counts" grep -q "^ann: done: 1 saved" "$TMP/out"
 equal "nothing else is on standard output" "ann bob" "$(cut -d: -f1 "$TMP/out" | sort | xargs)"
