@@ -2,7 +2,7 @@
 # many_users -- -A and -F: a sync for each user, in a process of his own that has no rights but his.  As root in a mount namespace
 # with a user database of its own: the machine's is never touched.
 . "$(dirname "$0")/../real.sh"
-needs python3 unshare setpriv fusermount3 mknod getent pgrep
+needs python3 unshare setpriv fusermount3 mknod getent pgrep ps
 
 # ---- what any user may and may not ----
 
@@ -85,6 +85,7 @@ printf 'mail_location = maildir:~/Maildir\nmax_parallel = 2\nlast_valid_uid = 49
 chmod 644 "$CONF"
 many() { "$SYNC" -c "$CONF" "$@" 7</etc/hostname; }
 printf 'ann\nbob # the second\n\n# nobody\nann\nro@x.org\n' >"$TMP/three"
+echo ann >"$TMP/self"
 
 # ---- all go well ----
 
@@ -188,6 +189,12 @@ P
 check "remote sections are each user's own" "$SYNC" -F "$TMP/three" mirror r
 check "with %h, %n and %d" test -d "$TMP/home/ro@x.org/copy-ro-x.org" -a -d "$TMP/home/ann/copy-ann-"
 
+# A hook has all of its process's environment, a far command not even that.
+many -F "$TMP/self" -o mail_location=dsyncfs:%h/hooked -o 'post_sync_command=env >~/hook-env; id -u >>~/hook-env' mirror maildir:Maildir >"$TMP/out" 2>&1
+check "post_sync_command runs as the user" grep -qx 4001 "$TMP/home/ann/hook-env"
+check "with the user's environment" grep -qx "HOME=$TMP/home/ann" "$TMP/home/ann/hook-env"
+check_not "and nothing else" grep -E "^(ROOTS_SECRET|MANY_USERS|XDG_)" "$TMP/home/ann/hook-env"
+
 # ---- so many at a time ----
 
 cat >"$TMP/count.sh" <<S
@@ -240,10 +247,19 @@ for signal in TERM INT; do
 done
 # A child that is killed is one user's failure.
 rm -f "$TMP/far/ann/pid" "$TMP/far/bob/pid"
-"$SYNC" -c "$CONF" -F "$TMP/busy" mirror "$TMP/hang.sh" %u >"$TMP/out" 2>"$TMP/err" &
+"$SYNC" -c "$CONF" -F "$TMP/busy" mirror "$TMP/hang.sh" %u >"$TMP/out" 2>"$TMP/err" 7<"$TMP/wrong" &
 pid=$!
 check "a child: two run" wait_for both_hang
-kill -KILL "$(pgrep -P $pid -u 4001)"
+child=$(pgrep -P $pid -u 4001)
+check "the parent has a descriptor of its caller" test "$TMP/wrong" -ef "/proc/$pid/fd/7"
+equal "a child has not, but only what is its user's" "" \
+	"$(find "/proc/$child/fd" -type l ! -lname "$TMP/home/ann*" ! -lname '* (deleted)' ! -lname /dev/null ! -lname 'pipe:*' ! -lname 'socket:*' ! -lname 'anon_inode:*' -printf '%f %l\n')"
+pipes_of() { find "/proc/$1/fd" -lname 'pipe:*' -printf '%l\n' | sort -u; }
+equal "and no pipe of another's" "" "$(comm -12 <(pipes_of "$child") <(pipes_of "$(pgrep -P $pid -u 4002)"))"
+equal "its standard input is empty" /dev/null "$(readlink "/proc/$child/fd/0")"
+equal "a session of its own: no terminal" "$child" "$(ps -o sid= -p "$child" | tr -d ' ')"
+equal "its rights are the user's" "4001 4001 4001 4001 4001 4001 4001 4001" "$(sed -n 's/^[UG]id://p' "/proc/$child/status" | xargs)"
+kill -KILL "$child"
 killed() { [ "$(cat "$TMP/out")" = "ann: killed by signal 9" ]; }
 check "a child that is killed has its line at once" wait_for killed
 check "bob goes on" kill -0 "$(cat "$TMP/far/bob/pid")"
@@ -264,7 +280,6 @@ check "KILL: both" wait_for gone "$(cat "$TMP/far/bob/pid")"
 # ---- an ordinary user, for himself ----
 
 ann() { setpriv --reuid=4001 --regid=4001 --clear-groups env HOME="$TMP/home/ann" USER=ann "$@"; }
-echo ann >"$TMP/self"
 check "one may act for oneself" says "ann: done" ann "$SYNC" -F "$TMP/self" mirror maildir:copy
 check "below one's home" test -d "$TMP/home/ann/copy/cur"
 check "not for oneself and another" status 77 ann "$SYNC" -F "$TMP/three" mirror maildir:copy
