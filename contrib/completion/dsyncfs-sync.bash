@@ -11,10 +11,11 @@ _dsyncfs_sync_options() {
 	local json=--json
 	local syncs='-C --alt-char -f --full -m --mailbox -g --guid -x --exclude -t --since -e --until -O --flag -I --max-size
 		--max-delete --no-max-delete --dry-run -r --rawlog'
+	local many='-A --all-users -F --user-file'
 	echo '-c --config -u --user -o --override -D --debug -v --verbose -l --lock-timeout -T --timeout --progress -h --help -V --version'
 	case ${1:-} in
-	mirror) echo "$syncs -1 --one-way -s --state" ;;
-	backup) echo "$syncs -R --reverse -s --state" ;;
+	mirror) echo "$syncs $many -1 --one-way -s --state" ;;
+	backup) echo "$syncs $many -R --reverse -s --state" ;;
 	flush) echo "$syncs --wait" ;;
 	dump) json='' ; echo '--no-modseqs' ;;
 	log) echo '--follow --from --cursor' ;;
@@ -22,7 +23,7 @@ _dsyncfs_sync_options() {
 	verify) echo '--rebuild --repair --dry-run' ;;
 	dsync-server) json='' ; echo '-r --rawlog -U --no-userdb-lookup' ;;
 	init-config | check-config) json='' ;;
-	'') echo "$syncs -1 --one-way -s --state -R --reverse --wait --no-modseqs --follow --from --cursor
+	'') echo "$syncs $many -1 --one-way -s --state -R --reverse --wait --no-modseqs --follow --from --cursor
 		--list --uid --sync --rebuild --repair -U --no-userdb-lookup" ;;
 	esac
 	echo "$json"
@@ -62,7 +63,7 @@ _dsyncfs_sync() {
 		return
 	fi
 	case $prev in
-	-c | --config | -r | --rawlog)
+	-c | --config | -r | --rawlog | -F | --user-file)
 		compopt -o filenames 2>/dev/null
 		mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 		return ;;

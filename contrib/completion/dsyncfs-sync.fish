@@ -90,6 +90,8 @@ complete -c dsyncfs-sync -n '__dsyncfs_sync_for mirror backup flush dsync-server
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for mirror' -s 1 -l one-way -d 'Only adds to LOCATION2'
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for backup' -s R -l reverse -d 'LOCATION2 is the source'
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for mirror backup' -s s -l state -x -d 'A state from outside'
+complete -c dsyncfs-sync -n '__dsyncfs_sync_for mirror backup' -s A -l all-users -d 'For all users'
+complete -c dsyncfs-sync -n '__dsyncfs_sync_for mirror backup' -s F -l user-file -rF -d 'For the users in a file'
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for flush' -l wait -d 'Returns when all is over there'
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for dump' -l no-modseqs -d 'Without modification sequences'
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for log' -l follow -d 'Goes on'

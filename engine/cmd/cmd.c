@@ -4,9 +4,11 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include "cmd/cmd_internal.h"
 
 const struct command cmd_commands[] = {
@@ -54,6 +56,7 @@ static const char help_options[] =
     "  -c FILE              configuration file\n"
     "  -o KEY=VALUE         overrides a setting\n"
     "  -u USER              that user's environment and mail\n"
+    "  -A, -F FILE          mirror, backup: all users; the users in a file\n"
     "  -v, -D               verbose, debug\n"
     "  -l SECS              waits for a busy store\n"
     "  --json               one JSON object a line\n"
@@ -208,6 +211,38 @@ load_config(struct cmd *c)
 			       : EX_BAD_CONFIG);
 }
 
+/* A service has no HOME; our own configuration is looked for all the same. */
+static void
+set_home(void)
+{
+	const struct passwd *pw;
+
+	if (getenv("HOME") == NULL && (pw = getpwuid(geteuid())) != NULL)
+		(void)setenv("HOME", pw->pw_dir, 1);
+}
+
+/*
+ * -A, -F.  *here: this is the process of one of the users, and his command is
+ * still to be run.
+ */
+static int
+run_many(struct cmd *c, bool *here)
+{
+	int status;
+
+	*here = false;
+	if (c->local != NULL)
+		return (cmd_usage_error(c, "-A and -F are not for a mount"));
+	set_home();
+	status = load_config(c);
+	if (status != 0)
+		return (status);
+	status = many_run(c, here);
+	*here = *here && status == 0;
+	config_fini(&c->cfg);
+	return (status);
+}
+
 static int
 run_command(struct cmd *c)
 {
@@ -220,7 +255,14 @@ run_command(struct cmd *c)
 	}
 	if (o->help)
 		return (help(c));
-	if (o->user != NULL && c->local == NULL) {
+	if (o->all_users || o->user_file != NULL) {
+		bool here;
+
+		status = run_many(c, &here);
+		if (!here)
+			return (status);
+		o = c->o;
+	} else if (o->user != NULL && c->local == NULL) {
 		status = user_switch(o->user);
 		if (status != 0)
 			return (status);

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include "base/buf.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
@@ -82,6 +83,7 @@ struct options {
 	const struct given *given;
 	size_t n_given;
 	const char *config, *user, *flag, *guid, *uids;
+	const char *user_file; /* -F */
 	const char *state; /* -s; "": none yet; NULL: saved ones */
 	const char *rawlog; /* -r */
 	const char *const *overrides, *const *mailbox, *const *exclude;
@@ -93,6 +95,7 @@ struct options {
 	int max_delete; /* percent; -1: as configured */
 	char alt_char; /* 0: as configured */
 	enum progress_when progress;
+	bool all_users; /* -A */
 	bool debug, verbose, full, reverse, one_way, dry_run, json, help,
 	    version;
 	bool follow, cursor, rebuild, repair, last_sync, list, wait, no_modseqs;
@@ -122,6 +125,8 @@ struct cmd {
 	/* of the line that stands on the terminal; 0: none does */
 	size_t progress_width;
 	bool progress_wanted;
+	/* this process is for one user of -A or -F */
+	bool of_many;
 	int64_t progress_shown; /* monotonic ms */
 	/* owned; the last line that was reported */
 	char *last_error;
@@ -223,8 +228,8 @@ bool place_mounted(struct cmd *c, const struct place *p);
 /* It is the store of the mount that runs this command. */
 bool place_is_local(const struct cmd *c, const struct place *p);
 /*
- * Where a mount has p's store, p becomes a far one: that mount, by a dsync-server
- * of ours.  0 or the exit status, reported.
+ * Where a mount has p's store, p becomes a far one: that mount, by a
+ * dsync-server of ours.  0 or the exit status, reported.
  */
 int place_by_mount(struct cmd *c, struct place *p);
 bool place_forward(
@@ -320,9 +325,70 @@ int sync_named(struct cmd *c, const char *name, bool backup);
 
 /* ---- after a sync (hook.c) ---- */
 
-/* post_sync_command, when the sync with peer has changed something since lsn. */
+/* post_sync_command, when the sync with peer has changed something since lsn.
+ */
 void hook_after(
     struct cmd *c, struct replica *r, const struct guid *peer, uint64_t lsn);
+
+/* ---- many users (users.c, many.c, user.c) ---- */
+
+struct user {
+	const char *name, *home, *shell;
+	uid_t uid;
+	gid_t gid;
+	bool known; /* to this machine; else the members above are not set */
+	int error; /* why he could not be looked up; 0 */
+};
+struct user_list {
+	struct user *user; /* in an arena */
+	size_t n, cap;
+};
+
+/* Letters, digits and . _ @ + -; no '-' at the start, not only dots. */
+bool user_name_ok(const char *name);
+/*
+ * The names in the file of -F, a line each, # comments; each once.  -EINVAL
+ * reported by line, -ENOMEM.
+ */
+int users_parse(struct arena *a, const char *text, size_t n, const char *file,
+    struct user_list *out);
+/*
+ * Whom -A or -F means, looked up.  0 or the exit status, reported: also where
+ * one of them is not for the caller to act for.
+ */
+int users_find(struct cmd *c, struct user_list *l);
+/*
+ * %u (the user), %n and %d (before and behind its @), %h (the home directory,
+ * where it has none but plain characters), %%.  -EINVAL reported, -ENOMEM.
+ */
+int users_expand(struct arena *a, const char *text, const char *name,
+    const char *home, const char *origin, const char **out);
+
+/*
+ * -A, -F: a process for each user, c->cfg.max_parallel at a time.  Gives the
+ * exit status of all.  In each of those processes, *child is true: status 0,
+ * and c is from here on that user's command, with his rights and environment,
+ * whose configuration is still to be loaded; or the exit status, reported.
+ */
+int many_run(struct cmd *c, bool *child);
+/* Of two exit statuses the one that all together have. */
+int many_worse(int a, int b);
+/*
+ * In the new process, with all signals blocked: becomes u, with out and err as
+ * its standard output and error, told to stop when parent dies.  0 or the exit
+ * status, reported there.
+ */
+int many_child(const struct user *u, int out, int err, pid_t parent);
+/* And c u's command.  0 or the exit status. */
+int many_child_command(struct cmd *c, const struct user *u);
+
+/* As root, name's rights for good, which is checked.  -errno */
+int user_drop(const char *name, uid_t uid, gid_t gid);
+/* HOME, USER, LOGNAME; no XDG directory of ours.  -ENOMEM */
+int user_environment(const char *name, const char *home);
+
+/* "3 saved, 0 copied, ..." (sync_cmd.c) */
+void counts_text(struct buf *b, const struct sync_counts *n);
 
 /* ---- the far side of a sync (far.c) ---- */
 

@@ -219,6 +219,40 @@ set_metrics(struct config *c, const struct config_value *v)
 	return (set_path(&c->metrics_file, v));
 }
 
+static const char *
+set_parallel(struct config *c, const struct config_value *v)
+{
+	uint64_t n;
+
+	if (value_number(v->text, 1000, &n) != 0 || n == 0)
+		return ("a number of users from 1 to 1000");
+	c->max_parallel = (unsigned)n;
+	return (NULL);
+}
+
+static const char *
+set_uid(unsigned *to, const struct config_value *v)
+{
+	uint64_t n;
+
+	if (value_number(v->text, UINT32_MAX - 1, &n) != 0)
+		return ("a user ID, a number");
+	*to = (unsigned)n;
+	return (NULL);
+}
+
+static const char *
+set_first_uid(struct config *c, const struct config_value *v)
+{
+	return (set_uid(&c->first_valid_uid, v));
+}
+
+static const char *
+set_last_uid(struct config *c, const struct config_value *v)
+{
+	return (set_uid(&c->last_valid_uid, v));
+}
+
 static const struct key {
 	const char *name;
 	set_fn *set;
@@ -230,8 +264,9 @@ static const struct key {
 	{ "expunge_retention", set_retention },
 	{ "zstd_level", set_zstd_level }, { "cache_size", set_cache_size },
 	{ "dsync_remote_cmd", set_remote_cmd },
-	{ "post_sync_command", set_post_sync },
-	{ "metrics_file", set_metrics },
+	{ "post_sync_command", set_post_sync }, { "metrics_file", set_metrics },
+	{ "max_parallel", set_parallel }, { "first_valid_uid", set_first_uid },
+	{ "last_valid_uid", set_last_uid },
 	{ "doveadm_password_file", set_password_file },
 	{ "doveadm_password_command", set_password_command },
 	{ "ssh_passphrase_command", set_passphrase_command },

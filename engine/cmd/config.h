@@ -50,6 +50,8 @@ struct config {
 	const char *post_sync_command;
 	/* where a mount writes figures for Prometheus, absolute; NULL */
 	const char *metrics_file;
+	/* -A and -F: processes at a time; -A: UIDs, last 0: no end */
+	unsigned max_parallel, first_valid_uid, last_valid_uid;
 	struct config_remote *remotes;
 	size_t n_remotes;
 	/* that was read, absolute; NULL: none was there */

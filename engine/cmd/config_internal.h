@@ -22,6 +22,8 @@ struct config_line {
 	const char *key, *value;
 };
 
+/* Whole file, at most CONFIG_FILE_MAX, malloc'd.  -errno, nothing reported. */
+int config_read_file(const char *file, char **text, size_t *len);
 /*
  * One line without its newline; strings go into the arena.  NULL, or what is
  * wrong with it.

@@ -46,6 +46,8 @@ defaults(struct config *c)
 	c->max_delete_percent = 50;
 	c->max_delete_min = 20;
 	c->alt_char = '_';
+	c->max_parallel = 4;
+	c->first_valid_uid = 500;
 	data = xdg(&c->arena, "XDG_DATA_HOME", ".local/share");
 	c->mail_location.origin = "default";
 	if (data != NULL) {
@@ -60,9 +62,8 @@ defaults(struct config *c)
 	return (c->arena.error);
 }
 
-/* Whole file, at most CONFIG_FILE_MAX, malloc'd.  Nothing is reported. */
-static int
-read_file(const char *file, char **text, size_t *len)
+int
+config_read_file(const char *file, char **text, size_t *len)
 {
 	struct buf b = BUF_INIT;
 	struct stat st;
@@ -123,7 +124,7 @@ load_file(struct config *c, const char *file, bool given)
 	size_t n = 0;
 	int r;
 
-	r = read_file(file, &text, &n);
+	r = config_read_file(file, &text, &n);
 	if (r == -ENOENT && !given)
 		return (r);
 	if (r != 0) {
@@ -276,12 +277,19 @@ config_template(void)
 	    "#doveadm_password_command = pass show doveadm\n"
 	    "#ssl_client_ca_file = /etc/ssl/certs/ca-certificates.crt\n"
 	    "\n"
-	    "# Run by sh when a sync has changed something here, with the names "
+	    "# Run by sh when a sync has changed something here, with the "
+	    "names "
 	    "of the changed\n# mailboxes on its standard input, a line each.\n"
 	    "#post_sync_command = notmuch new\n"
 	    "\n"
 	    "# Where a mount writes figures for Prometheus.\n"
 	    "#metrics_file = /run/user/1000/dsyncfs.prom\n"
+	    "\n"
+	    "# With -A and -F: how many users at a time; with -A: whose "
+	    "UIDs (0: no end).\n"
+	    "#max_parallel = 4\n"
+	    "#first_valid_uid = 500\n"
+	    "#last_valid_uid = 0\n"
 	    "\n"
 	    "# Other places, by name: `dsyncfs-sync mirror laptop`.\n"
 	    "#remote laptop {\n"

@@ -194,16 +194,6 @@ take_nothing(struct options *o, const struct option_def *d, const char *value)
 	return (NULL);
 }
 
-static const char *
-take_unsupported(
-    struct options *o, const struct option_def *d, const char *value)
-{
-	(void)o;
-	(void)d;
-	(void)value;
-	return ("");
-}
-
 #define O(field) offsetof(struct options, field)
 static const struct option_def defs[] = { { 'c', "config", true, ANY, take_text,
 					      O(config) },
@@ -247,8 +237,10 @@ static const struct option_def defs[] = { { 'c', "config", true, ANY, take_text,
 	{ 0, "sync", false, CMD_RESTORE, take_bool, O(last_sync) },
 	{ 0, "list", false, CMD_RESTORE, take_bool, O(list) },
 	{ 's', "state", true, CMD_MIRROR | CMD_BACKUP, take_state, 0 },
-	{ 'A', "all-users", false, ANY, take_unsupported, 0 },
-	{ 'F', "user-file", true, ANY, take_unsupported, 0 },
+	{ 'A', "all-users", false, CMD_MIRROR | CMD_BACKUP, take_bool,
+	    O(all_users) },
+	{ 'F', "user-file", true, CMD_MIRROR | CMD_BACKUP, take_text,
+	    O(user_file) },
 	{ 'r', "rawlog", true, CMD_SYNCS | CMD_DSYNC_SERVER, take_text,
 	    O(rawlog) },
 	{ 'U', "no-userdb-lookup", false, CMD_DSYNC_SERVER, take_nothing, 0 } };
@@ -331,12 +323,6 @@ use(struct parse *p, const struct option_def *d, const char *shown,
 		return (-EINVAL);
 	}
 	right = d->take(p->o, d, value);
-	if (right != NULL && *right == '\0') {
-		log_error("option %s is not supported by this version of "
-			  "dsyncfs-sync: leave it out",
-		    shown);
-		return (-EINVAL);
-	}
 	if (right != NULL) {
 		log_error("option %s: '%.200s' is not valid: it takes %s",
 		    shown, value, right);
@@ -484,6 +470,23 @@ count_args(const struct options *o)
 	return (0);
 }
 
+/* What is of one user only has no meaning for many. */
+static int
+check_users(const struct options *o)
+{
+	const char *shown = o->all_users ? "-A" : "-F",
+		   *other = o->all_users && o->user_file != NULL ? "-F"
+	    : o->user != NULL                                    ? "-u"
+	    : o->state != NULL                                   ? "-s"
+	    : o->rawlog != NULL                                  ? "-r"
+								 : NULL;
+
+	if ((!o->all_users && o->user_file == NULL) || other == NULL)
+		return (0);
+	log_error("options %s and %s exclude each other", shown, other);
+	return (-EINVAL);
+}
+
 int
 options_parse(struct options *o, int argc, const char *const *argv)
 {
@@ -519,7 +522,8 @@ options_parse(struct options *o, int argc, const char *const *argv)
 			  "[ARG...]; --help lists the commands");
 		return (-EINVAL);
 	}
-	return (count_args(o));
+	r = count_args(o);
+	return (r != 0 ? r : check_users(o));
 }
 
 void

@@ -99,6 +99,25 @@ other_form(const char *text)
 	return (NULL);
 }
 
+/*
+ * With -A and -F the user may stand in what is far, as he may in any location
+ * here.  Gives 0 or the exit status, reported.
+ */
+static int
+expand_words(struct cmd *c, const char **words, size_t n, const struct place *p)
+{
+	const char *home = getenv("HOME");
+	int r;
+
+	for (size_t i = 0; c->of_many && i < n; i++) {
+		r = users_expand(&c->arena, words[i], c->o->user,
+		    home != NULL ? home : "", p->origin, &words[i]);
+		if (r != 0)
+			return (r == -ENOMEM ? EX_FAIL : wrong(p));
+	}
+	return (0);
+}
+
 static int
 parse_any(struct cmd *c, const char *text, struct place *p)
 {
@@ -107,6 +126,8 @@ parse_any(struct cmd *c, const char *text, struct place *p)
 
 	if (known_driver(c, text))
 		return (parse_driver(c, text, p));
+	if ((r = expand_words(c, &text, 1, p)) != 0)
+		return (r);
 	if (strncmp(text, "imap", 4) != 0 || strchr(text, ':') == NULL) {
 		r = parse_far(c, &text, 1, p);
 		if (r != -ENOENT)
@@ -196,14 +217,22 @@ whole_program(struct cmd *c, const char *word, bool line)
 	return (path);
 }
 
+/* 0, -ENOENT: none of the dialer's forms; or the exit status, reported. */
 static int
 parse_words(struct cmd *c, const char *const *words, size_t n, struct place *p)
 {
 	const char **v = arena_memdup(&c->arena, words, n * sizeof(*words));
+	int r;
 
 	if (v == NULL || (v[0] = whole_program(c, words[0], false)) == NULL)
-		return (-ENOMEM);
-	return (parse_far(c, v, n, p));
+		return (EX_FAIL);
+	if ((r = expand_words(c, v, n, p)) != 0)
+		return (r);
+	r = parse_far(c, v, n, p);
+	return (r == -ENOMEM   ? EX_FAIL
+		: r == -ENOENT ? r
+		: r != 0       ? wrong(p)
+			       : 0);
 }
 
 int
@@ -220,7 +249,7 @@ place_second(struct cmd *c, const char *const *words, size_t n, struct place *p,
 		int e = parse_words(c, words, n, p);
 
 		if (e != -ENOENT)
-			return (e == -ENOMEM ? EX_FAIL : e != 0 ? wrong(p) : 0);
+			return (e);
 		log_error("command line: '%.100s %.100s ...' is a command line "
 			  "that runs a dsync server: not supported by this "
 			  "version; it takes "
@@ -459,12 +488,12 @@ static const char *const *
 forward_argv(struct cmd *c, const struct forward *f, int *argc)
 {
 	static const char *const ours[] = { "config", "user", "progress",
-		"lock-timeout", "rawlog", NULL };
+		"lock-timeout", "rawlog", "all-users", "user-file", NULL };
 	const struct options *o = c->o;
 	const char **v, *arg;
 	size_t n = 0;
 
-	v = arena_zalloc(&c->arena, (o->n_given + f->n_args + 10) * sizeof(*v));
+	v = arena_zalloc(&c->arena, (o->n_given + f->n_args + 11) * sizeof(*v));
 	if (v == NULL)
 		return (NULL);
 	v[n++] = "dsyncfs-sync";
@@ -484,6 +513,9 @@ forward_argv(struct cmd *c, const struct forward *f, int *argc)
 		    &c->arena, "--rawlog=%s", absolute(c, o->rawlog));
 	if (o->user != NULL)
 		v[n++] = arena_printf(&c->arena, "--user=%s", o->user);
+	/* for the counts, which many_run looks for */
+	if (c->of_many && !o->json && !o->dry_run)
+		v[n++] = "--json";
 	v[n++] = c->progress_wanted ? "--progress=always" : "--progress=never";
 	if (f->add != NULL)
 		v[n++] = f->add;

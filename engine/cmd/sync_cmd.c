@@ -40,7 +40,7 @@ counts_json(struct json *j, const struct sync_counts *n)
 	json_uint(j, "bytes", n->bytes);
 }
 
-static void
+void
 counts_text(struct buf *b, const struct sync_counts *n)
 {
 	char size[16];
@@ -317,7 +317,7 @@ summary(struct run *run, const struct sync_result *res, int status)
 	struct buf b = BUF_INIT;
 	struct json j;
 
-	if (run->c->o->json) {
+	if (run->c->o->json || run->c->of_many) {
 		json_begin(&j, "summary");
 		json_int(&j, "status", status);
 		json_bool(&j, "run_again", status == EX_AGAIN);

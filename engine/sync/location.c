@@ -76,12 +76,14 @@ put_user(struct buf *b, char what)
 	at = strchr(user, '@');
 	if (what == 'u')
 		buf_printf(b, "%s", user);
+	else if (what == 'd')
+		buf_printf(b, "%s", at == NULL ? "" : at + 1);
 	else
 		buf_printf(b, "%.*s",
 		    at == NULL ? (int)strlen(user) : (int)(at - user), user);
 }
 
-/* "~" at the start and %h %u %n %% anywhere. */
+/* "~" at the start and %h %u %n %d %% anywhere. */
 static int
 expand(struct arena *a, const char *path, const char *text, const char *origin,
     const char **out)
@@ -107,13 +109,13 @@ expand(struct arena *a, const char *path, const char *text, const char *origin,
 			if (home == NULL)
 				goto no_home;
 			buf_printf(&b, "%s", home);
-		} else if (*s == 'u' || *s == 'n') {
+		} else if (*s == 'u' || *s == 'n' || *s == 'd') {
 			put_user(&b, *s);
 		} else if (*s == '%') {
 			buf_put_u8(&b, '%');
 		} else {
 			log_error("%s: location '%s': '%%' must be followed by "
-				  "h, u, n or %%",
+				  "h, u, n, d or %%",
 			    origin, text);
 			rc = -EINVAL;
 			goto fail;

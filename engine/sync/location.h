@@ -17,8 +17,8 @@ struct location {
 	const char *text; /* as given */
 	const char *driver;
 	/*
-	 * "~/" and "~" replaced by the home directory, "%h" "%u" "%n" too; no
-	 * trailing slashes
+	 * "~/" and "~" replaced by the home directory, "%h" "%u" "%n" "%d"
+	 * too; no trailing slashes
 	 */
 	const char *path;
 	const char *const *option; /* "KEY=VALUE" or "KEY" */
