@@ -70,14 +70,19 @@ flush_once(struct cmd *c, bool *known)
 {
 	static const char *const drop[] = { "wait", NULL };
 	struct forward f = { .command = "flush", .drop = drop };
+	struct buf held = BUF_INIT;
 	struct place first;
 	size_t n;
 	int status;
 
 	*known = true;
 	if (c->local == NULL) {
-		if (place_first(c, &first) == 0 &&
-		    place_forward(c, &first, &f, &status))
+		/* A mistake in it is told by the syncs, if there are any. */
+		c->held = &held;
+		status = place_first(c, &first);
+		c->held = NULL;
+		buf_fini(&held);
+		if (status == 0 && place_forward(c, &first, &f, &status))
 			return (status);
 	}
 	status = flush_all(c, &n);
