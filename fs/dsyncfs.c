@@ -207,6 +207,14 @@ put_status(void *arg, struct buf *b)
 		scheduler_text(m->scheduler, b);
 }
 
+static bool
+remote_status(void *arg, size_t i, struct cmd_remote_status *out)
+{
+	struct mount *m = arg;
+
+	return (m->scheduler != NULL && scheduler_status(m->scheduler, i, out));
+}
+
 static int
 run_command(struct mount *m, int argc, const char *const *argv,
     const struct cmd_io *io, const atomic_int *stop, const int pair[2])
@@ -215,6 +223,8 @@ run_command(struct mount *m, int argc, const char *const *argv,
 	struct cmd_local local = { .replica = m->replica,
 		.path = m->location.path,
 		.remotes = m->flushed,
+		.remote_status = remote_status,
+		.remote_arg = m,
 		.in = pair[0],
 		.out = pair[1],
 		.changed = m->hook != NULL ? mount_hook_add : NULL,

@@ -9,6 +9,7 @@
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -17,7 +18,6 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "cmd/cmd.h"
 
 #define TICK_MS 200
 #define QUIET_MS 1000 /* after the last change of a burst */
@@ -27,6 +27,7 @@
 #define AGAIN_MAX 5
 #define BACKOFF_FIRST 5000
 #define BACKOFF_MAX 300000
+#define COUNT_MS 1000
 #define SLEPT_MS 3000 /* nobody is kept waiting that long but by a suspend */
 
 struct remote {
@@ -40,6 +41,7 @@ struct remote {
 	uint64_t synced; /* changes() when the last sync began */
 	unsigned failures, again;
 	uint64_t runs, failed; /* since the mount */
+	uint64_t waiting; /* changes, when they were last counted */
 	int status;
 	char *error; /* owned */
 	int64_t began, success; /* seconds since 1970; 0: never */
@@ -56,6 +58,9 @@ struct scheduler {
 	uint64_t changes;
 	int64_t changed, burst;
 	int64_t last_tick, slept;
+	/* the waiting changes were counted at: the store's number, the time */
+	uint64_t counted;
+	int64_t counted_at;
 	struct remote *remote;
 	size_t n;
 };
@@ -242,6 +247,27 @@ wait_tick(struct scheduler *s)
 	(void)pthread_cond_timedwait(&s->wake, &s->lock, &until);
 }
 
+/* Once a second at most: it costs as much as there is to push. */
+static void
+count_waiting(struct scheduler *s, uint64_t changes)
+{
+	int64_t now = mono_ms();
+	uint64_t n;
+
+	if (changes == s->counted || now - s->counted_at < COUNT_MS)
+		return;
+	s->counted = changes;
+	s->counted_at = now;
+	for (size_t i = 0; i < s->n; i++) {
+		n = 0;
+		if (s->ops.waiting(s->ops.arg, &s->remote[i].r, &n) != 0)
+			continue;
+		pthread_mutex_lock(&s->lock);
+		s->remote[i].waiting = n;
+		pthread_mutex_unlock(&s->lock);
+	}
+}
+
 static void *
 looker_main(void *arg)
 {
@@ -252,6 +278,7 @@ looker_main(void *arg)
 	while (!s->stop) {
 		pthread_mutex_unlock(&s->lock);
 		changes = s->ops.changes(s->ops.arg);
+		count_waiting(s, changes);
 		pthread_mutex_lock(&s->lock);
 		look(s, changes);
 		wait_tick(s);
@@ -282,14 +309,17 @@ sync_one(struct remote *r)
 {
 	struct scheduler *s = r->s;
 	uint64_t begin = s->ops.changes(s->ops.arg), waiting = 1, end;
+	bool counted;
 	char *error = NULL;
 	int before, status = s->ops.sync(s->ops.arg, &r->r, &error);
 
 	end = s->ops.changes(s->ops.arg);
-	if (status == EX_DONE &&
-	    s->ops.waiting(s->ops.arg, &r->r, &waiting) == 0 && waiting == 0)
+	counted = s->ops.waiting(s->ops.arg, &r->r, &waiting) == 0;
+	if (status == EX_DONE && counted && waiting == 0)
 		begin = end; /* what it wrote came from over there */
 	pthread_mutex_lock(&s->lock);
+	if (counted)
+		r->waiting = waiting;
 	before = r->status;
 	r->status = status;
 	r->runs++;
@@ -479,6 +509,8 @@ scheduler_text(struct scheduler *s, struct buf *b)
 		if (r->running)
 			put_time(b, "syncing since", r->began);
 		put_time(b, "last success", r->success);
+		buf_printf(b, "    waiting: %llu changes\n",
+		    (unsigned long long)r->waiting);
 		if (r->status != EX_DONE)
 			buf_printf(b, "    last error: status %d%s%s\n",
 			    r->status, r->error != NULL ? ": " : "",
@@ -488,6 +520,39 @@ scheduler_text(struct scheduler *s, struct buf *b)
 			    wall + (r->next > now ? r->next - now : 0) / 1000);
 	}
 	pthread_mutex_unlock(&s->lock);
+}
+
+bool
+scheduler_status(struct scheduler *s, size_t i, struct cmd_remote_status *out)
+{
+	int64_t now = mono_ms();
+	const struct remote *r;
+
+	if (i >= s->n)
+		return (false);
+	memset(out, 0, sizeof(*out));
+	pthread_mutex_lock(&s->lock);
+	r = &s->remote[i];
+	out->name = r->r.name;
+	out->backup = r->r.backup;
+	if (r->r.when == SYNC_EVERY)
+		(void)snprintf(
+		    out->sync, sizeof(out->sync), "%u", r->r.seconds);
+	else
+		(void)snprintf(out->sync, sizeof(out->sync), "%s",
+		    r->r.when == SYNC_PUSH ? "push" : "manual");
+	out->syncing = r->running;
+	out->last_success = r->success;
+	if (!r->running && r->next != 0)
+		out->next_try =
+		    time(NULL) + (r->next > now ? r->next - now : 0) / 1000;
+	out->last_status = r->status;
+	if (r->status != EX_DONE && r->error != NULL)
+		(void)snprintf(
+		    out->last_error, sizeof(out->last_error), "%s", r->error);
+	out->waiting = r->waiting;
+	pthread_mutex_unlock(&s->lock);
+	return (true);
 }
 
 /* ---- metrics ---- */

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "cmd/cmd.h"
 
 enum sync_when {
 	SYNC_MANUAL, /* only when asked */
@@ -58,6 +59,9 @@ void scheduler_now(struct scheduler *s);
 void scheduler_stop(struct scheduler *s);
 /* What `status` and .dsyncfs/status show, a few lines for each remote. */
 void scheduler_text(struct scheduler *s, struct buf *b);
+/* Of the i-th remote; false: there is none. */
+bool scheduler_status(
+    struct scheduler *s, size_t i, struct cmd_remote_status *out);
 /* The same as metrics, in the text format of Prometheus. */
 void scheduler_metrics(struct scheduler *s, struct buf *b);
 

@@ -34,6 +34,18 @@ struct cmd_io {
 	void *arg;
 };
 
+/* How it stands with a place that a mount syncs with by itself. */
+struct cmd_remote_status {
+	const char *name;
+	bool backup;
+	char sync[16]; /* "manual", "push" or seconds */
+	bool syncing;
+	/* seconds since 1970; 0: never, or nothing is planned */
+	int64_t last_success, next_try;
+	int last_status;
+	char last_error[512]; /* "" */
+	uint64_t waiting; /* local changes */
+};
 struct cmd_remote {
 	const char *name; /* LOCATION2 */
 	bool backup;
@@ -50,6 +62,10 @@ struct cmd_local {
 	const char *status_text;
 	/* what the mount syncs with by itself, up to name NULL; may be NULL */
 	const struct cmd_remote *remotes;
+	/* of the i-th of all places; false: there is none.  May be NULL */
+	bool (*remote_status)(
+	    void *arg, size_t i, struct cmd_remote_status *out);
+	void *remote_arg;
 	/* a dsync peer's, borrowed; for the command dsync-server */
 	int in, out;
 	/*

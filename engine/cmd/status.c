@@ -114,6 +114,32 @@ store_json(
 }
 
 static void
+remotes_json(struct view *v)
+{
+	const struct cmd_local *local = v->c->local;
+	struct cmd_remote_status s;
+	struct json j;
+
+	if (local == NULL || local->remote_status == NULL)
+		return;
+	for (size_t i = 0; local->remote_status(local->remote_arg, i, &s);
+	     i++) {
+		json_begin(&j, "remote");
+		json_str(&j, "remote", s.name);
+		json_str(&j, "mode", s.backup ? "backup" : "mirror");
+		json_str(&j, "sync", s.sync);
+		json_bool(&j, "syncing", s.syncing);
+		json_int(&j, "last_success", s.last_success);
+		json_int(&j, "last_status", s.last_status);
+		json_str(&j, "last_error",
+		    *s.last_error != '\0' ? s.last_error : NULL);
+		json_int(&j, "next_try", s.next_try);
+		json_uint(&j, "waiting", s.waiting);
+		json_end(v->c, &j);
+	}
+}
+
+static void
 store_text(
     struct view *v, const struct replica *r, const struct store_info *info)
 {
@@ -163,6 +189,8 @@ status_of(struct cmd *c, struct replica *r)
 	if (e == 0)
 		e = memory_peers(v.s, show_peer, &v);
 	replica_unlock(r);
+	if (e == 0 && c->o->json)
+		remotes_json(&v);
 	if (e == 0 && v.peers == 0 && !c->o->json)
 		out_printf(c,
 		    "no peers: nothing has been synced with this location "

@@ -49,6 +49,8 @@ check "status says how" status_says "remote far: mirror, push"
 check "of each" status_says "remote copy: backup, every 1 s"
 check "also the manual one" status_says "remote never: mirror, manual"
 check "and when" within 30 section_says far "last success: 20"
+json_says() { "$SYNC" --json status | grep '"event":"remote"' | grep -q "$1"; }
+check "also as JSON" json_says '"remote":"copy","mode":"backup","sync":"1","syncing":'
 check "the command says the same" says "remote far: mirror, push" "$SYNC" status
 for i in 1 2 3 4 5; do deliver_one "$MNT" "170000051$i.M1.a" "burst$i"; done
 check "a burst is pushed" within 30 has "dsyncfs:$FAR" 1700000515.M1.a
@@ -87,6 +89,8 @@ check "the error is told" within 30 section_says far "last error: status .*the c
 check "also in figures" within 30 metric 'dsyncfs_failed_syncs_total{remote="far"} [1-9]'
 check "what waits, too" within 30 metric 'dsyncfs_waiting_changes{remote="far"} [1-9]'
 check "with the next try" section_says far "next try: 20"
+check "what waits is told" within 30 section_says far "waiting: [1-9][0-9]* changes"
+check "all of it as JSON" within 30 json_says '"remote":"far",.*"last_status":75,"last_error":".*the cable is out.*","next_try":[1-9][0-9]*,"waiting":[1-9]'
 check "the other goes on" within 30 has "maildir:$COPY" 1700000521.M1.a
 rm "$TMP/away"
 check_not "it is not tried at once" has "dsyncfs:$FAR" 1700000521.M1.a
