@@ -841,8 +841,8 @@ class History:
             self.shut()
             return self.mirror_third()
         if words[0] in ("near", "far", "third"):
-            if words[0] == "third" and not self.third:
-                self.third = NearMaildir("maildir:%s/third" % self.home, self.home, {})
+            if words[0] == "third":
+                self.make_third()
             side = {"near": self.near, "far": self.far, "third": self.third}[words[0]]
             if self.open is not side:
                 self.shut()
@@ -867,7 +867,11 @@ class History:
         else:
             self.sync(s)
 
+    def make_third(self):
+        self.third = self.third or NearMaildir("maildir:%s/third" % self.home, self.home, {})
+
     def mirror_third(self):
+        self.make_third()
         self.may_go()
         for _ in range(4):
             rc, _, err = self.run("third mirror", self.near.command("mirror", self.third.location), self.near.env)
