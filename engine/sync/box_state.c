@@ -460,9 +460,11 @@ box_state_raise(struct brain *b)
 	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &st);
 	/*
 	 * What a sync itself did here may have brought the number to where the
-	 * peer's users have brought theirs.
+	 * peer's users have brought theirs; and a mailbox that the peer has made
+	 * anew is not the one that the state is about.
 	 */
-	if (rc == 0 && st.uidvalidity == x->own.uidvalidity &&
+	if (rc == 0 && !x->plan->merged &&
+	    st.uidvalidity == x->own.uidvalidity &&
 	    x->own.highestmodseq >= st.own_end &&
 	    x->peer.highestmodseq == st.peer_now)
 		rc = changed_here_since(
