@@ -868,6 +868,9 @@ class History:
             self.settle()
         else:
             self.sync(s)
+        # What a backup has deleted here goes there, too, with what came there since (dsync-protocol 10.3, 12): so it is told at once.
+        if "backup" in s and self.third:
+            self.mirror_third()
 
     def make_third(self):
         self.third = self.third or NearMaildir("maildir:%s/third" % self.home, self.home, {})
