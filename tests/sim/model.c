@@ -768,9 +768,10 @@ check_durable(struct world *w, struct place *p, const struct snap *after)
 		    &w->model->box[root_of(w->model, r->model_box)];
 		unsigned n;
 
+		/* Excused: another replica's power went in an expunge of it. */
 		if (slot_of(w, r->model_box, r->guid)->kills > 0 ||
-		    b->deleted || w->h->foreign || is_sink(w, p) ||
-		    was_in_flight(w, p, r))
+		    slot_of(w, r->model_box, r->guid)->excused || b->deleted ||
+		    w->h->foreign || is_sink(w, p) || was_in_flight(w, p, r))
 			continue;
 		(void)row_of(w, after, r->model_box, r->guid, &n);
 		if (n == 0)
