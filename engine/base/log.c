@@ -44,9 +44,8 @@ log_enabled(enum log_level level)
 	return ((int)level <= atomic_load(&the_level));
 }
 
-/* C0, DEL, and C1 in its UTF-8 form: what a terminal may take for a command. */
-static void
-disarm(char *line)
+void
+log_disarm(char *line)
 {
 	unsigned char *p = (unsigned char *)line;
 
@@ -83,7 +82,7 @@ say(enum log_level level, const char *fmt, va_list ap)
 		    "(a message that could not be formatted)");
 	else if ((size_t)n >= sizeof(line))
 		mark_cut(line);
-	disarm(line);
+	log_disarm(line);
 	(void)pthread_mutex_lock(&lock);
 	if (the_sink != NULL)
 		the_sink(the_arg, level, line);

@@ -31,4 +31,10 @@ void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_verbose(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * C0, DEL, and C1 in its UTF-8 form, which a terminal may take for commands,
+ * become '?'; the log's own lines are so already.
+ */
+void log_disarm(char *line);
+
 #endif

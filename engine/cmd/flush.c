@@ -19,14 +19,6 @@ is_flushed(const struct config_remote *r)
 	    (push || seconds != 0));
 }
 
-/* The first failure is what is told; "run again" only when there is no other.
- */
-static int
-worse(int a, int b)
-{
-	return (a == EX_DONE || (a == EX_AGAIN && b != EX_DONE) ? b : a);
-}
-
 static int
 flush_all(struct cmd *c, size_t *n)
 {
@@ -42,8 +34,8 @@ flush_all(struct cmd *c, size_t *n)
 
 	*n = 0;
 	for (; given != NULL && given->name != NULL; given++, ++*n)
-		status =
-		    worse(status, sync_named(c, given->name, given->backup));
+		status = many_worse(
+		    status, sync_named(c, given->name, given->backup));
 	if (*n != 0)
 		return (status);
 	if (k->remote.text != NULL && first == NULL) {
@@ -55,7 +47,7 @@ flush_all(struct cmd *c, size_t *n)
 
 		if (r != first && (asked || !is_flushed(r)))
 			continue;
-		status = worse(status,
+		status = many_worse(status,
 		    sync_named(c, r->name,
 			r->mode.text != NULL &&
 			    strcmp(r->mode.text, "backup") == 0));

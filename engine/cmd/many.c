@@ -21,8 +21,8 @@
 #include "cmd/cmd_internal.h"
 
 #define PIECE 65536 /* of reading; no line is longer */
-#define LAST_PIECES 4 /* read of a child that has ended: more than a pipe has  \
-		       */
+/* Read of a child that has ended: more than a pipe has. */
+#define LAST_PIECES 4
 #define LOOK_MS 100 /* between looks for children that have ended */
 
 struct voice {
@@ -154,23 +154,6 @@ user_ended(struct many *m, const struct slot *s, int status, const char *words)
 
 /* ---- what children say (M2) ---- */
 
-/*
- * A terminal must not obey what a user's program wrote: as in log.c, for text
- * that has not been there.
- */
-static void
-disarm(char *p)
-{
-	unsigned char *s = (unsigned char *)p;
-
-	for (; *s != '\0'; s++) {
-		if ((*s < 0x20 && *s != '\t') || *s == 0x7f)
-			*s = '?';
-		else if (*s == 0xc2 && s[1] >= 0x80 && s[1] <= 0x9f)
-			s[0] = s[1] = '?';
-	}
-}
-
 static bool
 starts(const char *line, const char *with)
 {
@@ -225,7 +208,7 @@ take_line(struct many *m, struct slot *s, struct voice *t)
 	    : NULL;
 
 	if (line != NULL) {
-		disarm(line);
+		log_disarm(line);
 		if (t == &s->out)
 			out_line(m, s, line);
 		else
