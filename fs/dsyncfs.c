@@ -336,13 +336,15 @@ store_changes(void *arg)
 }
 
 static int
-changes_waiting(void *arg, const struct scheduler_remote *r, uint64_t *n)
+changes_waiting(void *arg, const struct scheduler_remote *r,
+    struct cmd_waiting *k, uint64_t *n)
 {
 	struct mount *m = arg;
 	int rc;
 
 	view_lock(m->view);
-	rc = cmd_waiting(m->store, r->location, n);
+	rc = cmd_waiting(m->store, r->location, k);
+	*n = k->n;
 	view_unlock(m->view);
 	return (rc);
 }
@@ -523,22 +525,10 @@ find_sync(struct mount *m)
 
 	int status = mount_remotes(&m->arena, &m->o, &m->config, of_config,
 	    &m->remotes, &m->n_remotes);
-	size_t n = 0;
 
-	m->flushed =
-	    arena_zalloc(&m->arena, (m->n_remotes + 1) * sizeof(*m->flushed));
-	if (m->flushed == NULL)
-		return (EX_FAIL);
-	for (size_t i = 0; status == 0 && i < m->n_remotes; i++) {
-		const struct scheduler_remote *r = &m->remotes[i];
-
-		/* remote= is, also when it is not synced with by itself. */
-		if (r->when != SYNC_MANUAL ||
-		    (i == 0 &&
-			(m->o.remote != NULL || m->config.remote.text != NULL)))
-			m->flushed[n++] =
-			    (struct cmd_remote){ r->name, r->backup };
-	}
+	if (status == 0)
+		status = mount_remotes_flushed(&m->arena, &m->o, &m->config,
+		    m->remotes, m->n_remotes, &m->flushed);
 	return (status);
 }
 
@@ -622,6 +612,7 @@ serve(struct mount *m, int helper)
 {
 	struct fuse_loop_config *config;
 	struct sigaction usr1 = { .sa_handler = on_usr1 };
+	const char *what = "the threads of the mount cannot be started";
 	int error;
 
 	if (fuse_set_signal_handlers(m->session) != 0)
@@ -641,12 +632,16 @@ serve(struct mount *m, int helper)
 		(void)setsid();
 	error = notifier_start(
 	    m->view, m->session, m->mountpoint, helper, &m->notifier);
-	if (error == 0 && (error = start_threads(m)) == 0)
+	if (error == 0)
+		error = start_threads(m);
+	if (error == 0) {
+		what = "the control socket cannot be opened";
 		error =
 		    control_serve(m->location.path, on_request, m, &m->control);
+	}
 	if (error != 0) {
-		log_error("%s: the control socket cannot be opened: %s",
-		    m->location.path, strerror(-error));
+		log_error(
+		    "%s: %s: %s", m->location.path, what, strerror(-error));
 		error = EX_FAIL;
 	}
 	if (error == 0 && (config = fuse_loop_cfg_create()) != NULL) {

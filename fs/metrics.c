@@ -10,6 +10,91 @@
 
 #include "base/log.h"
 
+static void
+put_name(struct buf *b, const char *name)
+{
+	for (; *name != '\0'; name++)
+		if (*name == '"' || *name == '\\')
+			buf_printf(b, "\\%c", *name);
+		else if (*name == '\n')
+			buf_printf(b, "\\n");
+		else
+			buf_put_u8(b, (uint8_t)*name);
+}
+
+struct sample {
+	const char *name, *type, *help;
+	int64_t (*value)(const struct cmd_remote_status *r);
+};
+
+static int64_t
+last_success(const struct cmd_remote_status *r)
+{
+	return (r->last_success);
+}
+
+static int64_t
+last_status(const struct cmd_remote_status *r)
+{
+	return (r->last_status);
+}
+
+static int64_t
+is_running(const struct cmd_remote_status *r)
+{
+	return (r->syncing);
+}
+
+static int64_t
+runs(const struct cmd_remote_status *r)
+{
+	return ((int64_t)r->runs);
+}
+
+static int64_t
+failed(const struct cmd_remote_status *r)
+{
+	return ((int64_t)r->failed);
+}
+
+static int64_t
+is_waiting(const struct cmd_remote_status *r)
+{
+	return ((int64_t)r->waiting);
+}
+
+static const struct sample samples[] = {
+	{ "dsyncfs_last_success_timestamp_seconds", "gauge",
+	    "When the last good sync ended, 0: none since the mount.",
+	    last_success },
+	{ "dsyncfs_last_status", "gauge", "Exit status of the last sync.",
+	    last_status },
+	{ "dsyncfs_syncing", "gauge", "1 while a sync runs.", is_running },
+	{ "dsyncfs_syncs_total", "counter", "Syncs since the mount.", runs },
+	{ "dsyncfs_failed_syncs_total", "counter",
+	    "Syncs that failed since the mount.", failed },
+	{ "dsyncfs_waiting_changes", "gauge",
+	    "Local changes that the remote has not got yet.", is_waiting },
+};
+
+static void
+put_all(struct scheduler *s, struct buf *b)
+{
+	struct cmd_remote_status r;
+
+	for (size_t k = 0; k < sizeof(samples) / sizeof(samples[0]); k++) {
+		const struct sample *m = &samples[k];
+
+		buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help,
+		    m->name, m->type);
+		for (size_t i = 0; scheduler_status(s, i, &r); i++) {
+			buf_printf(b, "%s{remote=\"", m->name);
+			put_name(b, r.name);
+			buf_printf(b, "\"} %lld\n", (long long)m->value(&r));
+		}
+	}
+}
+
 /* By rename, so that who reads it sees all or nothing. */
 static int
 write_file(const char *file, const struct buf *b)
@@ -38,7 +123,7 @@ metrics_write(const char *file, struct scheduler *s)
 	struct buf b = BUF_INIT;
 	int e;
 
-	scheduler_metrics(s, &b);
+	put_all(s, &b);
 	e = b.error != 0 ? b.error : write_file(file, &b);
 	if (e != 0 && e != failed)
 		log_warning("metrics_file: %s: %s", file, strerror(-e));

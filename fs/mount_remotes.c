@@ -73,3 +73,20 @@ mount_remotes(struct arena *a, const struct mount_options *o,
 	}
 	return (rc);
 }
+
+int
+mount_remotes_flushed(struct arena *a, const struct mount_options *o,
+    const struct config *c, const struct scheduler_remote *v, size_t n,
+    struct cmd_remote **out)
+{
+	bool has_first = o->remote != NULL || c->remote.text != NULL;
+	struct cmd_remote *f = arena_zalloc(a, (n + 1) * sizeof(*f));
+
+	*out = f;
+	if (f == NULL)
+		return (EX_FAIL);
+	for (size_t i = 0; i < n; i++)
+		if (v[i].when != SYNC_MANUAL || (i == 0 && has_first))
+			*f++ = (struct cmd_remote){ v[i].name, v[i].backup };
+	return (0);
+}

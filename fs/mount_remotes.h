@@ -18,4 +18,13 @@ int mount_remotes(struct arena *a, const struct mount_options *o,
     const struct config *c, bool of_config, struct scheduler_remote **v,
     size_t *n);
 
+/*
+ * What flush is about, up to name NULL: those of the n in v that are synced
+ * with by themselves, and remote= in any case.  In the arena; 0 or the exit
+ * status.
+ */
+int mount_remotes_flushed(struct arena *a, const struct mount_options *o,
+    const struct config *c, const struct scheduler_remote *v, size_t n,
+    struct cmd_remote **out);
+
 #endif

@@ -42,6 +42,7 @@ struct remote {
 	unsigned failures, again;
 	uint64_t runs, failed; /* since the mount */
 	uint64_t waiting; /* changes, when they were last counted */
+	struct cmd_waiting count; /* guarded with the store */
 	int status;
 	char *error; /* owned */
 	int64_t began, success; /* seconds since 1970; 0: never */
@@ -247,7 +248,7 @@ wait_tick(struct scheduler *s)
 	(void)pthread_cond_timedwait(&s->wake, &s->lock, &until);
 }
 
-/* Once a second at most: it costs as much as there is to push. */
+/* Once a second at most. */
 static void
 count_waiting(struct scheduler *s, uint64_t changes)
 {
@@ -260,7 +261,8 @@ count_waiting(struct scheduler *s, uint64_t changes)
 	s->counted_at = now;
 	for (size_t i = 0; i < s->n; i++) {
 		n = 0;
-		if (s->ops.waiting(s->ops.arg, &s->remote[i].r, &n) != 0)
+		if (s->ops.waiting(s->ops.arg, &s->remote[i].r,
+			&s->remote[i].count, &n) != 0)
 			continue;
 		pthread_mutex_lock(&s->lock);
 		s->remote[i].waiting = n;
@@ -289,17 +291,26 @@ looker_main(void *arg)
 
 /* ---- syncs ---- */
 
-/* A failure is said once, and again when it is another one. */
+/*
+ * A failure is said once, and again when it is another one.  To run again is
+ * what it does by itself: that this does not help is said.
+ */
+static bool
+is_news(const struct remote *r, int before, const char *error)
+{
+	if (r->status == EX_AGAIN)
+		return (r->again == AGAIN_MAX);
+	return (before != r->status || r->error == NULL ||
+	    strcmp(r->error, error != NULL ? error : "") != 0);
+}
+
 static void
 tell(const struct remote *r, int before, const char *error)
 {
-	if (r->status == EX_DONE || r->status == EX_AGAIN) {
+	if (r->status == EX_DONE) {
 		if (r->failures != 0)
-			log_warning("sync with %s: works again", r->r.name);
-		return;
-	}
-	if (before != r->status || r->error == NULL ||
-	    strcmp(r->error, error != NULL ? error : "") != 0)
+			log_info("sync with %s: works again", r->r.name);
+	} else if (is_news(r, before, error))
 		log_warning("sync with %s: status %d%s%s", r->r.name, r->status,
 		    error != NULL ? ": " : "", error != NULL ? error : "");
 }
@@ -314,7 +325,7 @@ sync_one(struct remote *r)
 	int before, status = s->ops.sync(s->ops.arg, &r->r, &error);
 
 	end = s->ops.changes(s->ops.arg);
-	counted = s->ops.waiting(s->ops.arg, &r->r, &waiting) == 0;
+	counted = s->ops.waiting(s->ops.arg, &r->r, &r->count, &waiting) == 0;
 	if (status == EX_DONE && counted && waiting == 0)
 		begin = end; /* what it wrote came from over there */
 	pthread_mutex_lock(&s->lock);
@@ -441,7 +452,9 @@ tell_unpushed(struct scheduler *s)
 		uint64_t n = 0;
 
 		if (r->when != SYNC_MANUAL &&
-		    s->ops.waiting(s->ops.arg, r, &n) == 0 && n != 0)
+		    s->ops.waiting(s->ops.arg, r, &s->remote[i].count, &n) ==
+			0 &&
+		    n != 0)
 			log_warning("%s: %llu changes have not been pushed yet",
 			    r->name, (unsigned long long)n);
 	}
@@ -473,55 +486,6 @@ scheduler_stop(struct scheduler *s)
 	free(s);
 }
 
-static void
-put_time(struct buf *b, const char *what, int64_t t)
-{
-	char text[32] = "never";
-	time_t at = (time_t)t;
-	struct tm tm;
-
-	if (t != 0 && gmtime_r(&at, &tm) != NULL)
-		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	buf_printf(b, "    %s: %s\n", what, text);
-}
-
-static void
-put_when(struct buf *b, const struct scheduler_remote *r)
-{
-	buf_printf(
-	    b, "  remote %s: %s, ", r->name, r->backup ? "backup" : "mirror");
-	if (r->when == SYNC_EVERY)
-		buf_printf(b, "every %u s\n", r->seconds);
-	else
-		buf_printf(b, "%s\n", r->when == SYNC_PUSH ? "push" : "manual");
-}
-
-void
-scheduler_text(struct scheduler *s, struct buf *b)
-{
-	int64_t now = mono_ms(), wall = time(NULL);
-
-	pthread_mutex_lock(&s->lock);
-	for (size_t i = 0; i < s->n; i++) {
-		const struct remote *r = &s->remote[i];
-
-		put_when(b, &r->r);
-		if (r->running)
-			put_time(b, "syncing since", r->began);
-		put_time(b, "last success", r->success);
-		buf_printf(b, "    waiting: %llu changes\n",
-		    (unsigned long long)r->waiting);
-		if (r->status != EX_DONE)
-			buf_printf(b, "    last error: status %d%s%s\n",
-			    r->status, r->error != NULL ? ": " : "",
-			    r->error != NULL ? r->error : "");
-		if (!r->running && r->next != 0)
-			put_time(b, "next try",
-			    wall + (r->next > now ? r->next - now : 0) / 1000);
-	}
-	pthread_mutex_unlock(&s->lock);
-}
-
 bool
 scheduler_status(struct scheduler *s, size_t i, struct cmd_remote_status *out)
 {
@@ -542,6 +506,9 @@ scheduler_status(struct scheduler *s, size_t i, struct cmd_remote_status *out)
 		(void)snprintf(out->sync, sizeof(out->sync), "%s",
 		    r->r.when == SYNC_PUSH ? "push" : "manual");
 	out->syncing = r->running;
+	out->began = r->began;
+	out->runs = r->runs;
+	out->failed = r->failed;
 	out->last_success = r->success;
 	if (!r->running && r->next != 0)
 		out->next_try =
@@ -555,105 +522,43 @@ scheduler_status(struct scheduler *s, size_t i, struct cmd_remote_status *out)
 	return (true);
 }
 
-/* ---- metrics ---- */
+static void
+put_time(struct buf *b, const char *what, int64_t t)
+{
+	char text[32] = "never";
+	time_t at = (time_t)t;
+	struct tm tm;
+
+	if (t != 0 && gmtime_r(&at, &tm) != NULL)
+		(void)strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	buf_printf(b, "    %s: %s\n", what, text);
+}
 
 static void
-put_name(struct buf *b, const char *name)
+put_remote(struct buf *b, const struct cmd_remote_status *r)
 {
-	for (; *name != '\0'; name++)
-		if (*name == '"' || *name == '\\')
-			buf_printf(b, "\\%c", *name);
-		else if (*name == '\n')
-			buf_printf(b, "\\n");
-		else
-			buf_put_u8(b, (uint8_t)*name);
+	bool every = r->sync[0] >= '0' && r->sync[0] <= '9';
+
+	buf_printf(b, "  remote %s: %s, %s%s%s\n", r->name,
+	    r->backup ? "backup" : "mirror", every ? "every " : "", r->sync,
+	    every ? " s" : "");
+	if (r->syncing)
+		put_time(b, "syncing since", r->began);
+	put_time(b, "last success", r->last_success);
+	buf_printf(
+	    b, "    waiting: %llu changes\n", (unsigned long long)r->waiting);
+	if (r->last_status != EX_DONE)
+		buf_printf(b, "    last error: status %d%s%s\n", r->last_status,
+		    *r->last_error != '\0' ? ": " : "", r->last_error);
+	if (r->next_try != 0)
+		put_time(b, "next try", r->next_try);
 }
-
-struct sample {
-	const char *name, *type, *help;
-	int64_t (*value)(const struct remote *r, uint64_t waiting);
-};
-
-static int64_t
-last_success(const struct remote *r, uint64_t waiting)
-{
-	(void)waiting;
-	return (r->success);
-}
-
-static int64_t
-last_status(const struct remote *r, uint64_t waiting)
-{
-	(void)waiting;
-	return (r->status);
-}
-
-static int64_t
-is_running(const struct remote *r, uint64_t waiting)
-{
-	(void)waiting;
-	return (r->running);
-}
-
-static int64_t
-runs(const struct remote *r, uint64_t waiting)
-{
-	(void)waiting;
-	return ((int64_t)r->runs);
-}
-
-static int64_t
-failed(const struct remote *r, uint64_t waiting)
-{
-	(void)waiting;
-	return ((int64_t)r->failed);
-}
-
-static int64_t
-is_waiting(const struct remote *r, uint64_t waiting)
-{
-	(void)r;
-	return ((int64_t)waiting);
-}
-
-static const struct sample samples[] = {
-	{ "dsyncfs_last_success_timestamp_seconds", "gauge",
-	    "When the last good sync ended, 0: none since the mount.",
-	    last_success },
-	{ "dsyncfs_last_status", "gauge", "Exit status of the last sync.",
-	    last_status },
-	{ "dsyncfs_syncing", "gauge", "1 while a sync runs.", is_running },
-	{ "dsyncfs_syncs_total", "counter", "Syncs since the mount.", runs },
-	{ "dsyncfs_failed_syncs_total", "counter",
-	    "Syncs that failed since the mount.", failed },
-	{ "dsyncfs_waiting_changes", "gauge",
-	    "Local changes that the remote has not got yet.", is_waiting },
-};
 
 void
-scheduler_metrics(struct scheduler *s, struct buf *b)
+scheduler_text(struct scheduler *s, struct buf *b)
 {
-	uint64_t *waiting = calloc(s->n + 1, sizeof(*waiting));
+	struct cmd_remote_status r;
 
-	if (waiting == NULL)
-		return;
-	for (size_t i = 0; i < s->n; i++)
-		if (s->ops.waiting(s->ops.arg, &s->remote[i].r, &waiting[i]) !=
-		    0)
-			waiting[i] = 0;
-	pthread_mutex_lock(&s->lock);
-	for (size_t k = 0; k < sizeof(samples) / sizeof(samples[0]); k++) {
-		const struct sample *m = &samples[k];
-
-		buf_printf(b, "# HELP %s %s\n# TYPE %s %s\n", m->name, m->help,
-		    m->name, m->type);
-		for (size_t i = 0; i < s->n; i++) {
-			buf_printf(b, "%s{remote=\"", m->name);
-			put_name(b, s->remote[i].r.name);
-			buf_printf(b, "\"} %lld\n",
-			    (long long)m->value(&s->remote[i], waiting[i]));
-		}
-	}
-	pthread_mutex_unlock(&s->lock);
-	free(waiting);
+	for (size_t i = 0; scheduler_status(s, i, &r); i++)
+		put_remote(b, &r);
 }

@@ -39,10 +39,11 @@ struct scheduler_ops {
 	uint64_t (*changes)(void *arg);
 	/*
 	 * How many changes have not been part of a good sync with r yet;
-	 * -errno.
+	 * -errno. Called by any thread, so *k is guarded by what guards the
+	 * store.
 	 */
-	int (*waiting)(
-	    void *arg, const struct scheduler_remote *r, uint64_t *n);
+	int (*waiting)(void *arg, const struct scheduler_remote *r,
+	    struct cmd_waiting *k, uint64_t *n);
 	void *arg;
 };
 
@@ -62,7 +63,5 @@ void scheduler_text(struct scheduler *s, struct buf *b);
 /* Of the i-th remote; false: there is none. */
 bool scheduler_status(
     struct scheduler *s, size_t i, struct cmd_remote_status *out);
-/* The same as metrics, in the text format of Prometheus. */
-void scheduler_metrics(struct scheduler *s, struct buf *b);
 
 #endif

@@ -40,6 +40,8 @@ struct cmd_remote_status {
 	bool backup;
 	char sync[16]; /* "manual", "push" or seconds */
 	bool syncing;
+	int64_t began; /* the last sync, seconds since 1970 */
+	uint64_t runs, failed; /* since the mount */
 	/* seconds since 1970; 0: never, or nothing is planned */
 	int64_t last_success, next_try;
 	int last_status;
@@ -98,10 +100,15 @@ bool cmd_log_line(enum log_level level, const char *line);
 int hook_run(const char *command, const char *const *names, size_t n,
     const atomic_int *stop);
 /*
- * How many changes of the store have not been part of a good sync with this
- * LOCATION2 yet, under the store's lock.  -ENOENT: there was none yet.
+ * How many changes of the store (n) have not been part of a good sync with this
+ * LOCATION2 yet, under the store's lock.  Zeroed at first, *k goes on from where
+ * it was: the cost is what is new.  -ENOENT: there was no sync yet.
  */
-int cmd_waiting(struct store *s, const char *location, uint64_t *n);
+struct cmd_waiting {
+	uint64_t from, next; /* LSNs: of the last good sync, not yet counted */
+	uint64_t n;
+};
+int cmd_waiting(struct store *s, const char *location, struct cmd_waiting *k);
 
 /*
  * -u: that user's environment, and as root his rights for good.  0 or the exit

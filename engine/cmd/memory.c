@@ -102,6 +102,27 @@ memory_waiting(
 	return (r);
 }
 
+int
+cmd_waiting(struct store *s, const char *location, struct cmd_waiting *k)
+{
+	struct arena a = ARENA_INIT;
+	struct peer_memory m;
+	struct walk w = { .peer = &m.peer };
+	uint64_t next;
+	int r = memory_peer_by_label(s, location, &a, &m);
+
+	if (r == 0 && (m.lsn != k->from || k->next > store_log_end(s)))
+		*k = (struct cmd_waiting){ .from = m.lsn, .next = m.lsn };
+	if (r == 0)
+		r = store_log(s, k->next, count_entry, &w, &next);
+	if (r == 0) {
+		k->next = next;
+		k->n += w.n;
+	}
+	arena_fini(&a);
+	return (r);
+}
+
 /* ---- conflicts ---- */
 
 static uint64_t

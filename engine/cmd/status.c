@@ -44,20 +44,6 @@ peer_json(struct view *v, const struct peer_memory *m, uint64_t waiting,
 	json_end(v->c, &j);
 }
 
-int
-cmd_waiting(struct store *s, const char *location, uint64_t *n)
-{
-	struct arena a = ARENA_INIT;
-	struct peer_memory m;
-	int64_t oldest;
-	int r = memory_peer_by_label(s, location, &a, &m);
-
-	if (r == 0)
-		r = memory_waiting(s, &m, n, &oldest);
-	arena_fini(&a);
-	return (r);
-}
-
 static int
 show_peer(void *arg, const struct peer_memory *m)
 {
