@@ -5,6 +5,8 @@
 #	mount_store STORE MNT [OPTS]	mounts, and returns when it answers
 #	umount_store STORE MNT		unmounts, and returns when the store is free
 #	ds ARGS...			dsyncfs-sync on $STORE
+#	script NAME			a program in $TMP/bin
+#	dump LOCATION			what two places must have alike
 #	within SECONDS COMMAND...	polls until COMMAND succeeds
 #	equal NAME WANT GOT		a check that two texts are the same
 #	check_status NAME N COMMAND...	a check that COMMAND exits with N
@@ -102,6 +104,11 @@ ds() {
 	fi
 	"$SYNC" -o "mail_location=dsyncfs:$STORE" "$@"
 }
+
+# A program of the test's own, from standard input.
+script() { mkdir -p "$TMP/bin"; cat >"$TMP/bin/$1"; chmod 755 "$TMP/bin/$1"; }
+# LOCATION: all mail state but for what only grows.
+dump() { "$SYNC" dump --no-modseqs "$1" | sed 's/ highestmodseq=[0-9]*//'; }
 
 # For checks that a plain Maildir cannot pass.
 mounted() { [ -z "$TEST_PLAIN" ]; }

@@ -33,7 +33,6 @@ clean() {
 	check "$n: $1: Dovecot has no complaint" not grep -E 'Error|Panic|Fatal|Warning|assert' "$TMP/dovecot/box/log"
 	: >"$TMP/dovecot/box/log"
 }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 
 # Bodies with everything that a stream has to carry: name, then the bytes behind a header.  (A CR at the very end, which
 # Dovecot's storage drops, has its unit test.)

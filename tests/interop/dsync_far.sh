@@ -8,13 +8,10 @@ unset SSH_AUTH_SOCK SSH_ASKPASS DISPLAY
 chmod 755 "$TMP"
 mkdir -p "$TMP/bin"
 FAR=$TMP/far-store
-script() { cat >"$TMP/bin/$1"; chmod 755 "$TMP/bin/$1"; }
 far_is() { script far <<<"#!/bin/sh
 exec env -i PATH=/usr/bin:/bin HOME=$HOME $SYNC -o mail_location=$1 \"\$@\""; }
 far() { ds "$@" "$TMP/bin/far" dsync-server; }		# OPTIONS... COMMAND
-dump() { "$SYNC" dump --no-modseqs "$1" | sed 's/ highestmodseq=[0-9]*//'; }
 same() { equal "$1" "$(dump "dsyncfs:$STORE")" "$(dump "${2:-dsyncfs:$FAR}")"; }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 moved_no_mail() { ! grep -aq '^[IO]: M[^g]' "$1"; }
 # STATUS WORDS COMMAND...: exits so, and one of its lines has the words
 fails() {

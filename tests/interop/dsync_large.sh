@@ -17,7 +17,6 @@ NEAR_ENV="env -i PATH=/usr/bin:/bin HOME=$HOME XDG_CONFIG_HOME=$XDG_CONFIG_HOME"
 THERE=$TMP/there OTHER=$TMP/other
 mkdir -p "$TMP/bin" "$OTHER"/{cur,new,tmp}
 chmod 755 "$TMP"
-script() { cat >"$TMP/bin/$1"; chmod 755 "$TMP/bin/$1"; }
 script doveadm-far <<-C
 	#!/bin/sh
 	exec env -i PATH=/usr/bin:/bin HOME=$TMP/dovecot/box/home USER=mail $AS_MAIL doveadm -c $TMP/dovecot/box/dovecot.conf "\$@"
@@ -31,7 +30,6 @@ script far <<-C
 	exec $NEAR_ENV $PEAK far $SYNC -o mail_location=maildir:$OTHER "\$@"
 C
 ours() { $PEAK master "$SYNC" -o "mail_location=dsyncfs:$STORE" mirror "$@"; }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 # NAME MAILDIR: a large mail that nobody has seen before
 make_large() { $MAIL large "$1" "$size" >"$TMP/$1" && ln "$TMP/$1" "$2/new/1700000000.M$1.test"; }
 file_of() { find "$1/cur" "$1/new" -type f -exec grep -alm1 "^Subject: $2\$" {} + ; }

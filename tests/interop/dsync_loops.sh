@@ -8,7 +8,6 @@ AS_MAIL=
 [ "$(id -u)" != 0 ] || AS_MAIL="unshare --user --map-user=1000 --map-group=1000"
 mkdir -p "$TMP/bin"
 chmod 755 "$TMP"
-script() { cat >"$TMP/bin/$1"; chmod 755 "$TMP/bin/$1"; }
 script far <<-C
 	#!/bin/sh
 	exec env -i PATH=/usr/bin:/bin HOME=$TMP/dovecot/box/home USER=mail $AS_MAIL doveadm -c $TMP/dovecot/box/dovecot.conf "\$@"
@@ -19,7 +18,7 @@ script slave <<-C
 C
 as_master() { timeout 60 "$SYNC" -o "mail_location=dsyncfs:$STORE" "$@" mirror "$TMP/bin/far" dsync-server; }
 as_slave() { timeout 60 env USER=mail HOME="$TMP/dovecot/box/home" $AS_MAIL doveadm -c "$TMP/dovecot/box/dovecot.conf" sync -f "$TMP/bin/slave" dsync-server; }
-near_dump() { "$SYNC" dump --no-modseqs "dsyncfs:$STORE" | sed 's/ highestmodseq=[0-9]*//'; }
+near_dump() { dump "dsyncfs:$STORE"; }
 names() { near_dump | sed -n 's/^mailbox \(.*\) guid=.*/\1/p' | sed 's/\\040/ /g' | LC_ALL=C sort; }
 # Without directories that hold no mail.
 far_names() {

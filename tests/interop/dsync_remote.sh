@@ -11,7 +11,6 @@ AS_MAIL=
 [ "$(id -u)" != 0 ] || AS_MAIL="unshare --user --map-user=1000 --map-group=1000"
 mkdir -p "$TMP/bin"
 chmod 755 "$TMP"
-script() { cat >"$TMP/bin/$1"; chmod 755 "$TMP/bin/$1"; }
 NEAR_ENV="env -i PATH=/usr/bin:/bin HOME=$HOME XDG_CONFIG_HOME=$XDG_CONFIG_HOME"
 script far <<-C
 	#!/bin/sh
@@ -22,9 +21,7 @@ script slave <<-C
 	exec $NEAR_ENV $SYNC -o mail_location=dsyncfs:$STORE "\$@"
 C
 far() { ds "${@:1:$#-1}" "${@: -1}" "$TMP/bin/far" dsync-server; }		# OPTIONS... COMMAND
-dump() { "$SYNC" dump --no-modseqs "$1" | sed 's/ highestmodseq=[0-9]*//'; }
 near_dump() { dump "dsyncfs:$STORE"; }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 same() { equal "$n: $1" "$(doveadm_dump box)" "$(near_dump)"; }
 clean() {
 	check "$n: $1: Dovecot has no complaint" not grep -E 'Error|Panic|Fatal|assert' "$TMP/dovecot/box/log"

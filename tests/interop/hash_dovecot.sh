@@ -37,7 +37,6 @@ put_near() {
 	mail "$@" >"$TMP/side/new/1700000000.M$1.test"
 	again ds mirror "maildir:$TMP/side" >/dev/null
 }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 
 mail one | da box save -m INBOX
 mail two 'a line without a colon\n' | da box save -m INBOX

@@ -21,7 +21,6 @@ exec env -i PATH=/usr/bin:/bin HOME=$HOME $SYNC -o mail_location=dsyncfs:$STORE 
 C
 chmod 755 "$TMP/bin/far" "$TMP/bin/slave"
 SIDE=$TMP/side
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 near() { again ds mirror "maildir:$SIDE" >/dev/null 2>&1; }
 # WAY: our sync with Dovecot, as master or as slave
 sync_it() {

@@ -8,7 +8,6 @@ chmod 755 "$TMP"
 dovecot_conf box "mdbox:$TMP/dovecot/box/mdbox"
 AS_MAIL=
 [ "$(id -u)" != 0 ] || AS_MAIL="unshare --user --map-user=1000 --map-group=1000"
-script() { cat >"$TMP/bin/$1"; chmod 755 "$TMP/bin/$1"; }
 script imap <<-C
 	#!/bin/sh
 	exec env -i PATH=/usr/bin:/bin HOME=$TMP/dovecot/box/home USER=mail $AS_MAIL /usr/lib/dovecot/imap -c $TMP/dovecot/box/dovecot.conf
@@ -148,7 +147,6 @@ script ssh <<-C
 	exec $TMP/bin/far "\$@"
 C
 export PATH=$TMP/bin:$PATH
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 same_mail() { equal "$1" "$(doveadm_dump box | sed 's/ highestmodseq=[0-9]*//; s/ modseq=[0-9]*//')" "$(doveadm_dump a | sed 's/ highestmodseq=[0-9]*//; s/ modseq=[0-9]*//')"; }
 check "replicator: both are merged" again "$SYNC" -v mirror b
 same_mail "replicator: both Dovecots have the same"

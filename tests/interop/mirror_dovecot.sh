@@ -94,7 +94,6 @@ merge() {
 	equal "$n: nothing is lost but what was deleted" 2 "$(comm -23 <(echo "$before") <(store_dump | bodies) | wc -l)"
 	idle "merge"
 }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 
 # The same without a mount: the store is opened by dsyncfs-sync.
 unmounted() {

@@ -7,14 +7,12 @@ needs python3
 FAR=$TMP/far-store COPY=$TMP/copy
 mkdir -p "$TMP/bin" "$XDG_CONFIG_HOME/dsyncfs"
 CONF=$XDG_CONFIG_HOME/dsyncfs/dsyncfs.conf
-script() { cat >"$TMP/bin/$1"; chmod 755 "$TMP/bin/$1"; }
 script far <<<"#!/bin/sh
 echo x >>$TMP/calls
 [ ! -e $TMP/away ] || { echo 'the cable is out' >&2; exit 1; }
 [ ! -e $TMP/hang ] || exec sleep 1000
 exec env -i PATH=/usr/bin:/bin HOME=$HOME $SYNC -o mail_location=dsyncfs:$FAR \"\$@\""
 : >"$TMP/calls"
-dump() { "$SYNC" dump --no-modseqs "$1" | sed 's/ highestmodseq=[0-9]*//'; }
 has() { dump "$1" | grep -q "$2"; }
 status_says() { grep -q "$1" "$MNT/.dsyncfs/status"; }
 # What the section of REMOTE says, without dates.
@@ -66,7 +64,6 @@ maildir_new "$SIDE"
 mail "$SIDE" 41
 mkdir -p "$SIDE/.Work"/{cur,new,tmp}
 mail "$SIDE/.Work" 42
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; }
 check_not "what went out is no change here" test -e "$TMP/hooked"
 check "mail comes by a command" again "$SYNC" mirror "maildir:$SIDE"
 hooked() { grep -qx "$1" "$TMP/hooked"; }

@@ -12,9 +12,6 @@ T="tmux -L dsyncfs-$$ -f /dev/null"
 on_exit "$T kill-server 2>/dev/null"
 on_exit "kill \$(cat $TMP/watchers) 2>/dev/null"
 FAR=$TMP/far-store SIDE=$TMP/side
-script() { cat >"$TMP/bin/$1"; chmod 755 "$TMP/bin/$1"; }
-dump() { "$SYNC" dump --no-modseqs "$1" | sed 's/ highestmodseq=[0-9]*//'; }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 
 # ---- the far sides ----
 # here: what the far side has changed comes through the mount.

@@ -90,9 +90,7 @@ all_known
 conf
 
 # ---- checks ----
-dump() { "$SYNC" dump --no-modseqs "$1" | sed 's/ highestmodseq=[0-9]*//'; }
 same() { equal "$1" "$(dump "dsyncfs:$STORE")" "$(dump "dsyncfs:$FAR")"; }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 maildir_new "$SIDE"
 fresh=0
 fresh_mail() { fresh=$((fresh + 1)); mail "$SIDE" "$fresh"; again ds mirror "maildir:$SIDE" >/dev/null 2>&1; }

@@ -174,7 +174,6 @@ done
 ours() {	# LOCATION2
 	"$SYNC" -o "mail_location=dsyncfs:$TMP/store" -o "doveadm_password_file=$TMP/pass" -o "ssl_client_ca_file=$D/ca.pem" mirror "$1"
 }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 for where in "tcp:far@localhost:$PORT" "tcps:far@localhost:$TLS"; do
 	letter "ours${where%%:*}" | da save -u far
 	check "dsyncfs-sync mirror ${where%%:*}" again ours "$where"

@@ -17,8 +17,6 @@ server() {	# NAME STORE
 }
 server a "$A"
 server b "$B"
-dump() { "$SYNC" dump --no-modseqs "dsyncfs:$1" | sed 's/ highestmodseq=[0-9]*//'; }
-again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 
 check "one is mounted" mount_store "$A" "$TMP/a" "remote=$TMP/bin/b dsync-server,sync=1"
 check "the other is mounted" mount_store "$B" "$TMP/b" "remote=$TMP/bin/a dsync-server,sync=1"
@@ -37,14 +35,14 @@ for i in 1 2 3; do
 	rm "$TMP/b/new/17000002$i.M1.b"
 	kill -USR1 "${pids[@]}"
 done
-equal_now() { [ "$(dump "$A")" = "$(dump "$B")" ]; }
+equal_now() { [ "$(dump "dsyncfs:$A")" = "$(dump "dsyncfs:$B")" ]; }
 complete() { count_is "$TMP/a" 37 && count_is "$TMP/b" 37 && equal_now; }
 check "both end with all mail" within 100 complete
 check "both have called" called 0 0
 calls=($(wc -l <"$TMP/a.calls") $(wc -l <"$TMP/b.calls"))
 check "and go on calling" within 100 called "${calls[@]}"
-equal "no mail is there twice" "" "$(dump "$A" | grep -o 'guid=[^ ]*' | sort | uniq -d)"
-equal "both say the same" "$(dump "$A")" "$(dump "$B")"
+equal "no mail is there twice" "" "$(dump "dsyncfs:$A" | grep -o 'guid=[^ ]*' | sort | uniq -d)"
+equal "both say the same" "$(dump "dsyncfs:$A")" "$(dump "dsyncfs:$B")"
 check "one still answers" "$SYNC" -o "mail_location=dsyncfs:$A" mailboxes
 check "the other too" "$SYNC" -o "mail_location=dsyncfs:$B" mailboxes
 check "one ends" umount_store "$A" "$TMP/a"
@@ -73,7 +71,7 @@ done
 check "one went through" eval '[ $ra != 75 ] || [ $rb != 75 ]'
 check "then there is nothing in the way" again a_to_b
 check "nor the other way" again b_to_a
-equal "both say the same" "$(dump "$A")" "$(dump "$B")"
+equal "both say the same" "$(dump "dsyncfs:$A")" "$(dump "dsyncfs:$B")"
 check "both have both" eval 'has_mail "$TMP/a" last-b && has_mail "$TMP/b" last-a'
 check "one ends" umount_store "$A" "$TMP/a"
 check "the other ends" umount_store "$B" "$TMP/b"
