@@ -223,12 +223,13 @@ passphrase(void *arg, const char *what, char *out, size_t size)
 
 /* ---- dialing ---- */
 
+/* arg outlives the settings: a link may stay for another sync. */
 static bool
 is_stopped(void *arg)
 {
-	const struct far_settings *s = arg;
+	const atomic_int *stop = arg;
 
-	return (s->stop != NULL && *s->stop != 0);
+	return (stop != NULL && *stop != 0);
 }
 
 /* Whose mail: doveadm's protocol always says so. */
@@ -291,18 +292,26 @@ dial_command(const struct how *h, const struct asking *k, struct link **l)
 	return (link_command_new(&o, l));
 }
 
-/* The channel over *l, which is closed when there is none. */
 static int
-put_channel(const struct far_settings *s, struct link *l, struct channel **c)
+far_again(struct link *l, const struct far_settings *s, struct channel **c)
 {
 	struct channel_dsync_options o = { .raw = s->raw,
 		.raw_arg = s->raw_arg };
 	int r = channel_dsync_new(l, &o, c);
 
-	if (r == 0)
-		return (0);
-	log_error("%s: out of memory", l->peer);
-	l->ops->close(l);
+	if (r != 0)
+		log_error("%s: out of memory", l->peer);
+	return (r);
+}
+
+/* The channel over *l, which is closed when there is none. */
+static int
+put_channel(const struct far_settings *s, struct link *l, struct channel **c)
+{
+	int r = far_again(l, s, c);
+
+	if (r != 0)
+		l->ops->close(l);
 	return (r);
 }
 
@@ -312,7 +321,7 @@ far_dial(const struct far *f, const struct far_settings *s, struct link **l,
 {
 	const struct how *h = f->how;
 	const struct link_limits limits = { .stop = is_stopped,
-		.arg = (void *)(uintptr_t)s };
+		.arg = (void *)(uintptr_t)s->stop };
 	struct asking k = { s, &limits };
 	struct link *link = NULL;
 	int r;
@@ -331,29 +340,31 @@ far_dial(const struct far *f, const struct far_settings *s, struct link **l,
 /* ---- being dialed ---- */
 
 static int
+far_take_stdio(int *in, int *out)
+{
+	return (link_take_stdio("peer", in, out));
+}
+
+static int
 far_serve(int in, int out, const struct far_settings *s, struct link **l,
     struct channel **c)
 {
+	int a = fcntl(in, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	int b = fcntl(out, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	struct link *link = NULL;
-	int r, a, b;
+	int r = a < 0 || b < 0 ? -errno : link_fds_new(a, b, "peer", &link);
 
-	if (in < 0) {
-		r = link_stdio_new("peer", &link);
-	} else {
-		a = fcntl(in, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-		b = fcntl(out, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
-		r = a < 0 || b < 0 ? -errno : link_fds_new(a, b, "peer", &link);
-		if (r != 0) {
-			log_error("peer: %s", strerror(-r));
-			(void)close(a);
-			(void)close(b);
-		}
+	if (r != 0) {
+		log_error("peer: %s", strerror(-r));
+		(void)close(a);
+		(void)close(b);
+		return (r);
 	}
-	if (r == 0)
-		r = put_channel(s, link, c);
+	r = put_channel(s, link, c);
 	if (r == 0)
 		*l = link;
 	return (r);
 }
 
-const struct dialer far_dialer = { far_parse, far_dial, far_serve };
+const struct dialer far_dialer = { far_parse, far_dial, far_again,
+	far_take_stdio, far_serve };

@@ -217,7 +217,8 @@ remote_status(void *arg, size_t i, struct cmd_remote_status *out)
 
 static int
 run_command(struct mount *m, int argc, const char *const *argv,
-    const struct cmd_io *io, const atomic_int *stop, const int pair[2])
+    const struct cmd_io *io, const atomic_int *stop, const int pair[2],
+    struct cmd_session *session)
 {
 	struct buf text = BUF_INIT;
 	struct cmd_local local = { .replica = m->replica,
@@ -227,6 +228,7 @@ run_command(struct mount *m, int argc, const char *const *argv,
 		.remote_arg = m,
 		.in = pair[0],
 		.out = pair[1],
+		.session = session,
 		.changed = m->hook != NULL ? mount_hook_add : NULL,
 		.arg = m->hook };
 	bool alone = is_alone(argc, argv);
@@ -304,7 +306,8 @@ sync_with(void *arg, const struct scheduler_remote *r, char **error)
 	argv[argc++] = "--";
 	argv[argc++] = r->name;
 	mount_say_status("syncing with %s", r->name);
-	status = run_command(m, argc, argv, &io, &m->ending, no_pair);
+	status = run_command(
+	    m, argc, argv, &io, &m->ending, no_pair, r->session);
 	if (status == EX_DONE || status == EX_AGAIN)
 		mount_say_status("synced with %s", r->name);
 	else
@@ -389,8 +392,8 @@ on_request(void *arg, const struct control_request *req,
 
 	const int pair[2] = { req->in, req->out };
 
-	return (
-	    run_command(arg, req->argc, req->argv, &io, req->cancelled, pair));
+	return (run_command(
+	    arg, req->argc, req->argv, &io, req->cancelled, pair, NULL));
 }
 
 /* ---- starting ---- */
@@ -783,6 +786,7 @@ main(int argc, char **argv)
 		(void)puts("dsyncfs " DSYNCFS_VERSION);
 	else if (status == 0)
 		status = m.o.foreground ? run(&m) : in_background(&m);
+	mount_remotes_free(m.remotes, m.n_remotes);
 	mount_options_fini(&m.o);
 	config_fini(&m.config);
 	arena_fini(&m.arena);

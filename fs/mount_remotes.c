@@ -19,7 +19,10 @@ set_when(struct scheduler_remote *r, const char *sync)
 		return (EX_BAD_USAGE);
 	}
 	r->when = push ? SYNC_PUSH : r->seconds != 0 ? SYNC_EVERY : SYNC_MANUAL;
-	return (0);
+	if (!push || r->backup)
+		return (0);
+	r->session = cmd_session_new();
+	return (r->session == NULL ? EX_FAIL : 0);
 }
 
 static int
@@ -89,4 +92,11 @@ mount_remotes_flushed(struct arena *a, const struct mount_options *o,
 		if (v[i].when != SYNC_MANUAL || (i == 0 && has_first))
 			*f++ = (struct cmd_remote){ v[i].name, v[i].backup };
 	return (0);
+}
+
+void
+mount_remotes_free(struct scheduler_remote *v, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		cmd_session_free(v[i].session);
 }

@@ -18,6 +18,9 @@ int mount_remotes(struct arena *a, const struct mount_options *o,
     const struct config *c, bool of_config, struct scheduler_remote **v,
     size_t *n);
 
+/* What the arena does not hold. */
+void mount_remotes_free(struct scheduler_remote *v, size_t n);
+
 /*
  * What flush is about, up to name NULL: those of the n in v that are synced
  * with by themselves, and remote= in any case.  In the arena; 0 or the exit

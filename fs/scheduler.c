@@ -1,7 +1,8 @@
 /*
  * scheduler -- one thread looks at clocks, the network and the store, five
  * times a second; a thread for each remote runs its syncs, so that a peer that
- * hangs does not make the others wait for more than the store's own turn.
+ * hangs does not make the others wait for more than the store's own turn, and
+ * between them listens to what the far side says.
  */
 #include "fs/scheduler.h"
 
@@ -20,9 +21,15 @@
 #include "base/log.h"
 
 #define TICK_MS 200
-#define QUIET_MS 1000 /* after the last change of a burst */
+#define BUSY_TICK_MS 50 /* while a burst is waited for */
+/* After the last change of a burst; it costs less over an open connection. */
+#define QUIET_MS 1000
+#define OPEN_QUIET_MS 300
 #define BURST_MS 5000 /* a burst that goes on for ever is cut */
 #define PUSH_POLL 60
+#define OPEN_POLL 300 /* where the far side tells what changes */
+#define IDLE_MS 100 /* how long it is listened to at a time */
+#define NETWORK_MS 2000 /* for a changed network to settle */
 #define AGAIN_MS 1000
 #define AGAIN_MAX 5
 #define BACKOFF_FIRST 5000
@@ -37,11 +44,14 @@ struct remote {
 	bool started;
 	/* guarded by s->lock; times in ms of CLOCK_MONOTONIC */
 	bool due, running;
+	bool open; /* the session is */
+	bool hangup; /* whatever it is open to is not there any more */
 	int64_t next; /* 0: nothing is planned */
 	uint64_t synced; /* changes() when the last sync began */
 	unsigned failures, again;
 	uint64_t runs, failed; /* since the mount */
-	uint64_t waiting; /* changes, when they were last counted */
+	/* changes, when they were last counted; -1: there was no sync yet */
+	uint64_t waiting;
 	struct cmd_waiting count; /* guarded with the store */
 	int status;
 	char *error; /* owned */
@@ -113,7 +123,7 @@ interval(const struct remote *r)
 	case SYNC_EVERY:
 		return ((int64_t)r->r.seconds * 1000);
 	case SYNC_PUSH:
-		return (PUSH_POLL * 1000);
+		return ((r->open ? OPEN_POLL : PUSH_POLL) * 1000);
 	case SYNC_MANUAL:
 		break;
 	}
@@ -146,13 +156,28 @@ plan_next(struct remote *r)
 	}
 }
 
-/* Local changes have waited for the end of their burst. */
 static bool
-wants_push(const struct scheduler *s, const struct remote *r, int64_t now)
+is_quiet(const struct scheduler *s, const struct remote *r, int64_t now)
 {
-	return (r->r.when == SYNC_PUSH && r->failures == 0 &&
-	    r->status != EX_MAX_DELETE && s->changes != r->synced &&
-	    (now - s->changed >= QUIET_MS || now - s->burst >= BURST_MS));
+	int64_t quiet = r->open ? OPEN_QUIET_MS : QUIET_MS;
+
+	return (now - s->changed >= quiet || now - s->burst >= BURST_MS);
+}
+
+/*
+ * Local changes have waited for the end of their burst.  What came from over
+ * there is none.
+ */
+static bool
+wants_push(const struct scheduler *s, struct remote *r, int64_t now)
+{
+	if (r->r.when != SYNC_PUSH || r->failures != 0 ||
+	    r->status == EX_MAX_DELETE || s->changes == r->synced ||
+	    s->counted != s->changes || !is_quiet(s, r, now))
+		return (false);
+	if (r->waiting == 0)
+		r->synced = s->changes;
+	return (r->waiting != 0);
 }
 
 /* ---- what is watched ---- */
@@ -204,28 +229,37 @@ look_at_store(struct scheduler *s, uint64_t changes, int64_t now)
 	if (changes == s->changes)
 		return;
 	/* A burst begins when all was quiet before. */
-	if (now - s->changed >= QUIET_MS)
+	if (now - s->changed >= OPEN_QUIET_MS)
 		s->burst = now;
 	s->changes = changes;
 	s->changed = now;
 }
 
+/* Whoever could not be reached may be now; an open connection is tried. */
 static void
-look(struct scheduler *s, uint64_t changes)
+try_soon(struct remote *r, bool woke, int64_t now)
 {
-	int64_t now = mono_ms();
+	if (woke)
+		r->hangup = true;
+	if (woke || r->failures != 0)
+		r->next = now;
+	else if (r->open && r->next > now + NETWORK_MS)
+		r->next = now + NETWORK_MS;
+	r->failures = 0;
+}
+
+static void
+look(struct scheduler *s, int64_t now)
+{
 	bool woke = woke_up(s, now), network = network_changed(s), any = false;
 
-	look_at_store(s, changes, now);
 	for (size_t i = 0; i < s->n; i++) {
 		struct remote *r = &s->remote[i];
 
 		if (r->running || r->due || r->r.when == SYNC_MANUAL)
 			continue;
-		if (woke || (network && r->failures != 0)) {
-			r->failures = 0;
-			r->next = now;
-		}
+		if (woke || network)
+			try_soon(r, woke, now);
 		r->due =
 		    (r->next != 0 && now >= r->next) || wants_push(s, r, now);
 		any |= r->due;
@@ -234,13 +268,23 @@ look(struct scheduler *s, uint64_t changes)
 		pthread_cond_broadcast(&s->wake);
 }
 
+static bool
+is_busy(const struct scheduler *s)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->remote[i].r.when == SYNC_PUSH &&
+		    s->remote[i].synced != s->changes)
+			return (true);
+	return (false);
+}
+
 static void
 wait_tick(struct scheduler *s)
 {
 	struct timespec until;
 
 	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += TICK_MS * 1000000L;
+	until.tv_nsec += (is_busy(s) ? BUSY_TICK_MS : TICK_MS) * 1000000L;
 	if (until.tv_nsec >= 1000000000) {
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000;
@@ -248,21 +292,25 @@ wait_tick(struct scheduler *s)
 	(void)pthread_cond_timedwait(&s->wake, &s->lock, &until);
 }
 
-/* Once a second at most. */
+/* When a burst has ended, and once a second in one. */
 static void
-count_waiting(struct scheduler *s, uint64_t changes)
+count_waiting(struct scheduler *s, uint64_t changes, int64_t now)
 {
-	int64_t now = mono_ms();
 	uint64_t n;
+	int rc;
 
-	if (changes == s->counted || now - s->counted_at < COUNT_MS)
+	if (changes == s->counted ||
+	    (now - s->changed < OPEN_QUIET_MS && now - s->counted_at < COUNT_MS))
 		return;
 	s->counted = changes;
 	s->counted_at = now;
 	for (size_t i = 0; i < s->n; i++) {
 		n = 0;
-		if (s->ops.waiting(s->ops.arg, &s->remote[i].r,
-			&s->remote[i].count, &n) != 0)
+		rc = s->ops.waiting(s->ops.arg, &s->remote[i].r,
+		    &s->remote[i].count, &n);
+		if (rc == -ENOENT)
+			n = UINT64_MAX;
+		else if (rc != 0)
 			continue;
 		pthread_mutex_lock(&s->lock);
 		s->remote[i].waiting = n;
@@ -275,14 +323,19 @@ looker_main(void *arg)
 {
 	struct scheduler *s = arg;
 	uint64_t changes;
+	int64_t now;
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
 		pthread_mutex_unlock(&s->lock);
 		changes = s->ops.changes(s->ops.arg);
-		count_waiting(s, changes);
+		now = mono_ms();
 		pthread_mutex_lock(&s->lock);
-		look(s, changes);
+		look_at_store(s, changes, now);
+		pthread_mutex_unlock(&s->lock);
+		count_waiting(s, changes, now);
+		pthread_mutex_lock(&s->lock);
+		look(s, now);
 		wait_tick(s);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -343,8 +396,38 @@ sync_one(struct remote *r)
 		r->success = time(NULL);
 	/* What was not pushed is tried again by the clock. */
 	r->synced = begin;
+	r->open = r->r.session != NULL && cmd_session_open(r->r.session);
 	plan_next(r);
 	pthread_mutex_unlock(&s->lock);
+}
+
+/* Nothing is due: the far side may have something, or nobody has. */
+static void
+listen_to(struct remote *r)
+{
+	struct scheduler *s = r->s;
+	int rc;
+
+	if (!r->open) {
+		(void)pthread_cond_wait(&s->wake, &s->lock);
+		return;
+	}
+	pthread_mutex_unlock(&s->lock);
+	rc = cmd_session_idle(r->r.session, IDLE_MS);
+	pthread_mutex_lock(&s->lock);
+	r->due |= rc == 1;
+	if (rc < 0) {
+		r->open = false;
+		r->next = mono_ms() + jitter(AGAIN_MS);
+	}
+}
+
+static void
+hang_up(struct remote *r)
+{
+	if (r->hangup && r->r.session != NULL)
+		cmd_session_close(r->r.session);
+	r->hangup = false;
 }
 
 static void *
@@ -356,9 +439,10 @@ remote_main(void *arg)
 	pthread_mutex_lock(&s->lock);
 	while (!s->stop) {
 		if (!r->due) {
-			(void)pthread_cond_wait(&s->wake, &s->lock);
+			listen_to(r);
 			continue;
 		}
+		hang_up(r);
 		r->due = false;
 		r->running = true;
 		r->began = time(NULL);
@@ -471,9 +555,12 @@ scheduler_stop(struct scheduler *s)
 	pthread_mutex_unlock(&s->lock);
 	if (s->started)
 		(void)pthread_join(s->thread, NULL);
-	for (size_t i = 0; i < s->n; i++)
+	for (size_t i = 0; i < s->n; i++) {
 		if (s->remote[i].started)
 			(void)pthread_join(s->remote[i].thread, NULL);
+		if (s->remote[i].r.session != NULL)
+			cmd_session_close(s->remote[i].r.session);
+	}
 	if (s->started)
 		tell_unpushed(s);
 	for (size_t i = 0; i < s->n; i++)
@@ -517,7 +604,8 @@ scheduler_status(struct scheduler *s, size_t i, struct cmd_remote_status *out)
 	if (r->status != EX_DONE && r->error != NULL)
 		(void)snprintf(
 		    out->last_error, sizeof(out->last_error), "%s", r->error);
-	out->waiting = r->waiting;
+	out->waiting = r->waiting == UINT64_MAX ? 0 : r->waiting;
+	out->connected = r->open;
 	pthread_mutex_unlock(&s->lock);
 	return (true);
 }
@@ -544,6 +632,8 @@ put_remote(struct buf *b, const struct cmd_remote_status *r)
 	    every ? " s" : "");
 	if (r->syncing)
 		put_time(b, "syncing since", r->began);
+	else if (r->connected)
+		buf_printf(b, "    connected: changes over there come at once\n");
 	put_time(b, "last success", r->last_success);
 	buf_printf(
 	    b, "    waiting: %llu changes\n", (unsigned long long)r->waiting);

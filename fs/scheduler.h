@@ -16,7 +16,11 @@
 enum sync_when {
 	SYNC_MANUAL, /* only when asked */
 	SYNC_EVERY,
-	SYNC_PUSH /* after local changes, and every PUSH_POLL seconds */
+	/*
+	 * after local changes, and after those over there: as soon as a far
+	 * dsyncfs tells them, else every PUSH_POLL seconds
+	 */
+	SYNC_PUSH
 };
 
 struct scheduler_remote {
@@ -26,6 +30,8 @@ struct scheduler_remote {
 	bool backup;
 	enum sync_when when;
 	unsigned seconds; /* SYNC_EVERY */
+	/* borrowed: the connection that sync may leave open; NULL: none */
+	struct cmd_session *session;
 };
 
 /* Called by threads of the scheduler. */

@@ -45,6 +45,7 @@ static const struct column columns_h[] = {
 	[H_MAX_DELETE_PERCENT] = { OWN "max_delete_percent", false },
 	[H_MAX_DELETE_MIN] = { OWN "max_delete_min", false },
 	[H_BOXES] = { OWN "sync_boxes", false },
+	[H_STAY] = { OWN "stay", false },
 };
 static const struct column columns_s[] = {
 	[S_MAILBOX] = { "mailbox_guid", true },

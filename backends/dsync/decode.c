@@ -257,6 +257,7 @@ own_handshake(struct row *r, struct item_handshake *h)
 	h->has_replica = guid(r, H_REPLICA, &h->replica);
 	h->dry_run = has(r, H_DRY_RUN);
 	h->own_state = has(r, H_OWN_STATE);
+	h->stay = has(r, H_STAY);
 	h->max_delete_percent = number32(r, H_MAX_DELETE_PERCENT, 0);
 	h->max_delete_min = number32(r, H_MAX_DELETE_MIN, 0);
 	if (has(r, H_BOXES))

@@ -71,6 +71,7 @@ enum column_h {
 	H_MAX_DELETE_PERCENT,
 	H_MAX_DELETE_MIN,
 	H_BOXES, /* sync_box, when there are several */
+	H_STAY,
 	H_COLUMNS
 };
 enum column_s {

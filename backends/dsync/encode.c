@@ -169,6 +169,7 @@ put_own_handshake(struct row *r, const struct item_handshake *h)
 		put_some(r, H_MAX_DELETE_MIN, h->max_delete_min);
 	if (h->mailboxes > 1)
 		put_strings(r, H_BOXES, h->mailbox, h->mailboxes);
+	put_flag(r, H_STAY, h->stay && shown(r, H_STAY));
 }
 
 static int

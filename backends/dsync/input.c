@@ -87,7 +87,7 @@ fill(struct dsync *d)
 void
 dsync_read_ahead(struct dsync *d)
 {
-	if (d->in_rc == 0 && buffered(d) < CHUNK)
+	if (d->in_rc == 0 && buffered(d) < CHUNK && !d->c.deaf)
 		(void)fill(d);
 }
 
@@ -192,9 +192,10 @@ version_line(struct dsync *d, const char *line, size_t n)
 	const char *tab;
 	uint64_t minor;
 
+	/* as there are between two syncs of one connection */
 	if (n == 0 && d->header_lines++ < HEADER_LINES_MAX)
 		return (0);
-	if (d->header_lines > 0 || strncmp(line, "VERSION\t", 8) != 0)
+	if (strncmp(line, "VERSION\t", 8) != 0)
 		return (not_dsync(d, line, n));
 	if (strncmp(line + 8, "dsync\t", 6) != 0) {
 		log_error("%s: speaks '%s', not dsync", d->c.peer,

@@ -3,6 +3,7 @@
  */
 #include "backends/native/native.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 
@@ -109,6 +110,28 @@ native_socket_dir(struct arena *a, const struct location *l)
 	return (arena_strdup(a, l->path));
 }
 
+/* Generations of the log; there is more than one while a new one is made. */
+#define LOGS_MAX 8
+
+static const char *const *
+native_watched(struct arena *a, const struct location *l)
+{
+	const char **dirs = arena_zalloc(a, (LOGS_MAX + 2) * sizeof(*dirs));
+	DIR *d = dirs == NULL ? NULL : opendir(l->path);
+	const struct dirent *e;
+	size_t n = 0;
+
+	if (d == NULL)
+		return (NULL);
+	dirs[n++] = l->path;
+	while (n <= LOGS_MAX && (e = readdir(d)) != NULL)
+		if (strncmp(e->d_name, "log-", 4) == 0)
+			dirs[n++] =
+			    arena_printf(a, "%s/%s", l->path, e->d_name);
+	(void)closedir(d);
+	return (a->error != 0 ? NULL : dirs);
+}
+
 static const char *const no_options[] = { NULL };
 
 const struct driver native_driver = {
@@ -117,4 +140,5 @@ const struct driver native_driver = {
 	.open = native_open,
 	.socket_dir = native_socket_dir,
 	.tree = native_tree,
+	.watched = native_watched,
 };

@@ -186,28 +186,29 @@ take_over(int fd, int file, int *copy)
 }
 
 int
-link_stdio_new(const char *peer, struct link **out)
+link_take_stdio(const char *peer, int *in, int *out)
 {
-	int in = -1, to = -1, null, r;
+	int null, r;
 
+	*in = *out = -1;
 	null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	r = null < 0 ? -errno : 0;
 	if (r == 0)
-		r = take_over(STDIN_FILENO, null, &in);
+		r = take_over(STDIN_FILENO, null, in);
 	if (r == 0)
-		r = take_over(STDOUT_FILENO, STDERR_FILENO, &to);
+		r = take_over(STDOUT_FILENO, STDERR_FILENO, out);
 	if (null > STDERR_FILENO)
 		(void)close(null);
 	if (r == 0) {
 		(void)signal(SIGPIPE, SIG_IGN);
-		if ((r = link_fds_new(in, to, peer, out)) == 0)
-			return (0);
-	} else
-		log_error("%s: cannot use standard input and output: %s", peer,
-		    strerror(-r));
-	if (in >= 0)
-		(void)close(in);
-	if (to >= 0)
-		(void)close(to);
+		return (0);
+	}
+	log_error("%s: cannot use standard input and output: %s", peer,
+	    strerror(-r));
+	if (*in >= 0)
+		(void)close(*in);
+	if (*out >= 0)
+		(void)close(*out);
+	*in = *out = -1;
 	return (r);
 }

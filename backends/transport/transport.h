@@ -66,14 +66,14 @@ int link_command_new(const struct link_pipe_options *o, struct link **out);
 /* ---- the other end of a command ---- */
 
 /*
- * Our own standard input and output (a dsync server).  From here on descriptor
- * 0 is /dev/null and 1 is standard error, so that nothing else can get into the
- * stream, and SIGPIPE is ignored.
+ * Our own standard input and output (a dsync server) as two descriptors of the
+ * caller's.  From here on descriptor 0 is /dev/null and 1 is standard error, so
+ * that nothing else can get into the stream, and SIGPIPE is ignored.
  */
-int link_stdio_new(const char *peer, struct link **out);
+int link_take_stdio(const char *peer, int *in, int *out);
 /*
- * The same over two descriptors, which it owns; they may be one.  SIGPIPE from
- * a pipe without a reader is the caller's affair.
+ * A link over two descriptors, which it owns; they may be one.  SIGPIPE from a
+ * pipe without a reader is the caller's affair.
  */
 int link_fds_new(int in, int out, const char *peer, struct link **link);
 

@@ -4,7 +4,7 @@
  *
  * T1  No descriptor made here is inherited by a child (close-on-exec, and the
  *     child closes all above 2).
- * T2  Nothing here raises SIGPIPE or changes what it does, but link_stdio_new.
+ * T2  Nothing here raises SIGPIPE or changes what it does, but link_take_stdio.
  * T3  A text of a peer is bounded before it is kept, and reported only through
  *     base/log.h, which disarms it.
  * T4  A secret is never in an argument, an environment or a message, and is

@@ -40,6 +40,7 @@ struct cmd_remote_status {
 	bool backup;
 	char sync[16]; /* "manual", "push" or seconds */
 	bool syncing;
+	bool connected; /* the far side says when something changes there */
 	int64_t began; /* the last sync, seconds since 1970 */
 	uint64_t runs, failed; /* since the mount */
 	/* seconds since 1970; 0: never, or nothing is planned */
@@ -52,6 +53,21 @@ struct cmd_remote {
 	const char *name; /* LOCATION2 */
 	bool backup;
 };
+
+/*
+ * A connection that a mount keeps between its syncs with one far place, where
+ * there is a dsyncfs too.  One thread at a time.
+ */
+struct cmd_session;
+struct cmd_session *cmd_session_new(void); /* NULL: no memory */
+void cmd_session_free(struct cmd_session *k); /* NULL is fine */
+bool cmd_session_open(const struct cmd_session *k);
+/*
+ * Of an open one, for at most ms: 1 something has changed over there; 0; other:
+ * it is closed (-EPIPE, -ETIMEDOUT; others reported).
+ */
+int cmd_session_idle(struct cmd_session *k, int ms);
+void cmd_session_close(struct cmd_session *k); /* hangs up */
 
 /*
  * The store a mount has open already, so that a command works in place; NULL in
@@ -70,6 +86,8 @@ struct cmd_local {
 	void *remote_arg;
 	/* a dsync peer's, borrowed; for the command dsync-server */
 	int in, out;
+	/* mirror keeps its connection in it; NULL: it hangs up */
+	struct cmd_session *session;
 	/*
 	 * Takes the names of mailboxes that a sync has changed, for the mount
 	 * to run post_sync_command; NULL: nobody does.

@@ -99,6 +99,7 @@ struct options {
 	bool debug, verbose, full, reverse, one_way, dry_run, json, help,
 	    version;
 	bool follow, cursor, rebuild, repair, last_sync, list, wait, no_modseqs;
+	bool stay; /* a mount's dsync-server: another sync may follow */
 };
 
 /*
@@ -221,8 +222,9 @@ struct forward {
 	size_t n_args;
 	const char *const *drop;
 	const char *add;
-	/* take standard input and output along */
-	bool stdio;
+	/* go along, when said is set, which gets the command's output */
+	int pair[2];
+	struct buf *said;
 };
 bool place_mounted(struct cmd *c, const struct place *p);
 /* It is the store of the mount that runs this command. */
@@ -234,6 +236,9 @@ bool place_is_local(const struct cmd *c, const struct place *p);
 int place_by_mount(struct cmd *c, struct place *p);
 bool place_forward(
     struct cmd *c, const struct place *p, const struct forward *f, int *status);
+
+/* The driver, when it can tell of changes, or NULL. */
+const struct driver *place_watched(const struct cmd *c, const struct place *p);
 
 /*
  * What most commands need: the first location's replica, opened or the mount's
@@ -392,8 +397,44 @@ void counts_text(struct buf *b, const struct sync_counts *n);
 
 /* ---- the far side of a sync (far.c) ---- */
 
+/*
+ * What a dsync-server says while nothing is synced (server.c): that it is
+ * there, each SERVER_BEAT_MS, and that something has changed.
+ */
+#define SERVER_BEAT "\n"
+#define SERVER_NEWS "\r\n"
+#define SERVER_BEAT_MS 20000
+
+/* How one sync of a dsync-server ended. */
+struct serve_end {
+	bool stays; /* the master may begin another one */
+	bool again; /* something has changed meanwhile */
+	uint64_t mark; /* of the watched directories */
+};
+/*
+ * A sync as the slave over in and out (sync_cmd.c), which are dup'ed.  p: where
+ * a is, when it is watched afterwards; NULL: this sync is the only one.  Gives
+ * the exit status.
+ */
+int sync_serve(struct cmd *c, struct replica *a, int in, int out,
+    const struct place *p, struct serve_end *end);
+
+/* Of a place that can be watched (watch.c): a descriptor to poll, or -1. */
+int watch_open(const struct driver *d, const struct location *l);
+/* Takes what it has; true: there was something. */
+bool watch_drain(int fd);
+/* Another number when a file has come, gone, grown or shrunk. */
+uint64_t watch_mark(const struct driver *d, const struct location *l);
+
+/* The link of a session that is open, or NULL; it becomes the caller's. */
+struct link *session_take(struct cmd_session *k);
+/* The link stays open until the next sync. */
+void session_keep(struct cmd_session *k, struct link *l);
+
 struct far_session {
 	struct cmd *c;
+	bool again; /* the link has had a sync before */
+	bool stays; /* the link goes back to the mount's session */
 	struct far_settings settings;
 	struct link *l;
 	struct channel *ch;
@@ -403,7 +444,7 @@ struct far_session {
 };
 /* Give 0 or the exit status, reported.  s need not be closed after those. */
 int far_dial(struct cmd *c, const struct place *p, struct far_session *s);
-int far_serve(struct cmd *c, struct far_session *s);
+int far_serve(struct cmd *c, int in, int out, struct far_session *s);
 /* The sync; gives brain_step's codes, reported. */
 int far_run(struct far_session *s, struct brain *b);
 /* After brain_free. */

@@ -225,7 +225,7 @@ config_template(void)
 	    "#remote = laptop\n"
 	    "\n"
 	    "# When the mount syncs by itself: manual, a time, or push: after "
-	    "each burst of\n# changes.\n"
+	    "each burst of\n# changes, also of those over there.\n"
 	    "#sync = manual\n"
 	    "\n"
 	    "# How mailboxes nest in the mounted view: maildir++ (.A.B) or fs "

@@ -10,6 +10,9 @@
 #include "base/link.h"
 #include "cmd/cmd_internal.h"
 
+/* Until a peer says something over a link that it may have left. */
+#define AGAIN_SECS 30
+
 /* ---- the copy of the traffic ---- */
 
 static int
@@ -125,29 +128,40 @@ dial_status(int r)
 	}
 }
 
+/* Over the link that stayed, or a new one. */
+static int
+reach(struct cmd *c, const struct place *p, struct far_session *s)
+{
+	const struct dialer *d = c->backends->dialer;
+	struct cmd_session *k = c->local != NULL ? c->local->session : NULL;
+
+	s->l = k != NULL ? session_take(k) : NULL;
+	s->again = s->l != NULL;
+	if (s->again)
+		return (d->again(s->l, &s->settings, &s->ch));
+	return (d->dial(&p->far, &s->settings, &s->l, &s->ch));
+}
+
 int
 far_dial(struct cmd *c, const struct place *p, struct far_session *s)
 {
 	int status = begin(c, s);
 
 	if (status == 0)
-		status = dial_status(c->backends->dialer->dial(
-		    &p->far, &s->settings, &s->l, &s->ch));
+		status = dial_status(reach(c, p, s));
 	if (status != 0)
 		far_close(s);
 	return (status);
 }
 
 int
-far_serve(struct cmd *c, struct far_session *s)
+far_serve(struct cmd *c, int in, int out, struct far_session *s)
 {
-	const struct cmd_local *l = c->local;
 	int status = begin(c, s);
 
 	if (status == 0)
-		status = cmd_status_of(
-		    c->backends->dialer->serve(l != NULL ? l->in : -1,
-			l != NULL ? l->out : -1, &s->settings, &s->l, &s->ch));
+		status = cmd_status_of(c->backends->dialer->serve(
+		    in, out, &s->settings, &s->l, &s->ch));
 	if (status != 0)
 		far_close(s);
 	return (status);
@@ -156,7 +170,10 @@ far_serve(struct cmd *c, struct far_session *s)
 int
 far_run(struct far_session *s, struct brain *b)
 {
-	int r = sync_run_link(b, s->l, s->c->o->timeout_secs);
+	int r = sync_run_link(b, s->l, s->c->o->timeout_secs,
+	    s->again ? AGAIN_SECS : 0);
+
+	s->stays = brain_stays(b);
 
 	/* By ssh, that a program is missing shows only now. */
 	return (r == -ENOENT && s->ch->received == 0 ? -EHOSTUNREACH : r);
@@ -167,7 +184,10 @@ far_close(struct far_session *s)
 {
 	if (s->ch != NULL)
 		s->ch->ops->close(s->ch);
-	if (s->l != NULL)
+	if (s->l != NULL && s->stays && s->c->local != NULL &&
+	    s->c->local->session != NULL)
+		session_keep(s->c->local->session, s->l);
+	else if (s->l != NULL)
 		s->l->ops->close(s->l);
 	if (s->raw >= 0 && close(s->raw) != 0 && !s->raw_failed)
 		log_error(

@@ -243,6 +243,8 @@ static const struct option_def defs[] = { { 'c', "config", true, ANY, take_text,
 	    O(user_file) },
 	{ 'r', "rawlog", true, CMD_SYNCS | CMD_DSYNC_SERVER, take_text,
 	    O(rawlog) },
+	/* not for people: who asks will take care of the next sync */
+	{ 0, "stay", false, CMD_DSYNC_SERVER, take_bool, O(stay) },
 	{ 'U', "no-userdb-lookup", false, CMD_DSYNC_SERVER, take_nothing, 0 } };
 #define DEFS (sizeof(defs) / sizeof(defs[0]))
 

@@ -399,6 +399,14 @@ connect_to(struct cmd *c, const struct place *p, struct control_client **out)
 	return (dir == NULL ? -ENOENT : control_connect(dir, out));
 }
 
+const struct driver *
+place_watched(const struct cmd *c, const struct place *p)
+{
+	const struct driver *d = p->is_far ? NULL : driver_of(c, p);
+
+	return (d != NULL && d->watched != NULL ? d : NULL);
+}
+
 bool
 place_mounted(struct cmd *c, const struct place *p)
 {
@@ -529,12 +537,20 @@ forward_argv(struct cmd *c, const struct forward *f, int *argc)
 	return (c->arena.error != 0 ? NULL : v);
 }
 
+struct hearing {
+	struct cmd *c;
+	struct buf *said; /* NULL: it is ours to print */
+};
+
 static void
 mount_said(void *arg, enum control_stream stream, const char *text, size_t n)
 {
-	struct cmd *c = arg;
+	const struct hearing *h = arg;
+	struct cmd *c = h->c;
 
-	if (stream == CONTROL_OUT)
+	if (stream == CONTROL_OUT && h->said != NULL)
+		buf_put(h->said, text, n);
+	else if (stream == CONTROL_OUT)
 		c->io->out(c->io->arg, text, n);
 	else if (stream == CONTROL_PROGRESS && c->io->progress != NULL)
 		c->io->progress(c->io->arg, text, n);
@@ -546,6 +562,7 @@ bool
 place_forward(
     struct cmd *c, const struct place *p, const struct forward *f, int *status)
 {
+	struct hearing h = { c, f->said };
 	struct control_client *client;
 	const char *const *argv;
 	int r, argc = 0;
@@ -560,11 +577,11 @@ place_forward(
 	out_flush(c);
 	argv = forward_argv(c, f, &argc);
 	control_set_stop(client, c->stop);
-	if (f->stdio)
-		control_set_fds(client, STDIN_FILENO, STDOUT_FILENO);
+	if (f->said != NULL)
+		control_set_fds(client, f->pair[0], f->pair[1]);
 	r = argv == NULL
 	    ? -ENOMEM
-	    : control_run(client, argc, argv, mount_said, c, status);
+	    : control_run(client, argc, argv, mount_said, &h, status);
 	control_close(client);
 	if (r != 0)
 		*status = r == -EPIPE ? EX_TRY_LATER : EX_FAIL;

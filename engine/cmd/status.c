@@ -115,6 +115,7 @@ remotes_json(struct view *v)
 		json_str(&j, "mode", s.backup ? "backup" : "mirror");
 		json_str(&j, "sync", s.sync);
 		json_bool(&j, "syncing", s.syncing);
+		json_bool(&j, "connected", s.connected);
 		json_int(&j, "last_success", s.last_success);
 		json_int(&j, "last_status", s.last_status);
 		json_str(&j, "last_error",

@@ -307,6 +307,8 @@ fill_options(const struct run *run, struct sync_options *so)
 						    : c->cfg.max_delete_percent;
 	so->max_delete_min = c->cfg.max_delete_min;
 	so->dry_run = o->dry_run;
+	so->stay = c->local != NULL && c->local->session != NULL &&
+	    so->mode == SYNC_MIRROR;
 	so->stop = c->stop;
 }
 
@@ -421,8 +423,12 @@ run_half(struct run *run, struct replica *a, struct far_session *s,
 	return (status);
 }
 
+/*
+ * *gone: the link that had stayed was none any more, so this says nothing of the
+ * far side.
+ */
 static int
-sync_far(struct run *run, struct replica *a)
+sync_far_once(struct run *run, struct replica *a, bool *gone)
 {
 	const struct sync_events events = { on_mailbox, on_progress,
 		on_conflict, on_change, run };
@@ -458,8 +464,19 @@ sync_far(struct run *run, struct replica *a)
 		status = run_half(run, a, &s, b, label);
 		brain_free(b);
 	}
+	*gone = s.again && !s.stays && s.ch->received == 0;
 	far_close(&s);
 	return (status);
+}
+
+static int
+sync_far(struct run *run, struct replica *a)
+{
+	bool gone = false;
+	int status = sync_far_once(run, a, &gone);
+
+	return (gone && !cmd_stopped(run->c) ? sync_far_once(run, a, &gone)
+					     : status);
 }
 
 static int
@@ -598,59 +615,59 @@ run_in_mount(struct run *run, int *status)
 
 /* ---- the far side ---- */
 
-static int
-serve(struct run *run, struct replica *a)
+/*
+ * Of what the watched directories show this sync has seen all, or again is
+ * set: both are found under one lock.
+ */
+static void
+look_back(struct run *run, struct replica *a, const struct guid *peer,
+    const struct place *p, struct serve_end *end)
 {
+	struct peer_memory m;
+	uint64_t n = 0;
+	int64_t oldest;
+
+	replica_lock(a);
+	end->again =
+	    memory_peer(a->store, peer, &run->c->arena, &m) == 0 &&
+	    memory_waiting(a->store, &m, &n, &oldest) == 0 && n != 0;
+	end->mark = watch_mark(place_watched(run->c, p), &p->l);
+	replica_unlock(a);
+}
+
+int
+sync_serve(struct cmd *c, struct replica *a, int in, int out,
+    const struct place *p, struct serve_end *end)
+{
+	struct run run = { .c = c, .name = "dsync-server" };
 	const struct sync_events events = { on_mailbox, on_progress,
-		on_conflict, on_change, run };
+		on_conflict, on_change, &run };
 	struct far_session s;
 	struct brain *b;
 	int status;
 
-	if (begin(run, a) != 0)
+	if (begin(&run, a) != 0)
 		return (EX_FAIL);
-	status = far_serve(run->c, &s);
+	status = far_serve(c, in, out, &s);
 	if (status != 0)
 		return (status);
 	if (brain_new_slave(a, s.ch, &events, &b) != 0)
 		status = EX_FAIL;
 	else {
-		brain_set_stop(b, run->c->stop);
-		brain_slave_guard(b, run->c->cfg.max_delete_percent,
-		    run->c->cfg.max_delete_min);
-		status = run_half(run, a, &s, b, "dsync-server");
+		brain_set_stop(b, c->stop);
+		brain_slave_guard(
+		    b, c->cfg.max_delete_percent, c->cfg.max_delete_min);
+		if (p != NULL)
+			brain_slave_stays(b);
+		status = run_half(&run, a, &s, b, "dsync-server");
+		end->stays = s.stays && (status == EX_DONE || status == EX_AGAIN);
+		if (end->stays)
+			look_back(&run, a, brain_peer(b), p, end);
 		brain_free(b);
 	}
 	far_close(&s);
 	/* The master was told that it has to run again, and says so itself. */
 	return (status == EX_AGAIN ? EX_DONE : status);
-}
-
-int
-cmd_dsync_server(struct cmd *c)
-{
-	struct run run = { .c = c, .name = "dsync-server" };
-	struct forward f = { .command = "dsync-server", .stdio = true };
-	struct replica *a;
-	int status, r;
-
-	/* a Dovecot says the word again where it is not the last one */
-	if (c->o->n_args == 1 && strcmp(c->o->args[0], "dsync-server") != 0)
-		return (cmd_usage_error(c,
-		    "'%.100s' is one argument too many: dsyncfs-sync "
-		    "dsync-server",
-		    c->o->args[0]));
-	if (c->local != NULL)
-		return (serve(&run, c->local->replica));
-	status = place_first(c, &run.first);
-	if (status != 0 || place_forward(c, &run.first, &f, &status))
-		return (status);
-	status = place_open(c, &run.first, LOCATION_CREATE, &a);
-	if (status != 0)
-		return (status);
-	status = serve(&run, a);
-	r = a->ops->close(a);
-	return (r != 0 && status == EX_DONE ? cmd_status_of(r) : status);
 }
 
 static int

@@ -201,6 +201,7 @@ hello_new(struct brain *b, struct item **out)
 	i->u.handshake.replica = *replica_id(b->r);
 	i->u.handshake.hashed_headers = identity_headers;
 	i->u.handshake.n_hashed_headers = IDENTITY_HEADERS;
+	i->u.handshake.stay = b->o.stay;
 	if (b->master)
 		handshake_from_options(i, &b->o);
 	if (i->arena.error != 0) {
@@ -357,6 +358,7 @@ recv_hello(struct brain *b, struct item *i)
 		if (rc != 0)
 			goto fail;
 	}
+	b->stays = b->o.stay && h->stay;
 	set_roles(b);
 	b->got_hello = true;
 	item_free(i);
@@ -426,6 +428,18 @@ void
 brain_set_stop(struct brain *b, const atomic_int *stop)
 {
 	b->o.stop = stop;
+}
+
+void
+brain_slave_stays(struct brain *b)
+{
+	b->o.stay = true;
+}
+
+bool
+brain_stays(const struct brain *b)
+{
+	return (b->stays && b->phase == PHASE_DONE && b->failed == 0);
 }
 
 const struct guid *
@@ -514,12 +528,16 @@ send_finish(struct brain *b)
 		return (rc);
 	i->u.finish.require_full_resync = b->result.require_full_resync;
 	rc = brain_send(b, i);
+	b->phase = PHASE_DONE;
+	if (b->stays) {
+		b->c->deaf = true;
+		return (rc);
+	}
 	if (rc == 0)
 		rc = item_new(ITEM_ABORT, &i);
 	if (rc == 0)
 		/* nobody may be left to read it */
 		(void)b->c->ops->send(b->c, i);
-	b->phase = PHASE_DONE;
 	return (rc);
 }
 
@@ -553,6 +571,7 @@ recv_finish(struct brain *b, struct item *i)
 		b->result.changes_during_sync = b->result.require_full_resync =
 		    true;
 	item_free(i);
+	b->c->deaf = b->stays;
 	b->phase = PHASE_DONE;
 	return (0);
 }

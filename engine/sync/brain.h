@@ -86,6 +86,8 @@ struct sync_options {
 	 */
 	unsigned max_delete_min;
 	bool dry_run;
+	/* Another sync follows on the same link, where the peer can do that. */
+	bool stay;
 	/* non-zero: end at the next consistent point (-EINTR); may be NULL */
 	const atomic_int *stop;
 };
@@ -122,6 +124,16 @@ void brain_slave_guard(struct brain *b, unsigned percent, unsigned min);
  */
 void brain_set_stop(struct brain *b, const atomic_int *stop);
 /*
+ * Another sync may follow on a slave's link, if the master asks.  Before the
+ * first step.
+ */
+void brain_slave_stays(struct brain *b);
+/*
+ * It is done, and the peer is ready for another sync on this link, on which
+ * nothing is left of this one.
+ */
+bool brain_stays(const struct brain *b);
+/*
  * The peer's identity for what is remembered of it; zero until its handshake
  * has come.
  */
@@ -146,12 +158,14 @@ int sync_run_local(struct replica *local, struct replica *remote,
 
 /*
  * One brain, whose channel goes over l, until it is done or has failed; then l
- * is shut behind its last words.  A stop is seen within a second, and a peer
- * that is silent then is not waited for.  -ETIMEDOUT (reported): no byte came
- * or went for timeout_s seconds (0: 600).  Else as brain_step.
+ * is shut behind its last words, unless the brain stays.  A stop is seen within
+ * a second, and a peer that is silent then is not waited for.  -ETIMEDOUT
+ * (reported): no byte came or went for timeout_s seconds (0: 600), or before
+ * the first one came for first_s (0: as long).  Else as brain_step.
  */
 struct link;
-int sync_run_link(struct brain *b, struct link *l, unsigned timeout_s);
+int sync_run_link(struct brain *b, struct link *l, unsigned timeout_s,
+    unsigned first_s);
 
 /*
  * The canonical text of all mail state (specs/cli.md, dump), sorted; one line a

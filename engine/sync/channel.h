@@ -39,6 +39,11 @@ struct channel {
 	const char *peer; /* name for messages; borrowed */
 	/* bytes that have come and gone so far; 0 where there are none */
 	uint64_t received, sent;
+	/*
+	 * Set by its owner when nothing more is for this channel: flush takes
+	 * nothing in, and what follows is left to the link's next reader.
+	 */
+	bool deaf;
 };
 
 /*

@@ -62,6 +62,11 @@ struct item_handshake {
 	bool dry_run; /* dsyncfs */
 	/* dsyncfs: type is for others; two that know this use saved states */
 	bool own_state;
+	/*
+	 * dsyncfs: from a master: another sync will follow on this connection;
+	 * from a slave: it may
+	 */
+	bool stay;
 	/* dsyncfs: the guard (brain.h) holds on both sides */
 	unsigned max_delete_percent, max_delete_min;
 };

@@ -54,6 +54,13 @@ struct driver {
 	 * in a driver whose locations have no log of their own.
 	 */
 	int (*tree)(const struct location *l, struct os **out);
+	/*
+	 * The directories in which, at the moment, a file comes, goes or grows
+	 * whenever mail changes, up to NULL; in the arena.  NULL: it is not
+	 * there.  No member: nothing can be told.
+	 */
+	const char *const *(*watched)(
+	    struct arena *a, const struct location *l);
 };
 
 enum { LOCATION_CREATE = 1, LOCATION_RDONLY = 2, LOCATION_DRY = 4 };
@@ -74,7 +81,10 @@ struct far {
 	const void *how; /* the dialer's */
 };
 
-/* All may be NULL; borrowed as long as the channel lives. */
+/*
+ * All may be NULL; borrowed as long as the channel lives, stop as long as the
+ * link.
+ */
 struct far_settings {
 	/* whose mail over there, where the location does not say */
 	const char *user;
@@ -102,10 +112,17 @@ struct dialer {
 	int (*dial)(const struct far *f, const struct far_settings *s,
 	    struct link **l, struct channel **c);
 	/*
-	 * We are what somebody has dialed: over in and out, which are dup'ed;
-	 * -1: over our own standard input and output, which are nobody else's
-	 * any more.
+	 * Another sync over a link on which the last one has left nothing.
+	 * The link stays open when this fails (reported).
 	 */
+	int (*again)(struct link *l, const struct far_settings *s,
+	    struct channel **c);
+	/*
+	 * Our own standard input and output as two descriptors, which are
+	 * nobody else's any more.  -errno reported.
+	 */
+	int (*take_stdio)(int *in, int *out);
+	/* We are what somebody has dialed: over in and out, which are dup'ed. */
 	int (*serve)(int in, int out, const struct far_settings *s,
 	    struct link **l, struct channel **c);
 };

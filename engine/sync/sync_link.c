@@ -25,6 +25,7 @@ struct run {
 	/* ... and when they last changed, or the brain last had work to do */
 	uint64_t since;
 	uint64_t limit; /* ms */
+	uint64_t first; /* ms; of a peer of which nothing has come yet */
 	bool last_words; /* a stop does not cut them short */
 };
 
@@ -47,6 +48,13 @@ has_moved(struct run *r)
 	return (true);
 }
 
+static uint64_t
+limit_of(const struct run *r)
+{
+	return (r->b->c->received == 0 && r->first < r->limit ? r->first
+							      : r->limit);
+}
+
 /*
  * Until bytes can come or, with want_write, go.  0 also for nothing: the caller
  * looks again.
@@ -54,19 +62,18 @@ has_moved(struct run *r)
 static int
 wait_for_link(struct run *r, bool want_write)
 {
-	uint64_t silent = now(r) - r->since, left;
+	uint64_t silent = now(r) - r->since, limit = limit_of(r), left;
 	int rc;
 
-	if (silent >= r->limit)
+	if (silent >= limit)
 		return (-ETIMEDOUT);
 	if (silent >= LOOK_MS && brain_stopped(r->b) && !r->last_words)
 		return (-EINTR);
-	left = r->limit - silent;
+	left = limit - silent;
 	rc = r->l->ops->wait(
 	    r->l, want_write, left < LOOK_MS ? (int)left : LOOK_MS);
 	/* Whether it was long enough is for the clock to say. */
-	return (
-	    rc == -EINTR || (rc == -ETIMEDOUT && now(r) - r->since < r->limit)
+	return (rc == -EINTR || (rc == -ETIMEDOUT && now(r) - r->since < limit)
 		? 0
 		: rc);
 }
@@ -96,11 +103,11 @@ wait_for_peer(struct run *r)
 		    "%s: stopped; what was done is complete", r->b->r->label);
 	if (rc == -ETIMEDOUT)
 		log_error("%s: silent for %llu s; given up. -T allows it more",
-		    r->b->peer_name, (unsigned long long)(r->limit / 1000));
+		    r->b->peer_name, (unsigned long long)(limit_of(r) / 1000));
 	return (rc);
 }
 
-/* Everything unsent leaves, as far as the peer takes it. */
+/* Everything unsent leaves, as far as the peer takes it; and the end. */
 static void
 drain(struct run *r)
 {
@@ -111,7 +118,7 @@ drain(struct run *r)
 	r->last_words = true;
 	do {
 		rc = c->ops->flush(c);
-		if (rc == 0)
+		if (rc == 0 && !brain_stays(r->b))
 			rc = r->l->ops->shut(r->l);
 		if (rc == -EAGAIN && !has_moved(r))
 			rc = wait_for_link(r, true) == 0 ? -EAGAIN : 0;
@@ -128,13 +135,15 @@ say_abort(struct brain *b)
 }
 
 int
-sync_run_link(struct brain *b, struct link *l, unsigned timeout_s)
+sync_run_link(
+    struct brain *b, struct link *l, unsigned timeout_s, unsigned first_s)
 {
 	struct run r = { .b = b, .l = l, .os = store_os(b->r->store) };
 	int rc, step;
 
 	r.limit =
 	    1000 * (uint64_t)(timeout_s == 0 ? TIMEOUT_DEFAULT : timeout_s);
+	r.first = first_s == 0 ? r.limit : 1000 * (uint64_t)first_s;
 	r.since = now(&r);
 	do {
 		step = rc = brain_step(b);

@@ -104,7 +104,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	o.plain = (data[0] & MODE_PLAIN) != 0;
 	must(channel_dsync_new(&l.l, &o, &c) == 0);
 	must(brain_new_slave(r, c, NULL, &b) == 0);
-	(void)sync_run_link(b, &l.l, 60);
+	(void)sync_run_link(b, &l.l, 60, 0);
 	brain_free(b);
 	check(r);
 	c->ops->close(c);

@@ -181,7 +181,7 @@ run(struct replica *r, struct fds *f, bool master, const struct sync_options *o,
 	rc = master ? brain_new_master(r, c, o, e, &b)
 		    : brain_new_slave(r, c, e, &b);
 	if (rc == 0)
-		rc = sync_run_link(b, &f->l, timeout);
+		rc = sync_run_link(b, &f->l, timeout, 0);
 	if (b != NULL)
 		brain_result(b, &res);
 	brain_free(b);

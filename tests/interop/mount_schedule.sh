@@ -13,6 +13,12 @@ echo x >>$TMP/calls
 [ ! -e $TMP/hang ] || exec sleep 1000
 exec env -i PATH=/usr/bin:/bin HOME=$HOME $SYNC -o mail_location=dsyncfs:$FAR \"\$@\""
 : >"$TMP/calls"
+# WORD: from now on the far side is away, or hangs; whoever is there is not any more.
+cut() {
+	touch "$TMP/$1"
+	pkill -f "mail_location=dsyncfs:$FAR dsync-server"
+	return 0
+}
 has() { dump "$1" | grep -q "$2"; }
 status_says() { grep -q "$1" "$MNT/.dsyncfs/status"; }
 # What the section of REMOTE says, without dates.
@@ -80,7 +86,7 @@ check "of when" within 30 metric 'dsyncfs_last_success_timestamp_seconds{remote=
 check "of what waits" within 30 metric 'dsyncfs_waiting_changes{remote="far"} 0$'
 
 # ---- one is away ----
-touch "$TMP/away"
+cut away
 deliver_one "$MNT" 1700000521.M1.a away
 check "the error is told" within 30 section_says far "last error: status .*the cable is out"
 check "also in figures" within 30 metric 'dsyncfs_failed_syncs_total{remote="far"} [1-9]'
@@ -96,7 +102,7 @@ check "unless told" within 30 eval 'kill -USR1 $(mounted_by_config); has "dsyncf
 check_not "no error any more" section_says far "last error"
 
 # ---- by hand ----
-touch "$TMP/away"
+cut away
 deliver_one "$MNT" 1700000525.M1.a flushed
 check "flush says that it cannot" eval '"$SYNC" flush; [ $? = 75 ]'
 ( while [ ! -e "$TMP/waited" ]; do sleep 0.1; done; sleep 1; rm "$TMP/away" ) & background+=($!)
@@ -108,7 +114,7 @@ check "no error any more" within 90 not section_says far "last error"
 
 # ---- one hangs ----
 before=$(wc -l <"$TMP/calls")
-touch "$TMP/hang"
+cut hang
 deliver_one "$MNT" 1700000531.M1.a hung
 called() { [ "$(wc -l <"$TMP/calls")" -gt "$before" ]; }
 check "it is called" within 30 called
@@ -123,7 +129,7 @@ check "it ends all the same" timeout 60 fusermount3 -u "$MNT"
 check "its process, too" within 60 not mounted_by_config
 
 # ---- the end ----
-touch "$TMP/away"
+cut away
 foreground() { "$MOUNT" -f "$MNT" >"$TMP/out" 2>&1 </dev/null & background+=($!); within 20 mountpoint -q "$MNT" || { cat "$TMP/out"; return 1; }; }
 check "in the foreground" foreground
 deliver_one "$MNT" 1700000701.M1.a last

@@ -67,6 +67,7 @@ handshake_all(struct item *i)
 		.replica = ONES,
 		.dry_run = true,
 		.own_state = true,
+		.stay = true,
 		.max_delete_percent = 100,
 		.max_delete_min = UINT32_MAX };
 }
@@ -467,7 +468,7 @@ START_TEST(own_columns_stay_empty_where_one_side_lacks_them)
 
 		if (i->type == ITEM_HANDSHAKE) {
 			i->u.handshake.dry_run = i->u.handshake.own_state =
-			    false;
+			    i->u.handshake.stay = false;
 			if (i->u.handshake.mailboxes > 1)
 				i->u.handshake.mailboxes = 1;
 		}
@@ -478,7 +479,7 @@ START_TEST(own_columns_stay_empty_where_one_side_lacks_them)
 		forget_own(i);
 		if (i->type == ITEM_HANDSHAKE) {
 			i->u.handshake.dry_run = i->u.handshake.own_state =
-			    false;
+			    i->u.handshake.stay = false;
 			if (i->u.handshake.mailboxes > 1)
 				i->u.handshake.mailboxes = 1;
 		}
@@ -510,7 +511,8 @@ START_TEST(dovecot_is_told_no_column_that_it_lacks)
 	struct alone a;
 
 	if (i->type == ITEM_HANDSHAKE) {
-		i->u.handshake.dry_run = i->u.handshake.own_state = false;
+		i->u.handshake.dry_run = i->u.handshake.own_state =
+		    i->u.handshake.stay = false;
 		i->u.handshake.mailboxes = 0;
 	}
 	alone_begin(&a, NULL);

@@ -219,7 +219,6 @@ static const struct {
 	{ "Welcome to \x1b[1mhost\x1b[0m!\r\n",
 	    "no dsync; it says 'Welcome to ?[1mhost?[0m!'" },
 	{ "\n\r\n\nLast login: today\n", "it says 'Last login: today'" },
-	{ "\nVERSION\tdsync\t3\t5\n", "it says 'VERSION?dsync?3?5'" },
 	{ "VERSION\tdoveadm-server\t1\t2\n", "speaks 'doveadm-server?1?2'" },
 	{ "VERSION\tdsync\t2\t1\n", "speaks version '2?1' of dsync" },
 	{ "VERSION\tdsync\t31\t1\n", "speaks version '31?1' of dsync" },

@@ -109,7 +109,7 @@ over_dsync(struct side *a, struct side *b, const struct sync_options *o,
 	s.c = drive_slave ? t.a : t.b;
 	link_mem_on_wait(drive_slave ? t.lb : t.la, step_other, &s,
 	    drive_slave ? b->os : a->os);
-	rc = sync_run_link(drive_slave ? sl : m, drive_slave ? t.lb : t.la, 60);
+	rc = sync_run_link(drive_slave ? sl : m, drive_slave ? t.lb : t.la, 60, 0);
 	/* What the driven one said last, the other has still to hear. */
 	for (int i = 0; i < 1000 && s.rc >= 0 && s.rc != BRAIN_DONE; i++)
 		(void)step_other(&s);
@@ -576,7 +576,7 @@ over_cut(struct side *a, struct side *b, const struct sync_options *o,
 	ck_assert_int_eq(brain_new_slave(b->r, t.b, e, &sl), 0);
 	s = (struct stepped){ .b = sl, .c = t.b };
 	link_mem_on_wait(t.la, step_other, &s, a->os);
-	rc = sync_run_link(m, t.la, 60);
+	rc = sync_run_link(m, t.la, 60, 0);
 	while (s.rc >= 0 && s.rc != BRAIN_DONE && step_other(&s))
 		;
 	(void)link_mem_written(cut_slave ? t.lb : t.la, &all);
@@ -646,7 +646,7 @@ START_TEST(silent_peer_is_given_up_after_its_time)
 		alone_hears(&a, dovecot_opening);
 	link_mem_on_wait(a.l, NULL, NULL, A.os);
 	ck_assert_int_eq(brain_new_master(A.r, a.c, &mirror, NULL, &m), 0);
-	ck_assert_int_eq(sync_run_link(m, a.l, seconds), -ETIMEDOUT);
+	ck_assert_int_eq(sync_run_link(m, a.l, seconds, 0), -ETIMEDOUT);
 	ck_assert_uint_eq(
 	    A.os->ops->mono_ms(A.os) - from, _i == 0 ? 600 * 1000 : 30 * 1000);
 	ck_assert(strstr(make_said,
@@ -687,7 +687,7 @@ START_TEST(slow_peer_is_not_given_up)
 	alone_begin(&s.a, NULL);
 	link_mem_on_wait(s.a.l, say_one_byte, &s, A.os);
 	ck_assert_int_eq(brain_new_master(A.r, s.a.c, &mirror, NULL, &m), 0);
-	ck_assert_int_eq(sync_run_link(m, s.a.l, 30), -ETIMEDOUT);
+	ck_assert_int_eq(sync_run_link(m, s.a.l, 30, 0), -ETIMEDOUT);
 	ck_assert_uint_eq(s.at, strlen(dovecot_opening));
 	brain_free(m);
 	alone_end(&s.a);
@@ -716,7 +716,7 @@ START_TEST(being_woken_is_no_sign_of_life)
 	ops.wait = wake_up_early;
 	a.l->ops = &ops;
 	ck_assert_int_eq(brain_new_master(A.r, a.c, &mirror, NULL, &m), 0);
-	ck_assert_int_eq(sync_run_link(m, a.l, 30), -ETIMEDOUT);
+	ck_assert_int_eq(sync_run_link(m, a.l, 30, 0), -ETIMEDOUT);
 	ck_assert_uint_eq(A.os->ops->mono_ms(A.os) - from, 50000);
 	brain_free(m);
 	alone_end(&a);
@@ -731,7 +731,7 @@ START_TEST(greeting_instead_of_dsync_fails_at_once)
 	alone_begin(&a, NULL);
 	alone_hears(&a, "Welcome!\n");
 	ck_assert_int_eq(brain_new_master(A.r, a.c, &mirror, NULL, &m), 0);
-	ck_assert_int_eq(sync_run_link(m, a.l, 30), -EBADMSG);
+	ck_assert_int_eq(sync_run_link(m, a.l, 30, 0), -EBADMSG);
 	ck_assert_uint_eq(link_mem_waits(a.l), 0);
 	ck_assert(strstr(make_said, "'Welcome!'") != NULL);
 	brain_free(m);
@@ -763,7 +763,7 @@ START_TEST(old_peer_without_attributes_and_finish_is_served)
 	    brain_new_master(A.r, a.c,
 		&(struct sync_options){ .type = SYNC_FULL }, NULL, &m),
 	    0);
-	ck_assert_int_eq(sync_run_link(m, a.l, 30), 0);
+	ck_assert_int_eq(sync_run_link(m, a.l, 30, 0), 0);
 	/* C R M, then S, then no more mailboxes */
 	ck_assert(strstr(alone_said(&a), "\n.\n.\n.\nS") != NULL);
 	ck_assert_ptr_null(strstr(alone_said(&a), "\n.\n.\n.\n.\n"));
@@ -816,7 +816,7 @@ START_TEST(record_in_the_wrong_place_is_refused)
 	alone_hears(&a, misplaced[_i].text);
 	link_mem_on_wait(a.l, NULL, NULL, B.os);
 	ck_assert_int_eq(brain_new_slave(B.r, a.c, NULL, &b), 0);
-	ck_assert_int_eq(sync_run_link(b, a.l, 30), misplaced[_i].rc);
+	ck_assert_int_eq(sync_run_link(b, a.l, 30, 0), misplaced[_i].rc);
 	brain_free(b);
 	alone_end(&a);
 }
@@ -833,7 +833,7 @@ START_TEST(slave_ends_well_when_nobody_hears_its_last_word)
 	link_mem_fail(a.l, 0, -EPIPE);
 	link_mem_on_wait(a.l, NULL, NULL, B.os);
 	ck_assert_int_eq(brain_new_slave(B.r, a.c, NULL, &b), 0);
-	ck_assert_int_eq(sync_run_link(b, a.l, 30), 0);
+	ck_assert_int_eq(sync_run_link(b, a.l, 30, 0), 0);
 	brain_free(b);
 	alone_end(&a);
 }

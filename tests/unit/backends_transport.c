@@ -427,6 +427,7 @@ END_TEST
 START_TEST(standard_output_is_taken_away_from_others)
 {
 	int to[2], from[2];
+	int in_fd, out_fd;
 	struct link *l;
 	pid_t pid;
 	FILE *f;
@@ -439,7 +440,8 @@ START_TEST(standard_output_is_taken_away_from_others)
 		closefrom(3);
 		said_begin();
 		dup2(open("/dev/null", O_WRONLY), 2);
-		if (link_stdio_new("them", &l) != 0)
+		if (link_take_stdio("them", &in_fd, &out_fd) != 0 ||
+		    link_fds_new(in_fd, out_fd, "them", &l) != 0)
 			_exit(1);
 		/* stray output, and a reader of standard input */
 		if (system("echo stray; cat") != 0 || fcntl(0, F_GETFD) != 0)

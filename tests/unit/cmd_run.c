@@ -4,9 +4,11 @@
  */
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "base/log.h"
 #include "cmd/cmd_internal.h"
 
@@ -194,6 +196,29 @@ static const struct {
 		"fake:/gone" } } };
 
 static int
+no_far(struct arena *a, const char *const *words, size_t n, const char *origin,
+    struct far *out_far)
+{
+	(void)a;
+	(void)words;
+	(void)n;
+	(void)origin;
+	(void)out_far;
+	return (-ENOENT);
+}
+
+static int
+no_stdio(int *in, int *to)
+{
+	*in = open("/dev/null", O_RDWR | O_CLOEXEC);
+	*to = dup(*in);
+	return (*to < 0 ? -errno : 0);
+}
+
+static const struct dialer dialer = { .parse = no_far,
+	.take_stdio = no_stdio };
+
+static int
 run(int argc, const char *const *argv)
 {
 	const struct cmd_io io = { on_out, on_err, NULL, NULL };
@@ -202,7 +227,8 @@ run(int argc, const char *const *argv)
 	log_set_sink(sink, NULL);
 	setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
 	setenv("XDG_DATA_HOME", "/nonexistent", 1);
-	const struct backends backends = { .drivers = known };
+	const struct backends backends = { .drivers = known,
+		.dialer = &dialer };
 
 	return (cmd_run(argc, argv, &backends, NULL, &io, NULL));
 }

@@ -69,6 +69,7 @@ handshake(struct buf *b, const struct item_handshake *x)
 	G(replica);
 	U(dry_run);
 	U(own_state);
+	U(stay);
 	U(max_delete_percent);
 	U(max_delete_min);
 }
