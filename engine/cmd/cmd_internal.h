@@ -107,6 +107,11 @@ struct options {
  */
 int options_parse(struct options *o, int argc, const char *const *argv);
 void options_fini(struct options *o);
+/*
+ * The option of this long name, which there is: NULL, or what would be right.
+ * Of -m and -x the value is only looked at.
+ */
+const char *option_take(struct options *o, const char *name, const char *value);
 
 /* ---- a running command (cmd.c) ---- */
 
@@ -269,6 +274,16 @@ replica_native(const struct replica *r)
 {
 	return ((r->ops->caps & REPLICA_MODSEQS) != 0);
 }
+
+/* ---- the filters of a remote section (filters.c) ---- */
+
+/*
+ * c's options, and behind them, as if they had been given too, those filters of
+ * r whose kind was not given.  A time ago counts from now.  *out borrows from c
+ * and is not to be freed.  0 or the exit status, reported.
+ */
+int filters_apply(struct cmd *c, const struct config_remote *r, bool backup,
+    struct options *out);
 
 /* ---- what is remembered of peers (memory_peers.c), conflicts (memory.c) ----
  */

@@ -5,6 +5,7 @@
  * command line with options of its own.  So of mirror and backup everything
  * behind the first word of LOCATION2 belongs to LOCATION2.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -263,6 +264,15 @@ find_letter(char letter)
 		if (defs[i].letter == letter && letter != '\0')
 			return (&defs[i]);
 	return (NULL);
+}
+
+const char *
+option_take(struct options *o, const char *name, const char *value)
+{
+	const struct option_def *d = find_long(name, strlen(name));
+
+	assert(d != NULL);
+	return (d->take(o, d, value));
 }
 
 static int
