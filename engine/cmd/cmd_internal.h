@@ -98,7 +98,8 @@ struct options {
 	bool all_users; /* -A */
 	bool debug, verbose, full, reverse, one_way, dry_run, json, help,
 	    version;
-	bool follow, cursor, rebuild, repair, last_sync, list, wait, no_modseqs;
+	bool follow, cursor, rebuild, repair, last_sync, list, wait, no_modseqs,
+	    no_connect;
 };
 
 /*
@@ -423,6 +424,12 @@ int far_serve(struct cmd *c, struct far_session *s);
 int far_run(struct far_session *s, struct brain *b);
 /* After brain_free. */
 void far_close(struct far_session *s);
+
+/*
+ * Tries each remote of the configuration and prints how it went; nothing is
+ * changed anywhere (check.c).  The exit status of all.
+ */
+int check_remotes(struct cmd *c);
 
 /* ---- configuration by way of Dovecot (dovecot.c) ---- */
 bool dovecot_config_looks(const char *text);

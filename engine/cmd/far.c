@@ -10,6 +10,8 @@
 #include "base/link.h"
 #include "cmd/cmd_internal.h"
 
+#define CONNECT_SECS 30 /* what links take for it at most; -T may take less */
+
 /* ---- the copy of the traffic ---- */
 
 static int
@@ -104,6 +106,9 @@ begin(struct cmd *c, struct far_session *s)
 		.password_command = k->doveadm_password_command,
 		.passphrase_command = k->ssh_passphrase_command,
 		.ca_file = k->ssl_client_ca_file,
+		.connect_ms = c->o->timeout_secs < CONNECT_SECS
+		    ? c->o->timeout_secs * 1000
+		    : 0,
 		.terminal = c->local == NULL && isatty(STDIN_FILENO) == 1,
 		.stop = c->stop };
 	return (open_raw(s));

@@ -193,7 +193,7 @@ remember(struct run *run, struct replica *r, const struct guid *other,
 
 /*
  * The other side could not be opened: noted with the peer that was there the
- * last time.
+ * last time.  Who only asked whether we answer is no failure.
  */
 static void
 remember_failure(
@@ -201,7 +201,7 @@ remember_failure(
 {
 	struct peer_memory m;
 
-	if (!replica_native(r) || store_readonly(r->store))
+	if (status == EX_DONE || !replica_native(r) || store_readonly(r->store))
 		return;
 	replica_lock(r);
 	if (memory_peer_by_label(r->store, label, &run->c->arena, &m) == 0) {
