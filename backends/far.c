@@ -320,7 +320,8 @@ far_dial(const struct far *f, const struct far_settings *s, struct link **l,
     struct channel **c)
 {
 	const struct how *h = f->how;
-	const struct link_limits limits = { .stop = is_stopped,
+	const struct link_limits limits = { .connect_ms = s->connect_ms,
+		.stop = is_stopped,
 		.arg = (void *)(uintptr_t)s->stop };
 	struct asking k = { s, &limits };
 	struct link *link = NULL;

@@ -22,9 +22,10 @@ _dsyncfs_sync_options() {
 	restore) echo '--list -g --guid --uid -t --since --sync' ;;
 	verify) echo '--rebuild --repair --dry-run' ;;
 	dsync-server) json='' ; echo '-r --rawlog -U --no-userdb-lookup' ;;
-	init-config | check-config) json='' ;;
+	init-config) json='' ;;
+	check-config) json='' ; echo '--no-connect' ;;
 	'') echo "$syncs $many -1 --one-way -s --state -R --reverse --wait --no-modseqs --follow --from --cursor
-		--list --uid --sync --rebuild --repair -U --no-userdb-lookup" ;;
+		--list --uid --sync --rebuild --repair --no-connect -U --no-userdb-lookup" ;;
 	esac
 	echo "$json"
 }

@@ -102,4 +102,5 @@ complete -c dsyncfs-sync -n '__dsyncfs_sync_for restore' -l uid -x -d 'These UID
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for restore' -l sync -d 'What the last sync expunged'
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for verify' -l rebuild -d 'Makes the index anew'
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for verify' -l repair -d 'Mends the store'
+complete -c dsyncfs-sync -n '__dsyncfs_sync_for check-config' -l no-connect -d 'Tries no remote'
 complete -c dsyncfs-sync -n '__dsyncfs_sync_for dsync-server' -s U -l no-userdb-lookup -d 'Means nothing'

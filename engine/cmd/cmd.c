@@ -46,8 +46,9 @@ const struct command cmd_commands[] = {
 	    cmd_dsync_server },
 	{ CMD_INIT_CONFIG, "init-config", "[FILE | -]",
 	    "writes a commented configuration", 0, 1, cmd_init_config },
-	{ CMD_CHECK_CONFIG, "check-config", "[FILE]",
-	    "says what is wrong with a configuration", 0, 1, cmd_check_config },
+	{ CMD_CHECK_CONFIG, "check-config", "[--no-connect] [FILE]",
+	    "says what is wrong with a configuration, and tries its remotes", 0,
+	    1, cmd_check_config },
 	{ 0, NULL, NULL, NULL, 0, 0, NULL }
 };
 
@@ -186,7 +187,7 @@ help(struct cmd *c)
 	    "dsyncfs-sync [OPTIONS] COMMAND [ARG...]\n\nCommands:\n");
 	for (const struct command *k = cmd_commands; k->name != NULL; k++) {
 		snprintf(head, sizeof(head), "%s %s", k->name,
-		    strlen(k->usage) < 24 ? k->usage : "...");
+		    strlen(k->name) + strlen(k->usage) < 28 ? k->usage : "...");
 		out_printf(c, "  %-28s %s\n", head, k->help);
 	}
 	out_printf(c, "%s", help_options);

@@ -98,8 +98,8 @@ struct options {
 	bool all_users; /* -A */
 	bool debug, verbose, full, reverse, one_way, dry_run, json, help,
 	    version;
-	bool follow, cursor, rebuild, repair, last_sync, list, wait, no_modseqs;
-	bool stay; /* a mount's dsync-server: another sync may follow */
+	bool follow, cursor, rebuild, repair, last_sync, list, wait, no_modseqs,
+	    no_connect;
 };
 
 /*
@@ -108,6 +108,11 @@ struct options {
  */
 int options_parse(struct options *o, int argc, const char *const *argv);
 void options_fini(struct options *o);
+/*
+ * The option of this long name, which there is: NULL, or what would be right.
+ * Of -m and -x the value is only looked at.
+ */
+const char *option_take(struct options *o, const char *name, const char *value);
 
 /* ---- a running command (cmd.c) ---- */
 
@@ -274,6 +279,16 @@ replica_native(const struct replica *r)
 {
 	return ((r->ops->caps & REPLICA_MODSEQS) != 0);
 }
+
+/* ---- the filters of a remote section (filters.c) ---- */
+
+/*
+ * c's options, and behind them, as if they had been given too, those filters of
+ * r whose kind was not given.  A time ago counts from now.  *out borrows from c
+ * and is not to be freed.  0 or the exit status, reported.
+ */
+int filters_apply(struct cmd *c, const struct config_remote *r, bool backup,
+    struct options *out);
 
 /* ---- what is remembered of peers (memory_peers.c), conflicts (memory.c) ----
  */
@@ -449,6 +464,12 @@ int far_serve(struct cmd *c, int in, int out, struct far_session *s);
 int far_run(struct far_session *s, struct brain *b);
 /* After brain_free. */
 void far_close(struct far_session *s);
+
+/*
+ * Tries each remote of the configuration and prints how it went; nothing is
+ * changed anywhere (check.c).  The exit status of all.
+ */
+int check_remotes(struct cmd *c);
 
 /* ---- configuration by way of Dovecot (dovecot.c) ---- */
 bool dovecot_config_looks(const char *text);

@@ -145,6 +145,8 @@ cmd_check_config(struct cmd *c)
 		out_printf(c,
 		    "no configuration file: the defaults hold; init-config "
 		    "writes one\n");
+	if (status == 0 && !c->o->no_connect)
+		status = check_remotes(c);
 	config_fini(&c->cfg);
 	return (status);
 }

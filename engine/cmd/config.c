@@ -272,7 +272,9 @@ static const struct key {
 	{ "ssh_passphrase_command", set_passphrase_command },
 	{ "ssl_client_ca_file", set_ca_file } };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
-static const char *const remote_keys[] = { "location", "mode", "sync" };
+static const char *const remote_keys[] = { "location", "mode", "sync",
+	"mailbox", "exclude", "since", "until", "max_size", "flag", "one_way" };
+#define REMOTE_KEYS (sizeof(remote_keys) / sizeof(remote_keys[0]))
 
 /* Reports an unknown key.  what: "key", "key of section remote", "section". */
 static void
@@ -311,8 +313,21 @@ set_key(struct config *c, const char *key, const struct config_value *v)
 }
 
 static int
-set_remote_key(
-    struct config_remote *r, const char *key, const struct config_value *v)
+set_filter(struct config *c, struct config_remote *r, const char *key,
+    const struct config_value *v)
+{
+	int e = filter_set(&c->arena, r, key, v);
+
+	if (e != -ENOENT)
+		return (e);
+	unknown(v->origin, "key of section 'remote'", key, remote_keys,
+	    REMOTE_KEYS);
+	return (-EINVAL);
+}
+
+static int
+set_remote_key(struct config *c, struct config_remote *r, const char *key,
+    const struct config_value *v)
 {
 	struct config_value *to = NULL;
 	const char *right = NULL;
@@ -333,11 +348,8 @@ set_remote_key(
 		right = sync_ok(v->text)
 		    ? NULL
 		    : "manual, push or a time from 1s to 1d";
-	} else {
-		unknown(
-		    v->origin, "key of section 'remote'", key, remote_keys, 3);
-		return (-EINVAL);
-	}
+	} else
+		return (set_filter(c, r, key, v));
 	if (right != NULL) {
 		log_error("%s: %s = '%.200s' is not valid: it takes %s",
 		    v->origin, key, v->text, right);
@@ -427,7 +439,7 @@ end_section(struct reading *d, const char *origin)
 		    begun, r->name);
 		return (-EINVAL);
 	}
-	return (0);
+	return (r != NULL ? filters_check(r) : 0);
 }
 
 static int
@@ -440,7 +452,7 @@ take_setting(struct reading *d, const struct config_line *l, const char *origin)
 	if (d->skipping)
 		return (0);
 	if (d->remote != NULL)
-		return (set_remote_key(d->remote, l->key, &v));
+		return (set_remote_key(d->c, d->remote, l->key, &v));
 	for (size_t i = 0; i < KEYS; i++) {
 		if (strcmp(l->key, keys[i].name) != 0)
 			continue;

@@ -19,10 +19,19 @@ struct config_value {
 	const char *origin;
 };
 
+/* A filter of a remote section: what mirror and backup have as an option. */
+struct config_filter {
+	const char *option; /* its long name */
+	struct config_value value; /* checked; of one-way: yes or no */
+};
+
 struct config_remote {
 	const char *name;
 	/* mode: mirror (default) or backup; text NULL when not set */
 	struct config_value location, mode, sync;
+	/* as they stand in the file; they hold where LOCATION2 is name */
+	struct config_filter *filter;
+	size_t n_filters;
 };
 
 struct config {

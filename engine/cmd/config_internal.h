@@ -35,6 +35,14 @@ const char *config_line(
  * number of mistakes, each reported; or -ENOMEM.
  */
 int config_text(struct config *c, const char *file, const char *text, size_t n);
+/*
+ * A key of a remote section as a filter (filters.c).  -ENOENT: it is none;
+ * -EINVAL reported; -ENOMEM.
+ */
+int filter_set(struct arena *a, struct config_remote *r, const char *key,
+    const struct config_value *v);
+/* Of a section that is complete.  -EINVAL reported. */
+int filters_check(const struct config_remote *r);
 /* "KEY=VALUE" of -o.  -EINVAL reported, -ENOMEM. */
 int config_override(struct config *c, const char *text);
 

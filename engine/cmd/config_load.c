@@ -296,5 +296,13 @@ config_template(void)
 	    "#\tlocation = maildir:/media/laptop/Maildir\n"
 	    "#\tmode = mirror\n"
 	    "#\tsync = manual\n"
+	    "#\t# Only a part of the mail, as -m -x -t -e -I -O and -1 do; "
+	    "mailbox and exclude\n"
+	    "#\t# may stand several times.  A time ago counts from each "
+	    "sync.\n"
+	    "#\t#mailbox = INBOX\n#\t#exclude = \\Trash\n"
+	    "#\t#since = 90d\n#\t#until = 2026-03-01\n"
+	    "#\t#max_size = 10M\n#\t#flag = \\Flagged\n"
+	    "#\t#one_way = no\n"
 	    "#}\n");
 }

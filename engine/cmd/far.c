@@ -10,6 +10,7 @@
 #include "base/link.h"
 #include "cmd/cmd_internal.h"
 
+#define CONNECT_SECS 30 /* what links take for it at most; -T may take less */
 /* Until a peer says something over a link that it may have left. */
 #define AGAIN_SECS 30
 
@@ -107,6 +108,9 @@ begin(struct cmd *c, struct far_session *s)
 		.password_command = k->doveadm_password_command,
 		.passphrase_command = k->ssh_passphrase_command,
 		.ca_file = k->ssl_client_ca_file,
+		.connect_ms = c->o->timeout_secs < CONNECT_SECS
+		    ? c->o->timeout_secs * 1000
+		    : 0,
 		.terminal = c->local == NULL && isatty(STDIN_FILENO) == 1,
 		.stop = c->stop };
 	return (open_raw(s));

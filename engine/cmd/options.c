@@ -5,6 +5,7 @@
  * command line with options of its own.  So of mirror and backup everything
  * behind the first word of LOCATION2 belongs to LOCATION2.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,6 +229,7 @@ static const struct option_def defs[] = { { 'c', "config", true, ANY, take_text,
 	{ 0, "dry-run", false, CMD_SYNCS | CMD_VERIFY, take_bool, O(dry_run) },
 	{ 0, "wait", false, CMD_FLUSH, take_bool, O(wait) },
 	{ 0, "no-modseqs", false, CMD_DUMP, take_bool, O(no_modseqs) },
+	{ 0, "no-connect", false, CMD_CHECK_CONFIG, take_bool, O(no_connect) },
 	{ 0, "follow", false, CMD_LOG, take_bool, O(follow) },
 	{ 0, "from", true, CMD_LOG, take_number, O(from) },
 	{ 0, "cursor", false, CMD_LOG, take_bool, O(cursor) },
@@ -243,8 +245,6 @@ static const struct option_def defs[] = { { 'c', "config", true, ANY, take_text,
 	    O(user_file) },
 	{ 'r', "rawlog", true, CMD_SYNCS | CMD_DSYNC_SERVER, take_text,
 	    O(rawlog) },
-	/* not for people: who asks will take care of the next sync */
-	{ 0, "stay", false, CMD_DSYNC_SERVER, take_bool, O(stay) },
 	{ 'U', "no-userdb-lookup", false, CMD_DSYNC_SERVER, take_nothing, 0 } };
 #define DEFS (sizeof(defs) / sizeof(defs[0]))
 
@@ -265,6 +265,15 @@ find_letter(char letter)
 		if (defs[i].letter == letter && letter != '\0')
 			return (&defs[i]);
 	return (NULL);
+}
+
+const char *
+option_take(struct options *o, const char *name, const char *value)
+{
+	const struct option_def *d = find_long(name, strlen(name));
+
+	assert(d != NULL);
+	return (d->take(o, d, value));
 }
 
 static int

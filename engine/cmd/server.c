@@ -32,6 +32,12 @@ struct server {
 	struct serve_end end; /* of the last sync */
 };
 
+/*
+ * The argument by which a mount is told that who asks takes care of the next
+ * sync; not for people.
+ */
+static const char *const stay_word = "stay";
+
 /* ---- one sync ---- */
 
 /* What a mount says of it: "stay MARK AGAIN". */
@@ -74,7 +80,8 @@ sync_once(struct server *s)
 {
 	struct buf said = BUF_INIT;
 	struct forward f = { .command = "dsync-server",
-		.add = s->driver != NULL ? "--stay" : NULL,
+		.args = &stay_word,
+		.n_args = s->driver != NULL,
 		.pair = { s->in, s->out },
 		.said = &said };
 	int status;
@@ -210,12 +217,13 @@ serve_once(struct cmd *c)
 	struct place p;
 	struct serve_end end = { .stays = false };
 	int status = place_first(c, &p);
+	bool stay = c->o->n_args == 1 && strcmp(c->o->args[0], stay_word) == 0;
 
 	if (status != 0)
 		return (status);
 	p.l.path = c->local->path;
 	status = sync_serve(c, c->local->replica, c->local->in, c->local->out,
-	    c->o->stay && place_watched(c, &p) != NULL ? &p : NULL, &end);
+	    stay && place_watched(c, &p) != NULL ? &p : NULL, &end);
 	put_end(c, &end);
 	return (status);
 }
@@ -226,14 +234,14 @@ cmd_dsync_server(struct cmd *c)
 	struct server s = { .c = c, .watch = -1 };
 	int status;
 
+	if (c->local != NULL)
+		return (serve_once(c));
 	/* a Dovecot says the word again where it is not the last one */
 	if (c->o->n_args == 1 && strcmp(c->o->args[0], "dsync-server") != 0)
 		return (cmd_usage_error(c,
 		    "'%.100s' is one argument too many: dsyncfs-sync "
 		    "dsync-server",
 		    c->o->args[0]));
-	if (c->local != NULL)
-		return (serve_once(c));
 	status = place_first(c, &s.place);
 	if (status != 0)
 		return (status);

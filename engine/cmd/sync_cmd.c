@@ -22,6 +22,8 @@ struct run {
 	bool reverse;
 	const char *name; /* of the command */
 	struct place first, second;
+	/* that the second is named by; NULL */
+	const struct config_remote *remote;
 	/* of -s; owned */
 	struct state_list states;
 	size_t words; /* of the second, when it is a command line */
@@ -191,7 +193,7 @@ remember(struct run *run, struct replica *r, const struct guid *other,
 
 /*
  * The other side could not be opened: noted with the peer that was there the
- * last time.
+ * last time.  Who only asked whether we answer is no failure.
  */
 static void
 remember_failure(
@@ -199,7 +201,7 @@ remember_failure(
 {
 	struct peer_memory m;
 
-	if (!replica_native(r) || store_readonly(r->store))
+	if (status == EX_DONE || !replica_native(r) || store_readonly(r->store))
 		return;
 	replica_lock(r);
 	if (memory_peer_by_label(r->store, label, &run->c->arena, &m) == 0) {
@@ -578,6 +580,18 @@ run_here(struct run *run)
 }
 
 /*
+ * The second for the mount that has the first.  What is far goes by its name,
+ * which the mount finds in the same file: its text may be another section's.
+ */
+static const char *
+second_text(const struct run *run)
+{
+	if (run->remote != NULL && run->second.is_far && !run->c->of_many)
+		return (run->remote->name);
+	return (place_text(run->c, &run->second));
+}
+
+/*
  * A sync is run by the mount that has one of the stores.  True: it was, or
  * cannot be; *status is set.
  */
@@ -600,7 +614,7 @@ run_in_mount(struct run *run, int *status)
 	if (!first && c->o->one_way)
 		return (false);
 	second = second && !first;
-	arg = place_text(c, first ? &run->second : &run->first);
+	arg = first ? second_text(run) : place_text(c, &run->first);
 	if (second)
 		reverse = !reverse;
 	f.add =
@@ -693,17 +707,26 @@ sync_places(struct run *run)
 	return (run_here(run));
 }
 
+/* With LOCATION2, whose filters hold where it is a remote section's name. */
 static int
-sync_command(struct cmd *c)
+sync_words(
+    struct cmd *c, const char *command, const char *const *words, size_t n)
 {
-	struct run run = { .c = c, .name = c->o->command->name };
+	struct run run = { .c = c, .name = command, .words = n };
+	const struct options *given = c->o;
+	struct options filtered;
 	int status;
 
 	state_list_init(&run.states);
-	run.words = c->o->n_args;
-	status = place_second(c, c->o->args, c->o->n_args, &run.second, NULL);
+	status = place_second(c, words, n, &run.second, &run.remote);
+	if (status == 0 && run.remote != NULL) {
+		status = filters_apply(
+		    c, run.remote, strcmp(command, "backup") == 0, &filtered);
+		c->o = status == 0 ? &filtered : given;
+	}
 	if (status == 0)
 		status = sync_places(&run);
+	c->o = given;
 	state_list_fini(&run.states);
 	return (status);
 }
@@ -711,26 +734,17 @@ sync_command(struct cmd *c)
 int
 cmd_mirror(struct cmd *c)
 {
-	return (sync_command(c));
+	return (sync_words(c, "mirror", c->o->args, c->o->n_args));
 }
 
 int
 cmd_backup(struct cmd *c)
 {
-	return (sync_command(c));
+	return (sync_words(c, "backup", c->o->args, c->o->n_args));
 }
 
 int
 sync_named(struct cmd *c, const char *name, bool backup)
 {
-	struct run run = { .c = c, .name = backup ? "backup" : "mirror" };
-	int status;
-
-	state_list_init(&run.states);
-	run.words = 1;
-	status = place_second(c, &name, 1, &run.second, NULL);
-	if (status == 0)
-		status = sync_places(&run);
-	state_list_fini(&run.states);
-	return (status);
+	return (sync_words(c, backup ? "backup" : "mirror", &name, 1));
 }

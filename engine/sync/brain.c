@@ -604,6 +604,11 @@ take_item(struct brain *b, struct item *i)
 {
 	int rc;
 
+	if (i->type == ITEM_ABORT && !b->master && b->phase == PHASE_HELLO) {
+		item_free(i);
+		b->phase = PHASE_DONE;
+		return (0);
+	}
 	if (i->type == ITEM_ABORT ||
 	    (i->type == ITEM_FINISH && b->phase != PHASE_FINISH))
 		return (peer_failed(b, i));

@@ -106,6 +106,10 @@ struct brain;
 int brain_new_master(struct replica *r, struct channel *c,
     const struct sync_options *o, const struct sync_events *e,
     struct brain **out);
+/*
+ * A master that stops before its handshake wanted to know whether somebody
+ * answers: then it is done, and brain_peer stays zero.
+ */
 int brain_new_slave(struct replica *r, struct channel *c,
     const struct sync_events *e, struct brain **out);
 /*

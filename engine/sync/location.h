@@ -92,6 +92,7 @@ struct far_settings {
 	const char *remote_cmd, *password_file, *password_command,
 	    *passphrase_command, *ca_file;
 	bool terminal; /* it may ask there */
+	unsigned connect_ms; /* to reach it and be let in; 0: the link's own */
 	const atomic_int *stop;
 	/* gets every byte as it goes over the link */
 	void (*raw)(void *arg, bool sent, const void *p, size_t n);

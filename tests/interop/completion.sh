@@ -16,8 +16,8 @@ cat >"$XDG_CONFIG_HOME/dsyncfs/dsyncfs.conf" <<-C
 	}
 C
 printf 'remote other {\nlocation = maildir:/other\n}\n' >"$TMP/other.conf"
-check "the configuration is one" "$SYNC" check-config
-check "the other too" "$SYNC" check-config "$TMP/other.conf"
+check "the configuration is one" "$SYNC" check-config --no-connect
+check "the other too" "$SYNC" check-config --no-connect "$TMP/other.conf"
 
 # What each shell offers for lines: "> LINE", then an offer a line.
 offers_bash() {

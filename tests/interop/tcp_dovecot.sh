@@ -179,6 +179,17 @@ for where in "tcp:far@localhost:$PORT" "tcps:far@localhost:$TLS"; do
 	check "dsyncfs-sync mirror ${where%%:*}" again ours "$where"
 	check "has all mail" test "$("$SYNC" dump "dsyncfs:$TMP/store" | grep -c sha1=)" = "$(da search -u far all | wc -l)"
 done
+# ---- check-config: Dovecot answers, and has nothing to say about it ----
+{
+	printf 'mail_location = dsyncfs:%s\ndoveadm_password_file = %s\nssl_client_ca_file = %s\n' "$TMP/store" "$TMP/pass" "$D/ca.pem"
+	printf 'remote plain {\nlocation = tcp:far@localhost:%s\n}\nremote tls {\nlocation = tcps:far@localhost:%s\n}\n' "$PORT" "$TLS"
+} >"$TMP/check.conf"
+errors=$(grep -c Error "$D/log") before=$(mail_of far)
+check "check-config" "$SYNC" check-config "$TMP/check.conf"
+check "says who answers" eval '[ "$("$SYNC" check-config "$TMP/check.conf" 2>&1 | grep -c "works: a Dovecot (dsync) answers")" = 2 ]'
+check "no error in the log" test "$(grep -c Error "$D/log")" = "$errors"
+check "and no other mail" test "$(mail_of far)" = "$before"
+check "no password" eval '"$SYNC" -o doveadm_password_file=/dev/null check-config "$TMP/check.conf"; [ $? = 77 ]'
 # ---- the password is said to the server alone ----
 # What is run, with all its words and its environment, what is said, and the copy of the traffic: none has it, in no form.
 SECRETS=$(printf '%s\n' sesame "$(printf '\0doveadm\0open sesame' | base64)" "$(printf 'open sesame' | base64)")

@@ -785,7 +785,7 @@ static const struct {
 } misplaced[] = {
 	{ ".\n", -EBADMSG },
 	{ "F\n", -ECONNABORTED },
-	{ "X\n", -ECONNABORTED },
+	{ HELLO "X\n", -ECONNABORTED },
 	{ "D/\n", -EBADMSG },
 	{ HELLO HELLO, -EBADMSG },
 	{ HELLO "D/\n", -EBADMSG },
@@ -839,6 +839,25 @@ START_TEST(slave_ends_well_when_nobody_hears_its_last_word)
 }
 END_TEST
 
+START_TEST(slave_is_done_when_its_master_says_only_that_it_stops)
+{
+	uint64_t end = store_log_end(B.r->store);
+	struct alone a;
+	struct brain *b;
+
+	alone_begin(&a, NULL);
+	alone_hears(&a, dovecot_opening);
+	alone_hears(&a, "X\n");
+	link_mem_on_wait(a.l, NULL, NULL, B.os);
+	ck_assert_int_eq(brain_new_slave(B.r, a.c, NULL, &b), 0);
+	ck_assert_int_eq(sync_run_link(b, a.l, 30, 0), 0);
+	ck_assert(guid_is_zero(brain_peer(b)));
+	ck_assert_uint_eq(store_log_end(B.r->store), end);
+	brain_free(b);
+	alone_end(&a);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -867,6 +886,8 @@ main(void)
 	tcase_add_loop_test(
 	    t, record_in_the_wrong_place_is_refused, 0, (int)LENGTH(misplaced));
 	tcase_add_test(t, slave_ends_well_when_nobody_hears_its_last_word);
+	tcase_add_test(
+	    t, slave_is_done_when_its_master_says_only_that_it_stops);
 	suite_add_tcase(s, t);
 	return (run_suite(s));
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include "base/log.h"
 #include "cmd/cmd_internal.h"
@@ -82,6 +83,32 @@ static const struct {
 	{ "remote a {\nloction = x\n}\n",
 	    "/f:2: unknown key of section 'remote' 'loction' (did you mean "
 	    "'location'?)" },
+	{ "remote a {\nlocation = x\nmailbox =\n}\n",
+	    "/f:3: mailbox = '' is not valid: it takes a value that is not "
+	    "empty" },
+	{ "remote a {\nlocation = x\nexclude =\n}\n", "/f:3: exclude = ''" },
+	{ "remote a {\nsince = someday\nlocation = x\n}\n",
+	    "/f:2: since = 'someday' is not valid: it takes a date: "
+	    "2026-03-01" },
+	{ "remote a {\nlocation = x\nuntil = 2026-02-30\n}\n",
+	    "/f:3: until = '2026-02-30' is not valid: it takes a date" },
+	{ "remote a {\nlocation = x\nmax_size = big\n}\n",
+	    "/f:3: max_size = 'big' is not valid: it takes a size such as "
+	    "50M" },
+	{ "remote a {\nlocation = x\nflag = -\n}\n",
+	    "/f:3: flag = '-' is not valid: it takes a flag or keyword" },
+	{ "remote a {\nlocation = x\none_way = maybe\n}\n",
+	    "/f:3: one_way = 'maybe' is not valid: it takes yes or no" },
+	{ "remote a {\nlocation = x\nsince = 1d\nsince = 2d\n}\n",
+	    "/f:4: since is set twice: first at /f:3" },
+	{ "remote a {\nlocation = x\none_way = no\none_way = yes\n}\n",
+	    "/f:4: one_way is set twice: first at /f:3" },
+	{ "remote a {\none_way = yes\nlocation = x\nmode = backup\n}\n",
+	    "/f:2: one_way does not go with mode = backup" },
+	{ "remote a {\nlocation = x\nmax-size = 1M\n}\n",
+	    "/f:3: unknown key of section 'remote' 'max-size' (did you mean "
+	    "'max_size'?)" },
+	{ "since = 1d\n", "/f:1: unknown key 'since'" },
 	{ "remotes a {\n}\n",
 	    "/f:1: unknown section 'remotes' (did you mean 'remote'?)" },
 	{ "}\n", "/f:1: '}' without a section" } };
@@ -148,6 +175,99 @@ START_TEST(values_are_taken)
 	ck_assert_str_eq(r->mode.text, "backup");
 	ck_assert_ptr_null(config_remote_find(&c, "x"));
 	config_fini(&c);
+}
+END_TEST
+
+static void
+apply(struct cmd *c, struct options *o, struct options *out,
+    const struct config_remote *r, int argc, const char *const *argv)
+{
+	ck_assert_int_eq(options_parse(o, argc, argv), 0);
+	memset(c, 0, sizeof(*c));
+	c->o = o;
+	arena_init(&c->arena);
+	ck_assert_int_eq(filters_apply(c, r, false, out), 0);
+}
+
+static const char filtered[] =
+    "remote a {\nlocation = x\nmailbox = INBOX\nmailbox = Work/%\n"
+    "exclude = \\Trash\nsince = 1d\nuntil = 2026-03-01\nmax_size = 2M\n"
+    "flag = \"-\\\\Seen\"\none_way = yes\n}\n"
+    "remote b {\nlocation = y\none_way = no\n}\n";
+
+START_TEST(filters_are_options)
+{
+	const char *argv[] = { "x", "-v", "mirror", "a" },
+		   *want[] = { "verbose", "mailbox", "mailbox", "exclude",
+			   "since", "until", "max-size", "flag", "one-way" };
+	struct options o, f;
+	struct config k;
+	struct cmd c;
+
+	ck_assert_msg(text(&k, filtered) == 0, "%s", said);
+	apply(&c, &o, &f, config_remote_find(&k, "a"), 4, argv);
+	ck_assert_uint_eq(f.n_mailbox, 2);
+	ck_assert_str_eq(f.mailbox[0], "INBOX");
+	ck_assert_str_eq(f.mailbox[1], "Work/%");
+	ck_assert_uint_eq(f.n_exclude, 1);
+	ck_assert_str_eq(f.exclude[0], "\\Trash");
+	ck_assert_int_le(f.since, (int64_t)time(NULL) - 86400);
+	ck_assert_int_ge(f.since, (int64_t)time(NULL) - 86400 - 60);
+	ck_assert_int_ne(f.until, 0);
+	ck_assert_uint_eq(f.max_size, 2u << 20);
+	ck_assert_str_eq(f.flag, "-\\Seen");
+	ck_assert(f.one_way && f.verbose);
+	ck_assert_uint_eq(f.n_given, sizeof(want) / sizeof(want[0]));
+	for (size_t i = 0; i < f.n_given; i++)
+		ck_assert_str_eq(f.given[i].name, want[i]);
+	ck_assert_str_eq(f.given[4].value, "1d");
+	ck_assert_ptr_null(f.given[8].value);
+	ck_assert_uint_eq(o.n_given, 1);
+	ck_assert_int_eq(
+	    filters_apply(&c, config_remote_find(&k, "a"), true, &f), 64);
+	ck_assert_ptr_nonnull(strstr(said, "/f:10: one_way is not for "));
+	arena_fini(&c.arena);
+	options_fini(&o);
+	config_fini(&k);
+}
+END_TEST
+
+START_TEST(option_replaces_filter)
+{
+	const char *argv[] = { "x", "-mB", "-t0", "-I1k", "mirror", "a" },
+		   *guid[] = { "x", "-g", "00112233445566778899aabbccddeeff",
+			   "-xC", "-e", "1700000000", "-O\\Draft", "mirror",
+			   "a" };
+	struct options o, f;
+	struct config k;
+	struct cmd c;
+
+	ck_assert_int_eq(text(&k, filtered), 0);
+	apply(&c, &o, &f, config_remote_find(&k, "a"), 6, argv);
+	ck_assert_uint_eq(f.n_mailbox, 1);
+	ck_assert_str_eq(f.mailbox[0], "B");
+	ck_assert_uint_eq(f.n_exclude, 1);
+	ck_assert_int_eq(f.since, 0);
+	ck_assert_uint_eq(f.max_size, 1024);
+	ck_assert_str_eq(f.flag, "-\\Seen");
+	ck_assert_uint_eq(f.n_given, 7);
+	arena_fini(&c.arena);
+	options_fini(&o);
+	apply(&c, &o, &f, config_remote_find(&k, "a"), 9, guid);
+	ck_assert_uint_eq(f.n_mailbox, 0);
+	ck_assert_str_eq(f.exclude[0], "C");
+	ck_assert_int_eq(f.until, 1700000000);
+	ck_assert_str_eq(f.flag, "\\Draft");
+	arena_fini(&c.arena);
+	options_fini(&o);
+	apply(&c, &o, &f, config_remote_find(&k, "b"), 6, argv);
+	ck_assert(!f.one_way);
+	ck_assert_uint_eq(f.n_given, 3);
+	ck_assert_int_eq(
+	    filters_apply(&c, config_remote_find(&k, "b"), true, &f), 0);
+	arena_fini(&c.arena);
+	options_fini(&o);
+	config_fini(&k);
 }
 END_TEST
 
@@ -238,6 +358,8 @@ main(void)
 	tcase_add_test(t, every_mistake_is_named);
 	tcase_add_test(t, nul_is_refused);
 	tcase_add_test(t, values_are_taken);
+	tcase_add_test(t, filters_are_options);
+	tcase_add_test(t, option_replaces_filter);
 	tcase_add_test(t, template_is_valid_as_it_is_and_uncommented);
 	tcase_add_test(t, file_is_searched_and_overridden);
 	tcase_add_test(t, dovecot_files_are_recognised);

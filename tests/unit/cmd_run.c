@@ -126,6 +126,8 @@ static const struct {
 	    { "-F", "/nonexistent/users", "mirror", "fake:/gone" } },
 	{ 78, "cannot read the configuration",
 	    { "-A", "-c", "/nonexistent.conf", "mirror", "fake:/gone" } },
+	{ 64, "option --no-connect is not for 'status'",
+	    { "--no-connect", "status" } },
 	{ 64, "option -r is not for 'status'", { "-rx", "status" } },
 	{ 64, "option -U is not for 'mirror'", { "-U", "mirror", "fake:/x" } },
 	{ 64, "'now' is one argument too many", { "dsync-server", "now" } },
