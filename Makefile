@@ -166,7 +166,7 @@ APT_TEST = check clang libclang-rt-14-dev dovecot-core dovecot-imapd \
 	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
 	inotify-tools mandoc systemd zsh fish \
 	offlineimap3 python3 procps util-linux universal-ctags rsync strace mutt e2fsprogs openssh-server openssh-client openssl
-APT_DEB = debhelper lintian fakeroot dpkg-dev
+APT_DEB = debhelper lintian fakeroot dpkg-dev man-db
 # Installs what is missing; with everything there it asks nobody.
 define apt_install
 	@miss=; for p in $(1); do \
@@ -185,7 +185,7 @@ endef
 deps-build:
 	$(call apt_install,$(APT_BUILD))
 deps:
-	$(call apt_install,$(APT_BUILD) $(APT_TEST))
+	$(call apt_install,$(APT_BUILD) $(APT_TEST) $(APT_DEB))
 
 # ---- tests ----
 
@@ -302,7 +302,7 @@ uninstall:
 	-rmdir $(DESTDIR)$(docdir)/examples $(DESTDIR)$(docdir) 2>/dev/null
 
 # The package: dpkg-buildpackage wants debian/ in a tree of its own.  The files
-# are those that git knows, as they are.
+# are those that git knows, as they are; without git, all.
 DEB = build/deb
 .PHONY: deb deps-deb
 deps-deb:
@@ -310,7 +310,8 @@ deps-deb:
 deb: deps-deb
 	rm -rf $(DEB)
 	mkdir -p $(DEB)/dsyncfs-$(VERSION)
-	git ls-files -z | xargs -0 cp --parents -t $(DEB)/dsyncfs-$(VERSION)
+	{ git ls-files -z 2>/dev/null || find . -name build -prune -o -type f -print0; } | \
+		xargs -0 cp --parents -t $(DEB)/dsyncfs-$(VERSION)
 	mv $(DEB)/dsyncfs-$(VERSION)/contrib/debian $(DEB)/dsyncfs-$(VERSION)/debian
 	cd $(DEB)/dsyncfs-$(VERSION) && env -u MAKEFLAGS -u MAKELEVEL dpkg-buildpackage -us -uc -j2
 	lintian --fail-on error,warning $(DEB)/*.changes

@@ -5,6 +5,7 @@
 #   status N COMMAND...          succeeds when the command exits with N
 #   says TEXT COMMAND...         succeeds when the output (both streams) holds TEXT
 #   one_line COMMAND...          succeeds when the command says exactly one line on stderr
+#   no_word COMMAND...           succeeds when the command does and says nothing at all
 #   again COMMAND...             a sync until it does not say "run again", and once more
 #   wait_for COMMAND...          until it succeeds, at most 20 s
 #   finish                       ends the script: non-zero when a check failed
@@ -61,6 +62,7 @@ one_line() {
 	text=$("$@" 2>&1 >/dev/null)
 	[ -n "$text" ] && [ "$(printf '%s\n' "$text" | wc -l)" = 1 ] || { echo "not one line: $*"; printf '%s\n' "$text"; return 1; }
 }
+no_word() { local text; text=$("$@" 2>&1) && [ -z "$text" ] || { echo "exit $?: $text"; return 1; }; }
 again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 wait_for() {
 	local end=$((SECONDS + 20))

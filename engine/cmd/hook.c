@@ -3,15 +3,19 @@
  * changed mailboxes here.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include "cmd/cmd_internal.h"
+
+#define LOOK_MS 200 /* between two looks at the stop flag */
+#define NAP_MS 20 /* between two looks at the child, without pidfds */
 
 extern char **environ;
 
@@ -79,18 +83,25 @@ start(const char *command, int in, pid_t *pid)
 static int
 wait_for(pid_t pid, const atomic_int *stop, int *status)
 {
-	const struct timespec step = { .tv_nsec = 50000000 };
+	struct pollfd p = { .fd = pidfd_open(pid, 0), .events = POLLIN };
 	pid_t got;
+	int e = 0;
 
 	while ((got = waitpid(pid, status, WNOHANG)) == 0 ||
 	    (got < 0 && errno == EINTR)) {
 		if (stop != NULL && *stop) {
 			(void)kill(-pid, SIGTERM);
-			return (-EINTR);
+			e = -EINTR;
+			break;
 		}
-		(void)nanosleep(&step, NULL);
+		/* poll passes over a descriptor below 0 */
+		(void)poll(&p, 1, p.fd >= 0 ? LOOK_MS : NAP_MS);
 	}
-	return (got < 0 ? -errno : 0);
+	if (e == 0 && got < 0)
+		e = -errno;
+	if (p.fd >= 0)
+		(void)close(p.fd);
+	return (e);
 }
 
 int

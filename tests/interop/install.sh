@@ -46,7 +46,6 @@ for p in "$INST"/share/man/man[15]/*; do check "a manual page: ${p##*/}" cmp "$R
 units=$INST/lib/systemd/user
 export XDG_RUNTIME_DIR=$TMP/run
 mkdir -p "$XDG_RUNTIME_DIR"
-no_word() { local text; text=$("$@" 2>&1) && [ -z "$text" ] || { echo "exit $?: $text"; return 1; }; }
 cp -r "$units" "$TMP/units"
 for u in "$TMP"/units/*; do check "${u##*/}: systemd has no word against it" no_word systemd-analyze verify --user --man=no "$u"; done
 echo 'NoSuchKey=1' >>"$TMP/units/dsyncfs@.service"

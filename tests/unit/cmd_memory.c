@@ -253,16 +253,24 @@ change(uint8_t who, uint32_t box, char what)
 	ck_assert_int_eq(txn_commit(t), 0);
 }
 
-START_TEST(what_a_sync_took_away_is_known)
+static uint32_t
+mailbox(void)
 {
 	struct mailbox_new m = { .name = "X" };
 	struct txn *t;
 	uint32_t box;
-	uint64_t lsn;
 
 	ck_assert_int_eq(txn_begin(s, NULL, &t), 0);
 	ck_assert_int_eq(txn_mailbox_create(t, &m, &box), 0);
 	ck_assert_int_eq(txn_commit(t), 0);
+	return (box);
+}
+
+START_TEST(what_a_sync_took_away_is_known)
+{
+	uint32_t box = mailbox();
+	uint64_t lsn;
+
 	lsn = store_log_end(s);
 	change(7, box, 's');
 	change(7, box, 'f');
@@ -279,19 +287,158 @@ END_TEST
 
 START_TEST(an_expunge_of_a_sync_is_known)
 {
-	struct mailbox_new m = { .name = "X" };
-	struct txn *t;
-	uint32_t box;
+	uint32_t box = mailbox();
 	uint64_t lsn;
 
-	ck_assert_int_eq(txn_begin(s, NULL, &t), 0);
-	ck_assert_int_eq(txn_mailbox_create(t, &m, &box), 0);
-	ck_assert_int_eq(txn_commit(t), 0);
 	change(0, box, 's');
 	change(0, box, 's');
 	lsn = store_log_end(s);
 	change(7, box, 'e');
 	ck_assert(took(lsn));
+}
+END_TEST
+
+#define PEER 7 /* who syncs */
+
+/* A good sync with "there", when the log stood at that LSN. */
+static void
+synced(uint64_t lsn)
+{
+	struct peer_memory m = {
+		.peer = peer(PEER), .label = "there", .error = "", .lsn = lsn
+	};
+
+	ck_assert_int_eq(memory_peer_set(s, &m), 0);
+}
+
+static uint64_t
+waiting(struct cmd_waiting *k)
+{
+	ck_assert_int_eq(cmd_waiting(s, "there", k), 0);
+	return (k->n);
+}
+
+/* What memory_waiting counts, from the last sync on each time. */
+static uint64_t
+counted_anew(void)
+{
+	struct peer_memory m;
+	uint64_t n;
+	int64_t oldest;
+
+	ck_assert_int_eq(get(PEER, &m), 0);
+	ck_assert_int_eq(memory_waiting(s, &m, &n, &oldest), 0);
+	return (n);
+}
+
+START_TEST(nothing_waits_for_a_place_without_a_sync)
+{
+	struct cmd_waiting k = { .n = 0 }, was = { 11, 12, 13 };
+
+	change(0, mailbox(), 's');
+	ck_assert_int_eq(cmd_waiting(s, "there", &k), -ENOENT);
+	ck_assert_uint_eq(k.n, 0);
+	k = was;
+	ck_assert_int_eq(cmd_waiting(s, "there", &k), -ENOENT);
+	ck_assert_mem_eq(&k, &was, sizeof(k));
+	synced(store_log_end(s));
+	ck_assert_int_eq(cmd_waiting(s, "elsewhere", &k), -ENOENT);
+	ck_assert_uint_eq(waiting(&k), 0);
+}
+END_TEST
+
+START_TEST(what_the_peer_did_itself_does_not_wait)
+{
+	struct cmd_waiting k = { .n = 0 };
+	uint32_t box = mailbox();
+
+	synced(store_log_end(s));
+	change(PEER, box, 's');
+	change(PEER, box, 'f');
+	ck_assert_uint_eq(waiting(&k), 0);
+	change(0, box, 's');
+	change(PEER, box, 's');
+	change(2, box, 's');
+	ck_assert_uint_eq(waiting(&k), 2);
+	ck_assert_uint_eq(counted_anew(), 2);
+}
+END_TEST
+
+START_TEST(counting_goes_on_from_where_it_was)
+{
+	struct cmd_waiting k = { .n = 0 };
+	uint32_t box = mailbox();
+	uint64_t lsn = store_log_end(s);
+
+	synced(lsn);
+	for (uint64_t n = 1; n <= 5; n++) {
+		change(0, box, 's');
+		ck_assert_uint_eq(waiting(&k), n);
+		ck_assert_uint_eq(waiting(&k), n);
+		ck_assert_uint_eq(k.from, lsn);
+		ck_assert_uint_eq(k.next, store_log_end(s));
+		ck_assert_uint_eq(counted_anew(), n);
+	}
+	/* what lies before the cursor is not looked at */
+	k.n = 100;
+	change(0, box, 's');
+	ck_assert_uint_eq(waiting(&k), 101);
+}
+END_TEST
+
+START_TEST(a_good_sync_begins_the_count_again)
+{
+	struct cmd_waiting k = { .n = 0 };
+	uint32_t box = mailbox();
+	uint64_t first = store_log_end(s), second;
+
+	synced(first);
+	change(0, box, 's');
+	second = store_log_end(s);
+	change(0, box, 's');
+	change(0, box, 's');
+	ck_assert_uint_eq(waiting(&k), 3);
+	synced(second);
+	ck_assert_uint_eq(waiting(&k), 2);
+	ck_assert_uint_eq(k.from, second);
+	synced(store_log_end(s));
+	ck_assert_uint_eq(waiting(&k), 0);
+	change(0, box, 's');
+	ck_assert_uint_eq(waiting(&k), 1);
+	/* to before where it was, too */
+	synced(first);
+	ck_assert_uint_eq(waiting(&k), 4);
+}
+END_TEST
+
+/* Without its power a log ends where it was last made durable. */
+START_TEST(a_log_that_went_back_is_counted_again)
+{
+	struct cmd_waiting k = { .n = 0 };
+	uint32_t box = mailbox();
+	struct os *copy;
+	uint64_t end;
+
+	synced(store_log_end(s));
+	change(0, box, 's');
+	change(0, box, 's');
+	end = store_log_end(s);
+	ck_assert_int_eq(store_sync(s), 0);
+	change(0, box, 's');
+	change(0, box, 's');
+	change(0, box, 's');
+	ck_assert_uint_eq(waiting(&k), 5);
+	ck_assert_int_eq(os_mem_reboot_copy(os, OS_MEM_LOSE_ALL, 1, &copy), 0);
+	ck_assert_int_eq(store_close(s), 0);
+	os->ops->close_tree(os);
+	os = copy;
+	ck_assert_int_eq(store_open(os, 0, NULL, &s), 0);
+	ck_assert_uint_le(store_log_end(s), end);
+	synced(k.from);
+	ck_assert_uint_eq(waiting(&k), 2);
+	ck_assert_uint_eq(k.next, store_log_end(s));
+	change(0, box, 's');
+	ck_assert_uint_eq(waiting(&k), 3);
 }
 END_TEST
 
@@ -339,6 +486,11 @@ main(void)
 	tcase_add_test(t, the_oldest_makes_room_for_a_new_one);
 	tcase_add_loop_test(t, what_a_sync_took_away_is_known, 0, 2);
 	tcase_add_test(t, an_expunge_of_a_sync_is_known);
+	tcase_add_test(t, nothing_waits_for_a_place_without_a_sync);
+	tcase_add_test(t, what_the_peer_did_itself_does_not_wait);
+	tcase_add_test(t, counting_goes_on_from_where_it_was);
+	tcase_add_test(t, a_good_sync_begins_the_count_again);
+	tcase_add_test(t, a_log_that_went_back_is_counted_again);
 	tcase_add_test(t, a_crash_leaves_a_note_or_none);
 	suite_add_tcase(suite, t);
 	return (run_suite(suite));
