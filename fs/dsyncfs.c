@@ -487,6 +487,7 @@ open_store(struct mount *m)
 		m->config.commit = (unsigned)m->o.commit;
 	vo.stale_names = m->o.stale_names >= 0 ? (unsigned)m->o.stale_names
 					       : m->config.stale_names;
+	mount_point_turn(m->location.path);
 	error = store_open(m->os, m->o.readonly ? STORE_RDONLY : STORE_CREATE,
 	    &m->config.store, &m->store);
 	if (error != 0)

@@ -48,6 +48,8 @@ struct cmd_remote_status {
 	int last_status;
 	char last_error[512]; /* "" */
 	uint64_t waiting; /* local changes */
+	/* something waits over there; -1: nobody knows */
+	int waiting_there;
 };
 struct cmd_remote {
 	const char *name; /* LOCATION2 */

@@ -159,6 +159,20 @@ fusermount3 -uz "$MNT"
 check "then it mounts again" mount_store "$STORE" "$MNT"
 check "unmount" umount_store "$STORE" "$MNT"
 
+# A command has the store: its end is waited for.
+mkfifo "$TMP/open"
+ds dsync-server <"$TMP/open" >/dev/null 2>&1 &
+exec 7>"$TMP/open"
+store_is_busy() { ds mailboxes >/dev/null 2>&1; [ $? = 75 ]; }
+check "a command has the store" within 10 store_is_busy
+"$MOUNT" "dsyncfs:$STORE" "$MNT" </dev/null >"$TMP/waited.log" 2>&1 7>&- &
+sleep 1
+check_not "no mount yet" mountpoint -q "$MNT"
+exec 7>&-
+wait $!; rc=$?
+equal "then there is: $(cat "$TMP/waited.log")" 0 $rc
+check "unmount" umount_store "$STORE" "$MNT"
+
 # In the foreground, under a service manager.
 python3 - "$TMP/notify" >"$TMP/notified" <<'P' &
 import os, socket, sys
