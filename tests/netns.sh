@@ -3,7 +3,9 @@
 #
 #	hosts_up		the other host, b, and the link
 #	in_b COMMAND...		runs there
-#	ssh_up STORE		an sshd over there whose `dsyncfs-sync` has STORE; here ssh knows the host b.  Needs sshd.sh
+#	ssh_up [LINE...]	an sshd over there, with lines of sshd_config; here ssh knows the host b.  Needs sshd.sh
+#	far_program NAME WORD...	what is called NAME over there: the words, and then its first argument.  When $TMP/hold is
+#				there it is held as net_hold.py says
 #	link_down, link_up	as a cable that is out: both ends see it
 #	b_down, b_up		the same, from the other end
 #	silence, sound		what is sent goes nowhere, and nobody is told
@@ -64,7 +66,7 @@ far_back() { in_b ip route del blackhole $A_IP/32; }
 all_well() { far_back 2>/dev/null; in_b ip link set vb up; ip link set va up; sound; }
 
 ssh_up() {
-	local me store=$1
+	local me
 	me=$(id -un)
 	K=$TMP/keys
 	chmod 755 "$TMP"
@@ -72,19 +74,12 @@ ssh_up() {
 	ssh-keygen -q -t ed25519 -N '' -f "$K/id_ed25519"
 	cp "$K/id_ed25519.pub" "$TMP/authorized_keys"
 	: >"$TMP/far.pids"
-	cat >"$TMP/ours/dsyncfs-sync" <<-C
-		#!/bin/sh
-		echo \$\$ >>$TMP/far.pids
-		set -- env HOME=$HOME $SYNC -o mail_location=dsyncfs:$store "\$@"
-		[ ! -e $TMP/hold ] || exec python3 $ROOT/tests/interop/net_hold.py $TMP/hold $TMP/far.pids "\$@"
-		exec "\$@"
-	C
 	cat >"$TMP/path/ssh" <<-C
 		#!/bin/sh
 		exec $(command -v ssh) -F $TMP/ssh_config "\$@"
 	C
-	chmod 755 "$TMP/ours/dsyncfs-sync" "$TMP/path/ssh"
-	SSHD_IN="nsenter --net=/proc/$B_PID/ns/net" SSHD_ADDRESS=$B_IP host_up b ed25519 "SetEnv PATH=$TMP/ours:/usr/bin:/bin" "${@:2}"
+	chmod 755 "$TMP/path/ssh"
+	SSHD_IN="nsenter --net=/proc/$B_PID/ns/net" SSHD_ADDRESS=$B_IP host_up b ed25519 "SetEnv PATH=$TMP/ours:/usr/bin:/bin" "$@"
 	echo "[$B_IP]:${port[b]} $(cut -d' ' -f1,2 "$K/host_ed25519.pub")" >"$TMP/known_hosts"
 	cat >"$TMP/ssh_config" <<-C
 		Host b
@@ -97,4 +92,14 @@ ssh_up() {
 		UserKnownHostsFile $TMP/known_hosts
 		GlobalKnownHostsFile none
 	C
+}
+far_program() {	# NAME WORD...
+	cat >"$TMP/ours/$1" <<-C
+		#!/bin/sh
+		echo \$\$ >>$TMP/far.pids
+		set --$(printf " %q" "${@:2}") "\$1"
+		[ ! -e $TMP/hold ] || exec python3 $ROOT/tests/interop/net_hold.py $TMP/hold $TMP/far.pids "\$@"
+		exec "\$@"
+	C
+	chmod 755 "$TMP/ours/$1"
 }

@@ -30,6 +30,8 @@ def carry(source, target, left, hold):
                 some = some[os.write(target, some):]
     except OSError:
         pass
+    # Both ends: whoever writes more into source is told, as by sshd.
+    os.close(source)
     os.close(target)
 
 
@@ -46,6 +48,7 @@ def main():
     threads = [threading.Thread(target=carry, daemon=True, args=a) for a in (
         (0, os.dup(p.stdin.fileno()), left.get("in"), hold), (os.dup(p.stdout.fileno()), 1, left.get("out"), hold))]
     p.stdin.close()
+    p.stdout.close()
     for t in threads:
         t.start()
     status = p.wait()

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """net_ledger -- what programs did to mail on two sides, and whether all of it holds in the end.
 
-	net_ledger.py change LEDGER SIDE N SEED MAIL	N changes on SIDE (a or b), drawn from SEED; each is put down in LEDGER when it is done
+	net_ledger.py change LEDGER SIDE N SEED MAIL	N changes on SIDE (a or b), drawn from SEED; each is put down in LEDGER when it is done.
+							With a-apart, b-apart no two sides bring mail into one mailbox
 	net_ledger.py judge LEDGER_A LEDGER_B MAIL	says what is not as it should be
 
 MAIL is a mounted Maildir++, or `doveadm COMMAND...`, where COMMAND... is to be continued as doveadm's.
@@ -172,7 +173,8 @@ def mail_at(words):
 class Changes:
     def __init__(self, ledger, side, seed, mail):
         self.out = open(ledger, "a")
-        self.side, self.seed, self.mail = side, seed, mail
+        self.side, self.seed, self.mail = side[0], seed, mail
+        self.apart = side.endswith("-apart")
         self.r = random.Random("%s %s" % (side, seed))
         self.made = 0
 
@@ -187,10 +189,19 @@ class Changes:
         some = [m for m in all_there if m[0] is not None and may_change(m[0], self.side) and fits(m[0])]
         return (box, len(all_there)) + (self.r.choice(some) if some else (None, None))
 
+    def target(self):
+        """Where this side may bring mail; b has INBOX."""
+        boxes = self.mail.boxes()
+        if self.apart:
+            boxes = [b for b in boxes if ("a" if b.split("/")[-1][0] == "A" else "b") == self.side]
+        return self.r.choice(boxes or [None])
+
     def deliver(self):
+        box = self.target()
+        if box is None:
+            return
         self.made += 1
         name = "%s-%s-%d" % (self.side, self.seed, self.made)
-        box = self.r.choice(self.mail.boxes())
         self.mail.deliver(box, name)
         self.put_down("deliver", name=name, box=box)
 
@@ -202,9 +213,9 @@ class Changes:
             self.put_down("flag", name=name, flag=flag)
 
     def move(self):
-        box, _, name, where = self.some_message(lambda name: not is_shared(name))
-        target = self.r.choice(self.mail.boxes())
-        if name is not None and target != box:
+        box, count, name, where = self.some_message(lambda name: not is_shared(name))
+        target = self.target()
+        if name is not None and target not in (None, box) and count > KEEP:
             self.mail.move(box, where, target)
             self.put_down("move", name=name, box=target)
 

@@ -11,7 +11,9 @@ needs python3 ss mount
 . "$ROOT/tests/sshd.sh"
 FAR=$TMP/far.store OUT=$TMP/out
 hosts_up
-ssh_up "$FAR"
+ssh_up
+far_is() { far_program dsyncfs-sync env "HOME=$HOME" "$SYNC" -o "mail_location=dsyncfs:$1"; }
+far_is "$FAR"
 
 # ---- far sides that are none ----
 script half <<<"#!/bin/sh
@@ -155,8 +157,7 @@ stall "name servers are mute to tcp" "tcp:nameless.example.org:$MUTE" 'test -e $
 
 # ---- the other end of a sync that stands still ----
 STORE=$TMP/called.store MNT=$TMP/called
-ssh_up_again() { sed -i "s|mail_location=dsyncfs:[^ ]*|mail_location=dsyncfs:$STORE|" "$TMP/ours/dsyncfs-sync"; }
-ssh_up_again
+far_is "$STORE"
 check "called: mounted" mount_store "$STORE" "$MNT"
 mkdir -p "$MNT/.Work"/{cur,new,tmp}
 echo "in 99999" >"$TMP/hold"
