@@ -4,7 +4,7 @@
 #	trouble HOW		a sync is held in its middle, by chance here or there, and HOW happens
 #	rounds NAME N HOW...	N of them, each HOW in its turn; between them both settle
 #	settle			until `equal_now`, which is the script's
-#	judge NAME MNT		is all there that programs did?
+#	judge NAME MNT		is all there that programs did?  With judge_how=kept: is nothing lost?
 #	remount a|b		kills the mount and mounts it again by mount_a, mount_b
 #
 # SEED is what all is drawn from, apart a suffix of sides for net_ledger.py, mail_of[a] and mail_of[b] where mail is, in its words.
@@ -102,7 +102,9 @@ rounds() {
 	check "$name: both end equal" settle
 	equal "$name: to the letter" "$(dump_a)" "$(dump_b)"
 }
+judge_how=judge
 judge() {
-	check "$1 has what it should" $LEDGER judge "$TMP/ledger.a" "$TMP/ledger.b" "$2"
-	echo "     $($LEDGER judge "$TMP/ledger.a" "$TMP/ledger.b" "$2" | tail -1); $held syncs held, $(wc -l <"$TMP/far.pids") calls"
+	check "$1 has what it should" $LEDGER $judge_how "$TMP/ledger.a" "$TMP/ledger.b" "$2"
+	$LEDGER $judge_how "$TMP/ledger.a" "$TMP/ledger.b" "$2" | sed 's/^/     /'
+	echo "     $held syncs held, $(wc -l <"$TMP/far.pids") calls"
 }

@@ -4,6 +4,7 @@
 	net_ledger.py change LEDGER SIDE N SEED MAIL	N changes on SIDE (a or b), drawn from SEED; each is put down in LEDGER when it is done.
 							With a-apart, b-apart no two sides bring mail into one mailbox
 	net_ledger.py judge LEDGER_A LEDGER_B MAIL	says what is not as it should be
+	net_ledger.py kept LEDGER_A LEDGER_B MAIL	only what is lost or has other bytes makes it fail
 
 MAIL is a mounted Maildir++, or `doveadm COMMAND...`, where COMMAND... is to be continued as doveadm's.
 
@@ -269,26 +270,27 @@ class Judge:
                 self.boxes.add(e["box"])
 
     def look(self, mail):
+        """Each thing that is wrong, and is it a loss?"""
         seen = {}
         for name, box, flags, text in mail.found():
             if name not in self.box:
-                yield "%s: in %s, and nobody has delivered it" % (name, box)
+                yield "%s: in %s, and nobody has delivered it" % (name, box), True
                 continue
             if name in seen:
-                yield "%s: in %s and in %s" % (name, seen[name], box)
+                yield "%s: in %s and in %s" % (name, seen[name], box), False
             seen[name] = box
             if name in self.gone:
-                yield "%s: in %s, but expunged" % (name, box)
+                yield "%s: in %s, but expunged" % (name, box), False
             elif box != self.box[name]:
-                yield "%s: in %s, not in %s" % (name, box, self.box[name])
+                yield "%s: in %s, not in %s" % (name, box, self.box[name]), False
             if text.replace(b"\r\n", b"\n") != body_of(name):
-                yield "%s: in %s, with other bytes" % (name, box)
+                yield "%s: in %s, with other bytes" % (name, box), True
             if not self.flags.get(name, set()) <= set(flags):
-                yield "%s: in %s with flags '%s', not all of '%s'" % (name, box, flags, "".join(sorted(self.flags[name])))
+                yield "%s: in %s with flags '%s', not all of '%s'" % (name, box, flags, "".join(sorted(self.flags[name]))), False
         for name in sorted(set(self.box) - self.gone - set(seen)):
-            yield "%s: lost; was in %s" % (name, self.box[name])
+            yield "%s: lost; was in %s" % (name, self.box[name]), True
         for box in sorted(self.boxes - set(mail.boxes())):
-            yield "mailbox %s: lost" % box
+            yield "mailbox %s: lost" % box, True
 
 
 def main():
@@ -300,10 +302,10 @@ def main():
     for ledger in sys.argv[2:4]:
         judge.read(ledger)
     bad = list(judge.look(mail_at(sys.argv[4:])))
-    for line in bad:
+    for line, _ in bad:
         print(line)
     print("%d changes, %d mails, %d of them expunged: %d things are wrong" % (judge.count, len(judge.box), len(judge.gone), len(bad)))
-    return 1 if bad or not judge.box else 0
+    return 1 if not judge.box or any(loss or sys.argv[1] == "judge" for _, loss in bad) else 0
 
 
 sys.exit(main())
