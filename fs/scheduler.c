@@ -51,8 +51,7 @@ struct remote {
 	uint64_t synced; /* changes() when the last sync began */
 	unsigned failures, again;
 	uint64_t runs, failed; /* since the mount */
-	/* changes, when they were last counted; -1: there was no sync yet */
-	uint64_t waiting;
+	uint64_t waiting; /* changes, when they were last counted */
 	struct cmd_waiting count; /* guarded with the store */
 	int status;
 	char *error; /* owned */
@@ -309,9 +308,7 @@ count_waiting(struct scheduler *s, uint64_t changes, int64_t now)
 		n = 0;
 		rc = s->ops.waiting(s->ops.arg, &s->remote[i].r,
 		    &s->remote[i].count, &n);
-		if (rc == -ENOENT)
-			n = UINT64_MAX;
-		else if (rc != 0)
+		if (rc != 0)
 			continue;
 		pthread_mutex_lock(&s->lock);
 		s->remote[i].waiting = n;
@@ -606,7 +603,7 @@ scheduler_status(struct scheduler *s, size_t i, struct cmd_remote_status *out)
 	if (r->status != EX_DONE && r->error != NULL)
 		(void)snprintf(
 		    out->last_error, sizeof(out->last_error), "%s", r->error);
-	out->waiting = r->waiting == UINT64_MAX ? 0 : r->waiting;
+	out->waiting = r->waiting;
 	out->connected = r->open;
 	out->waiting_there = r->open && !r->running ? r->news : -1;
 	pthread_mutex_unlock(&s->lock);

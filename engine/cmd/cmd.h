@@ -121,8 +121,8 @@ int hook_run(const char *command, const char *const *names, size_t n,
     const atomic_int *stop);
 /*
  * How many changes of the store (n) have not been part of a good sync with this
- * LOCATION2 yet, under the store's lock.  Zeroed at first, *k goes on from where
- * it was: the cost is what is new.  -ENOENT: there was no sync yet.
+ * LOCATION2 yet (all, when there was none), under the store's lock.  Zeroed at
+ * first, *k goes on from where it was: the cost is what is new.  -errno.
  */
 struct cmd_waiting {
 	uint64_t from, next; /* LSNs: of the last good sync, not yet counted */
