@@ -205,6 +205,7 @@ put_status(void *arg, struct buf *b)
 		buf_printf(b, "%s", m->status);
 	if (m->scheduler != NULL)
 		scheduler_text(m->scheduler, b);
+	fs_put_counts(&m->fs, b);
 }
 
 static bool
@@ -249,6 +250,8 @@ run_command(struct mount *m, int argc, const char *const *argv,
 	status = cmd_run(argc, argv, &backends_all, &local, io, stop);
 	if (alone)
 		pthread_mutex_unlock(&m->commands);
+	/* What it did is seen by whoever waits for its end. */
+	notifier_wait(m->notifier);
 	buf_fini(&text);
 	return (status);
 }
@@ -553,7 +556,6 @@ make_session(struct mount *m)
 	    (m->o.debug && fuse_opt_add_arg(&args, "-d") != 0))
 		goto out;
 	m->fs.view = m->view;
-	m->fs.timeout = 1.0;
 	m->fs.helper = -1;
 	m->fs.ready = on_ready;
 	m->fs.ready_arg = m;

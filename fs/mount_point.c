@@ -19,6 +19,7 @@
 #include "control/control.h"
 
 #define TURN_MS 10000
+#define MOUNT_MS 2000
 #define TURN_STEP_MS 100
 
 static bool
@@ -87,9 +88,9 @@ mount_point_parents(const char *path)
 	return (0);
 }
 
-/* A command has the store, not another mount. */
+/* ms: for how long it has been so. */
 static bool
-is_with_a_command(const char *path, int lock)
+will_be_free(const char *path, int lock, int ms)
 {
 	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	struct control_client *mount;
@@ -97,9 +98,10 @@ is_with_a_command(const char *path, int lock)
 	if (fcntl(lock, F_OFD_GETLK, &fl) != 0 || fl.l_type == F_UNLCK)
 		return (false);
 	if (control_connect(path, &mount) != 0)
-		return (true);
+		return (ms < TURN_MS);
+	/* A mount; it may be ending. */
 	control_close(mount);
-	return (false);
+	return (ms < MOUNT_MS);
 }
 
 void
@@ -113,8 +115,7 @@ mount_point_turn(const char *path)
 	    (lock = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) <
 		0)
 		return;
-	for (int i = 0;
-	     i < TURN_MS / TURN_STEP_MS && is_with_a_command(path, lock); i++)
+	for (int ms = 0; will_be_free(path, lock, ms); ms += TURN_STEP_MS)
 		(void)nanosleep(&step, NULL);
 	(void)close(lock);
 }

@@ -77,6 +77,7 @@ box_free(struct view *v, struct box *b)
 struct reload {
 	struct view *v;
 	struct box *old; /* those not seen yet, by id */
+	bool changed; /* some of them have come, or have another name */
 };
 
 static uint64_t
@@ -108,6 +109,7 @@ reload_one(void *arg, const struct mailbox *m)
 	}
 	b->hidden = was != NULL ? was->hidden : 0;
 	b->keywords_removed = was != NULL ? was->keywords_removed : 0;
+	b->shows_keywords = was != NULL && was->shows_keywords;
 	/* A folder that began as a plain directory keeps its node. */
 	b->folder = was != NULL ? was->folder : default_folder(v, m);
 	if (strcmp(m->name, "INBOX") == 0)
@@ -115,6 +117,8 @@ reload_one(void *arg, const struct mailbox *m)
 	HASH_ADD(hh_id, v->by_id, id, sizeof(b->id), b);
 	HASH_ADD_KEYPTR(hh_name, v->by_name, b->name, strlen(b->name), b);
 	HASH_ADD(hh_folder, v->by_folder, folder, sizeof(b->folder), b);
+	if (was == NULL || strcmp(was->name, b->name) != 0)
+		r->changed = true;
 	return (0);
 }
 
@@ -158,7 +162,7 @@ make_parents(struct view *v)
 int
 view_boxes(struct view *v)
 {
-	struct reload r = { v, NULL };
+	struct reload r = { v, NULL, false };
 	struct box *b, *next, *found;
 	int error;
 
@@ -174,13 +178,20 @@ view_boxes(struct view *v)
 		HASH_FIND(hh_id, v->by_id, &b->id, sizeof(b->id), found);
 		if (found == NULL && error == 0)
 			(void)scratch_box_gone(v, b->id);
+		if (v->foreign &&
+		    (found == NULL || strcmp(found->name, b->name) != 0))
+			kept_folder(v, b->name, true);
 		free(b->name);
 		free(b);
 	}
 	if (error != 0)
 		return (error);
 	v->boxes_stale = false;
-	return (make_parents(v));
+	error = make_parents(v);
+	if (v->foreign && r.changed)
+		HASH_ITER (hh_id, v->by_id, b, next)
+			kept_folder(v, b->name, false);
+	return (error);
 }
 
 struct box *
@@ -231,14 +242,9 @@ box_of_part(struct view *v, uint64_t node, enum box_part *part)
 static void
 tell_box(struct view *v, uint32_t id)
 {
-	struct box *b = box_by_id(v, id);
-
-	if (b == NULL)
-		return;
-	view_tell(v, FORGET_INODE, part_node(b, PART_CUR), NULL);
-	view_tell(v, FORGET_INODE, part_node(b, PART_NEW), NULL);
-	view_tell(v, FORGET_INODE, special_keywords_node(b), NULL);
-	view_tell(v, FORGET_FOLDER, id, NULL);
+	kept_mail(v, id);
+	if (box_by_id(v, id) != NULL)
+		view_tell(v, FORGET_FOLDER, id, NULL);
 }
 
 static void
@@ -254,11 +260,9 @@ on_change(void *arg, const struct watch_event *e)
 	special_announce(v, e->what, e->mailbox);
 	if (!v->foreign)
 		return;
-	if ((e->what & WATCH_MAILBOXES) != 0) {
-		view_tell(v, FORGET_INODE, NODE_ROOT, NULL);
-		HASH_ITER (hh_id, v->by_id, b, next)
-			view_tell(v, FORGET_INODE, b->folder, NULL);
-	}
+	/* Nobody may ask before the kernel has heard of it. */
+	if ((e->what & WATCH_MAILBOXES) != 0)
+		(void)view_boxes(v);
 	if ((e->what & WATCH_MESSAGES) == 0)
 		return;
 	nudge_after(v);
@@ -268,7 +272,7 @@ on_change(void *arg, const struct watch_event *e)
 		HASH_ITER (hh_id, v->by_id, b, next)
 			tell_box(v, b->id);
 	if (e->ino != 0)
-		view_tell(v, FORGET_INODE, e->ino, NULL);
+		view_tell(v, FORGET_ATTR, e->ino, NULL);
 }
 
 /* ---- opening, closing ---- */

@@ -64,13 +64,20 @@ void view_lock(struct view *v);
 void view_unlock(struct view *v);
 struct store *view_store(struct view *v);
 
-/* What the kernel should forget, told after a change it did not make itself. */
+/*
+ * What the kernel should forget, told after a change it did not make itself
+ * (view_kept.c).
+ */
 enum forget_what {
-	FORGET_INODE, /* attributes and pages of node */
+	FORGET_INODE, /* attributes and pages, also a listing, of node */
+	FORGET_ATTR, /* attributes of node */
 	FORGET_ENTRY, /* name in the directory node */
+	FORGET_SPECIALS, /* all of .dsyncfs/ */
 	/* node: a mailbox's id; its mail has changed */
 	FORGET_FOLDER
 };
+/* The i-th file that FORGET_SPECIALS is about; false: there are no more. */
+bool special_each_shown(unsigned i, uint64_t *node);
 typedef void view_forget_fn(
     void *arg, enum forget_what what, uint64_t node, const char *name);
 /* fn is called under the lock: it only notes. */

@@ -278,6 +278,8 @@ view_link(struct view *v, uint64_t node, uint64_t parent, const char *name,
 			goto out;
 		error = msg_link(v, node, p.box->id, p.part, name);
 	}
+	if (error == 0 && p.kind == PLACE_PART)
+		kept_name(v, p.box->id, p.part, name);
 out:
 	view_unlock(v);
 	if (error == 0 && (node & NODE_AUX) == 0)
@@ -698,8 +700,13 @@ rename_in_parts(struct view *v, const struct place *from,
 		return (-EEXIST);
 	}
 	arena_fini(&a);
-	if (s != NULL)
-		return (scratch_rename(v, s, to->box->id, to->part, to->name));
+	if (s != NULL) {
+		error =
+		    scratch_rename(v, s, to->box->id, to->part, to->name);
+		if (error == 0)
+			kept_name(v, to->box->id, to->part, to->name);
+		return (error);
+	}
 	if (from->part == PART_TMP)
 		return (-ENOENT);
 	/* Being rewritten: the new content goes under the new name. */
@@ -715,6 +722,8 @@ rename_in_parts(struct view *v, const struct place *from,
 	    to->box->id, to->part, to->name, flags);
 	if (error == 0 && there != NULL)
 		error = scratch_unlink(v, there);
+	if (error == 0)
+		kept_name(v, to->box->id, to->part, to->name);
 	return (error);
 }
 

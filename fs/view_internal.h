@@ -20,6 +20,7 @@ struct box {
 	unsigned hidden;
 	/* dovecot-keywords was, at so many names */
 	size_t keywords_removed;
+	bool shows_keywords; /* there is such a file */
 	UT_hash_handle hh_id, hh_name, hh_folder;
 };
 
@@ -103,6 +104,9 @@ struct touched {
 	uint64_t ino;
 	enum box_part part;
 	char *name; /* owned; NULL: it was not there */
+	/* what an open file of it still needs */
+	struct body_ref body;
+	struct stat st;
 };
 
 struct body_cache;
@@ -224,6 +228,9 @@ int msg_setattr(struct view *v, uint64_t ino, const struct view_set *set);
 ssize_t msg_read(struct view *v, uint64_t ino, void *p, size_t n, uint64_t off);
 /* A program expunged it: what an open file of it still needs is kept. */
 void msg_gone(struct view *v, const struct msg *m);
+/* st: as it was last seen. */
+void zombie_add(struct view *v, const struct stat *st,
+    const struct body_ref *body);
 void body_cache_free(struct body_cache *c);
 struct alias *alias_find(
     struct view *v, uint32_t box, enum box_part part, const char *name);
@@ -250,6 +257,21 @@ void nudge_before(void *arg, uint32_t box, uint32_t uid);
 /* The transaction is through. */
 void nudge_after(struct view *v);
 void nudge_free(struct view *v);
+
+/* ---- what the kernel keeps (view_kept.c) ---- */
+/*
+ * A program has just given a message this name.  Where it is shown by another
+ * one all the same, the kernel has to ask again, and the name stays openable
+ * for a while.
+ */
+void kept_name(
+    struct view *v, uint32_t box, enum box_part part, const char *name);
+/* A mailbox's mail changed by no request about its directories. */
+void kept_mail(struct view *v, uint32_t box);
+/* Its folder's name has gone, or come. */
+void kept_folder(struct view *v, const char *canonical, bool gone);
+/* A letter is about to get a meaning, which names may have used otherwise. */
+void kept_keywords(struct view *v, uint32_t box);
 
 /* ---- scratch (view_scratch.c) ---- */
 int scratch_recover(struct view *v);

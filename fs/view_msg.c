@@ -142,12 +142,14 @@ msg_by_ino(struct view *v, struct arena *a, uint64_t ino, uint32_t *box,
 	return (0);
 }
 
-static void
-leave_zombie(struct view *v, const struct msg *m)
+void
+zombie_add(
+    struct view *v, const struct stat *st, const struct body_ref *body)
 {
+	uint64_t node = st->st_ino;
 	struct zombie *z;
 
-	HASH_FIND(hh, v->zombies, &m->ino, sizeof(m->ino), z);
+	HASH_FIND(hh, v->zombies, &node, sizeof(node), z);
 	if (z != NULL)
 		return;
 	if (HASH_COUNT(v->zombies) >= ZOMBIES_MAX) {
@@ -157,9 +159,10 @@ leave_zombie(struct view *v, const struct msg *m)
 	}
 	if ((z = calloc(1, sizeof(*z))) == NULL)
 		return;
-	z->node = m->ino;
-	z->body = m->body;
-	stat_msg(v, m, 0, &z->st);
+	z->node = node;
+	z->body = *body;
+	z->st = *st;
+	z->st.st_nlink = 0;
 	HASH_ADD(hh, v->zombies, node, sizeof(z->node), z);
 }
 
@@ -168,9 +171,11 @@ msg_gone(struct view *v, const struct msg *m)
 {
 	struct scratch *s = scratch_by_node(v, m->ino);
 	struct arena a = ARENA_INIT;
+	struct stat st;
 	struct msg other;
 
-	leave_zombie(v, m);
+	stat_msg(v, m, 0, &st);
+	zombie_add(v, &st, &m->body);
 	/* What was written to it goes with its last name. */
 	if (s != NULL && s->kind == SCRATCH_DIRTY &&
 	    msg_by_ino(v, &a, m->ino, NULL, &other, NULL) == -ENOENT)

@@ -74,9 +74,15 @@ stat_part(
 
 	if ((error = store_mailbox(v->store, b->id, &m)) != 0)
 		return (error);
+	/* Where nothing was ever delivered: mostly when the mailbox was made. */
 	stat_dir(v, part_node(b, part),
-	    part == PART_NEW ? m.changed_new : m.changed,
-	    part == PART_NEW ? m.changed_new_nsec : m.changed_nsec, 2, st);
+	    part == PART_TMP       ? (int64_t)m.uidvalidity
+		: part == PART_NEW ? m.changed_new
+				   : m.changed,
+	    part == PART_TMP       ? 0
+		: part == PART_NEW ? m.changed_new_nsec
+				   : m.changed_nsec,
+	    2, st);
 	/* Files that are not yet messages count too. */
 	(void)snprintf(
 	    dir, sizeof(dir), "scratch/%" PRIu32 ".%c", b->id, "cnt"[part]);

@@ -174,8 +174,12 @@ scratch_settle_dirty(struct view *v, struct scratch *s)
 		error = scratch_save(v, s, s->box, s->part, s->name);
 	} else if (!scratch_same_body(&r.inst[0].m.body, &r.as.body))
 		error = replace_all(&r);
-	if (error == 0)
+	for (size_t i = 0; error == 0 && i < r.n; i++)
+		kept_mail(v, r.inst[i].box);
+	if (error == 0) {
+		view_tell(v, FORGET_ATTR, s->node, NULL);
 		error = scratch_set_aside(v, s);
+	}
 	if (error == 0)
 		scratch_drop(v, s, true);
 out:

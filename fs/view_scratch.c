@@ -554,6 +554,8 @@ scratch_settle(struct view *v, struct scratch *s)
 		s->touched_ms = UINT64_MAX;
 		return (error);
 	}
+	kept_mail(v, s->box);
+	view_tell(v, FORGET_ATTR, s->node, NULL);
 	error = scratch_set_aside(v, s);
 	scratch_drop(v, s, true);
 	return (error);

@@ -473,8 +473,10 @@ special_unlink(struct view *v, uint64_t node)
 		return (-EPERM);
 	/* What the letters mean stays: messages still have them. */
 	error = store_keyword_table(v->store, b->id, &a, &names, &n);
-	if (error == 0)
+	if (error == 0) {
 		b->keywords_removed = n;
+		b->shows_keywords = false;
+	}
 	arena_fini(&a);
 	return (error);
 }
@@ -560,6 +562,9 @@ special_getattr(struct view *v, uint64_t node, struct stat *st)
 		st->st_nlink = 2;
 		return (0);
 	}
+	/* Its text changes without the store; what is read now is not kept. */
+	if (kind_of(node) == SPECIAL_STATUS)
+		view_tell(v, FORGET_SPECIALS, 0, NULL);
 	st->st_mode = S_IFREG | (special_writable(node) ? 0600 : 0400);
 	st->st_nlink = 1;
 	if (kind_of(node) == SPECIAL_CHANGES) {
@@ -612,12 +617,29 @@ special_announce(struct view *v, unsigned what, uint32_t box)
 {
 	struct box *b = box_by_id(v, box);
 
-	view_tell(v, FORGET_INODE, node_of(SPECIAL_STATUS), NULL);
-	view_tell(v, FORGET_INODE, node_of(SPECIAL_CHANGES), NULL);
-	view_tell(v, FORGET_INODE, node_of(SPECIAL_PEERS), NULL);
-	if ((what & WATCH_SUBSCRIPTIONS) != 0)
+	view_tell(v, FORGET_SPECIALS, 0, NULL);
+	if ((what & WATCH_SUBSCRIPTIONS) != 0) {
 		view_tell(
 		    v, FORGET_INODE, node_of(SPECIAL_SUBSCRIPTIONS), NULL);
-	if (b != NULL && has_keywords(v, b))
-		view_tell(v, FORGET_INODE, special_keywords_node(b), NULL);
+		/* The first one makes the file, the last takes it away. */
+		view_tell(v, FORGET_INODE, NODE_ROOT, NULL);
+	}
+	if (b == NULL || (!b->shows_keywords && !has_keywords(v, b)))
+		return;
+	view_tell(v, FORGET_INODE, special_keywords_node(b), NULL);
+	if (!b->shows_keywords)
+		view_tell(v, FORGET_INODE, b->folder, NULL);
+	b->shows_keywords = true;
+}
+
+bool
+special_each_shown(unsigned i, uint64_t *node)
+{
+	static const unsigned kinds[] = { SPECIAL_STATUS, SPECIAL_CHANGES,
+		SPECIAL_PEERS };
+
+	if (i >= sizeof(kinds) / sizeof(kinds[0]))
+		return (false);
+	*node = node_of(kinds[i]);
+	return (true);
 }

@@ -471,7 +471,8 @@ typedef void watch_fn(void *arg, const struct watch_event *e);
 void store_watch(struct store *s, watch_fn *fn, void *arg);
 /*
  * Called within a transaction, before a message is saved, changed or expunged:
- * it is as it was, or not there yet.  It may look at the store, no more, and
+ * it is as it was, or not there yet; and, with uid 0, before a keyword gets a
+ * number in the mailbox.  It may look at the store, no more, and
  * the transaction may still be given up.  One watcher.
  */
 typedef void watch_msg_fn(void *arg, uint32_t mailbox, uint32_t uid);
