@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "fs/helper.h"
 
-#define DEBOUNCE_NS (30 * 1000 * 1000)
+#define DEBOUNCE_NS (2 * 1000 * 1000)
 #define RETRY_NS (100 * 1000 * 1000)
 #define RETRIES 50
 /*

@@ -39,6 +39,7 @@ fs_put_counts(const struct fs *fs, struct buf *b)
 		buf_printf(b, "requests_%s %llu\n", names[i],
 		    (unsigned long long)atomic_load_explicit(
 			&fs->counts[i], memory_order_relaxed));
+	buf_printf(b, "pushed %llu\n", ahead_pushed(fs->ahead));
 }
 
 static struct view *
@@ -341,6 +342,8 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	count(req, COUNT_READ);
 	(void)fi;
+	if (off == 0 && ahead_read(fs_of(req)->ahead, req, ino, size))
+		return;
 	if (size > MAX_IO)
 		size = MAX_IO;
 	if ((p = malloc(size > 0 ? size : 1)) == NULL) {

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+#include "fs/ahead.h"
 #include "fs/view.h"
 
 /* Requests that are counted, one line each in .dsyncfs/status. */
@@ -56,6 +57,7 @@ struct fs {
 	void (*ready)(void *arg);
 	void *ready_arg;
 	atomic_ullong counts[COUNTS];
+	struct ahead *ahead; /* NULL: nothing is read ahead */
 };
 
 /* "requests_lookup 12" and so on, a line each. */

@@ -157,6 +157,16 @@ int view_statfs(struct view *v, struct statvfs *out);
 ssize_t view_getxattr(
     struct view *v, uint64_t node, const char *name, void *p, size_t size);
 ssize_t view_listxattr(struct view *v, uint64_t node, char *p, size_t size);
+/*
+ * Where the bytes of a message lie: while it says the same, view_read gives the
+ * same.  -EBUSY: it is being written to; -ENOENT: it is none.
+ */
+int view_body(struct view *v, uint64_t node, struct body_ref *out);
+/*
+ * The messages that follow this one in its mailbox: their nodes.  How many,
+ * -errno.
+ */
+int view_following(struct view *v, uint64_t node, uint64_t *out, size_t max);
 /* The kernel has dropped the node. */
 void view_forget(struct view *v, uint64_t node, uint64_t count);
 

@@ -511,6 +511,60 @@ out:
 
 /* ---- bodies ---- */
 
+int
+view_body(struct view *v, uint64_t node, struct body_ref *out)
+{
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	int error;
+
+	view_lock(v);
+	error = scratch_by_node(v, node) != NULL
+	    ? -EBUSY
+	    : msg_by_ino(v, &a, node, NULL, &m, NULL);
+	if (error == 0)
+		*out = m.body;
+	view_unlock(v);
+	arena_fini(&a);
+	return (error);
+}
+
+struct following {
+	uint64_t *out;
+	size_t n, max;
+};
+
+static int
+note_following(void *arg, uint32_t box, const struct msg *m)
+{
+	struct following *f = arg;
+
+	(void)box;
+	if (f->n == f->max)
+		return (1);
+	f->out[f->n++] = m->ino;
+	return (0);
+}
+
+int
+view_following(struct view *v, uint64_t node, uint64_t *out, size_t max)
+{
+	struct following f = { out, 0, max };
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	uint32_t box;
+	int error;
+
+	view_lock(v);
+	error = msg_by_ino(v, &a, node, &box, &m, NULL);
+	if (error == 0)
+		error = store_msgs(
+		    v->store, box, m.uid + 1, note_following, &f);
+	view_unlock(v);
+	arena_fini(&a);
+	return (error < 0 ? error : (int)f.n);
+}
+
 #define BODIES_OPEN 16
 
 /*

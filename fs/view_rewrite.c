@@ -156,6 +156,32 @@ replace_all(struct replace *r)
 	return (error);
 }
 
+/*
+ * Expunged meanwhile elsewhere: what was written is kept, under its name or,
+ * where another message has that by now, beside it.
+ */
+static int
+save_apart(struct view *v, struct scratch *s)
+{
+	size_t base = mail_base_len(s->name);
+	char *name;
+	int error;
+
+	if (box_by_id(v, s->box) == NULL)
+		s->box = v->inbox;
+	error = scratch_save(v, s, s->box, s->part, s->name);
+	if (error == -EEXIST) {
+		if (asprintf(&name, "%.*s.%" PRIu64 "%s", (int)base, s->name,
+			s->node, s->name + base) < 0)
+			return (-ENOMEM);
+		error = scratch_save(v, s, s->box, s->part, name);
+		free(name);
+	}
+	if (error == 0)
+		kept_mail(v, s->box);
+	return (error);
+}
+
 int
 scratch_settle_dirty(struct view *v, struct scratch *s)
 {
@@ -167,12 +193,9 @@ scratch_settle_dirty(struct view *v, struct scratch *s)
 		error = scratch_body(v, s, &r.as);
 	if (error != 0)
 		goto out;
-	if (r.n == 0) {
-		/* Expunged meanwhile elsewhere: what was written is kept. */
-		if (box_by_id(v, s->box) == NULL)
-			s->box = v->inbox;
-		error = scratch_save(v, s, s->box, s->part, s->name);
-	} else if (!scratch_same_body(&r.inst[0].m.body, &r.as.body))
+	if (r.n == 0)
+		error = save_apart(v, s);
+	else if (!scratch_same_body(&r.inst[0].m.body, &r.as.body))
 		error = replace_all(&r);
 	for (size_t i = 0; error == 0 && i < r.n; i++)
 		kept_mail(v, r.inst[i].box);
