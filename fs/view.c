@@ -257,7 +257,7 @@ on_change(void *arg, const struct watch_event *e)
 		v->dirty_since_ms = view_now_ms(v);
 	if ((e->what & WATCH_MAILBOXES) != 0)
 		v->boxes_stale = true;
-	special_announce(v, e->what, e->mailbox);
+	special_announce(v, e->what);
 	if (!v->foreign)
 		return;
 	/* Nobody may ask before the kernel has heard of it. */

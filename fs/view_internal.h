@@ -20,7 +20,7 @@ struct box {
 	unsigned hidden;
 	/* dovecot-keywords was, at so many names */
 	size_t keywords_removed;
-	bool shows_keywords; /* there is such a file */
+	bool shows_keywords; /* the kernel knows that there is such a file */
 	UT_hash_handle hh_id, hh_name, hh_folder;
 };
 
@@ -362,6 +362,6 @@ int special_unlink(struct view *v, uint64_t node);
 uint32_t special_box(struct view *v, uint64_t node);
 uint64_t special_subscriptions_node(void);
 uint64_t special_keywords_node(const struct box *b);
-void special_announce(struct view *v, unsigned what, uint32_t box);
+void special_announce(struct view *v, unsigned what);
 
 #endif

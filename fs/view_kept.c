@@ -124,6 +124,15 @@ forget_name(void *arg, uint32_t box, const struct msg *m)
 void
 kept_keywords(struct view *v, uint32_t box)
 {
+	struct box *b = box_by_id(v, box);
+
+	if (b == NULL)
+		return;
+	view_tell(v, FORGET_INODE, special_keywords_node(b), NULL);
+	/* The first one makes the file. */
+	if (!b->shows_keywords)
+		view_tell(v, FORGET_INODE, b->folder, NULL);
+	b->shows_keywords = true;
 	kept_mail(v, box);
 	(void)store_msgs(v->store, box, 1, forget_name, v);
 }

@@ -613,10 +613,8 @@ special_readdir(struct view *v, uint64_t off, view_dir_fn *fn, void *arg)
 }
 
 void
-special_announce(struct view *v, unsigned what, uint32_t box)
+special_announce(struct view *v, unsigned what)
 {
-	struct box *b = box_by_id(v, box);
-
 	view_tell(v, FORGET_SPECIALS, 0, NULL);
 	if ((what & WATCH_SUBSCRIPTIONS) != 0) {
 		view_tell(
@@ -624,12 +622,6 @@ special_announce(struct view *v, unsigned what, uint32_t box)
 		/* The first one makes the file, the last takes it away. */
 		view_tell(v, FORGET_INODE, NODE_ROOT, NULL);
 	}
-	if (b == NULL || (!b->shows_keywords && !has_keywords(v, b)))
-		return;
-	view_tell(v, FORGET_INODE, special_keywords_node(b), NULL);
-	if (!b->shows_keywords)
-		view_tell(v, FORGET_INODE, b->folder, NULL);
-	b->shows_keywords = true;
 }
 
 bool

@@ -130,6 +130,7 @@ def rewrite(root):
         with open(f"{root}/{m}", "ab") as o:
             o.write(b"more\n")
             if rnd.random() < 0.5:
+                o.flush()
                 os.fsync(o.fileno())
 
 
@@ -143,7 +144,9 @@ def direct(root):
     n = name()
     with open(f"{root}/cur/{n}:2,S", "wb") as o:
         o.write(text())
-        os.fsync(o.fileno())
+        if rnd.random() < 0.5:
+            o.flush()
+            os.fsync(o.fileno())
 
 
 def make_folder(root, fs_layout):
@@ -200,6 +203,7 @@ def keywords(root):
         n = sum(1 for _ in open(root + "/dovecot-keywords")) if os.path.exists(root + "/dovecot-keywords") else 0
         if n < 20:
             o.write(f"{n} word{n}\n")
+            o.flush()
             os.fsync(o.fileno())
 
 
