@@ -15,6 +15,8 @@
 
 #define HIDE_ALL 7u
 #define NAME_LIMIT 255
+/* Where Dovecot moves a mailbox to before it removes what it finds there. */
+#define DOVECOT_TRASH "..DOVECOT-TRASHED"
 
 /* What a name in a directory is about. */
 enum place_kind {
@@ -591,6 +593,24 @@ rename_below(struct view *v, const char *from, const char *to)
 		 : rename_boxes_below(v, t, from, to)));
 }
 
+/*
+ * To a name that is no mailbox's.  Mail has no place there: it would be lost,
+ * so mv(1) is to copy it.  Only Dovecot asks for that loss.
+ */
+static int
+leave_mailboxes(struct view *v, const struct box *b, const struct place *to)
+{
+	bool trash =
+	    to->dir == NODE_ROOT && strcmp(to->name, DOVECOT_TRASH) == 0;
+	int error;
+
+	if (!trash &&
+	    ((b->hidden & HIDE_ALL) != HIDE_ALL || has_children(v, b)))
+		return (-EXDEV);
+	error = aux_leave_dir(v, b, to->dir, to->name);
+	return (error != 0 ? error : delete_box(v, b));
+}
+
 static int
 rename_folder(struct view *v, const struct place *from, const struct place *to)
 {
@@ -607,13 +627,7 @@ rename_folder(struct view *v, const struct place *from, const struct place *to)
 		return (-EINVAL);
 	canonical = canonical_name(v, &a, to->dir, to->name);
 	if (canonical == NULL) {
-		/*
-		 * Out of the mailboxes, as Dovecot does before it removes one:
-		 * what is left is a directory without mail.
-		 */
-		error = aux_leave_dir(v, b, to->dir, to->name);
-		if (error == 0)
-			error = delete_box(v, b);
+		error = leave_mailboxes(v, b, to);
 		goto out;
 	}
 	if (aux_exists(v, to->dir, to->name) &&

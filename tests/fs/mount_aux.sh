@@ -41,6 +41,8 @@ check "rm -r while it is read" eval 'rm -r "$MNT/plain/db" && [ -z "$(ls -A "$MN
 check "a plain directory that holds cur is left alone in this layout" eval 'mkdir -p "$MNT/plain/md/cur" && echo x >"$MNT/plain/md/cur/x" && [ -f "$MNT/plain/md/cur/x" ] && rm -r "$MNT/plain"'
 check "a dot directory becomes a mailbox with its first cur" eval \
 	'mkdir "$MNT/.Late" && echo own >"$MNT/.Late/own" && mkdir "$MNT/.Late/cur" "$MNT/.Late/new" "$MNT/.Late/tmp" && [ "$(cat "$MNT/.Late/own")" = own ] && ds mailboxes | grep -q ^Late'
+check "mv of a mailbox to where none can be copies its mail" eval \
+	'mkdir -p "$MNT/.Old/cur" "$MNT/.Old/new" "$MNT/.Old/tmp" "$MNT/arch" && printf "Subject: kept\n\nx\n" >"$MNT/.Old/tmp/1.x" && mv "$MNT/.Old/tmp/1.x" "$MNT/.Old/new/" && mv "$MNT/.Old" "$MNT/arch/Old" && grep -q kept "$MNT/arch/Old/new/1.x" && [ ! -e "$MNT/.Old" ] && rm -r "$MNT/arch"'
 before=$(lines)
 check "an aux file cannot become mail by a link" eval '! ln "$MNT/dovecot-uidlist" "$MNT/cur/x" 2>/dev/null'
 

@@ -223,6 +223,45 @@ START_TEST(a_folder_renamed_out_of_the_mailboxes_is_deleted)
 }
 END_TEST
 
+START_TEST(a_folder_with_mail_has_no_place_outside_of_the_mailboxes)
+{
+	folder(".Foo");
+	mail(".Foo", "cur/one:2,S", MAIL);
+	ck_assert_int_eq(do_mkdir("arch"), 0);
+	mark();
+	ck_assert_int_eq(do_rename(".Foo", "arch/Foo"), -EXDEV);
+	ck_assert_int_eq(do_rename(".Foo", "plain"), -EXDEV);
+	ck_assert_int_eq(do_rename(".Foo", "arch/..DOVECOT-TRASHED"), -EXDEV);
+	ck_assert_str_eq(text(".Foo/cur/one:2,S"), MAIL);
+	ck_assert_str_eq(names("arch"), "");
+	ck_assert_uint_eq(batches(), 0);
+	/* Without mail and places for it, it is a directory. */
+	ck_assert_int_eq(do_unlink(".Foo/cur/one:2,S"), 0);
+	ck_assert_int_eq(do_rename(".Foo", "plain"), -EXDEV);
+	ck_assert_int_eq(do_make(".Foo/own", "own"), 0);
+	ck_assert_int_eq(do_rmdir(".Foo/cur"), 0);
+	ck_assert_int_eq(do_rmdir(".Foo/new"), 0);
+	ck_assert_int_eq(do_rmdir(".Foo/tmp"), 0);
+	ck_assert_int_eq(do_rename(".Foo", "plain"), 0);
+	ck_assert_str_eq(text("plain/own"), "own");
+	ck_assert_uint_eq(box("Foo"), 0);
+}
+END_TEST
+
+START_TEST(nested_folders_have_no_place_outside_of_the_mailboxes)
+{
+	folder("Foo");
+	folder("Foo/Bar");
+	mail("Foo/Bar", "cur/one:2,S", MAIL);
+	ck_assert_int_eq(do_rename("Foo", ".out"), -EXDEV);
+	ck_assert_int_eq(do_rmdir("Foo/cur"), 0);
+	ck_assert_int_eq(do_rmdir("Foo/new"), 0);
+	ck_assert_int_eq(do_rmdir("Foo/tmp"), 0);
+	ck_assert_int_eq(do_rename("Foo", ".out"), -EXDEV);
+	ck_assert_str_eq(text("Foo/Bar/cur/one:2,S"), MAIL);
+}
+END_TEST
+
 START_TEST(files_that_are_not_mail_go_with_their_folder)
 {
 	folder(".Foo");
@@ -376,6 +415,8 @@ suite(void)
 	tcase_add_test(flat, a_removed_folder_is_told_to_peers_with_its_time);
 	tcase_add_test(flat, siblings_stay_when_a_folder_is_renamed);
 	tcase_add_test(flat, a_folder_renamed_out_of_the_mailboxes_is_deleted);
+	tcase_add_test(
+	    flat, a_folder_with_mail_has_no_place_outside_of_the_mailboxes);
 	tcase_add_test(flat, files_that_are_not_mail_go_with_their_folder);
 	tcase_add_test(flat, what_was_in_the_directory_before_stays_in_it);
 	tcase_add_test(flat, names_of_folders_both_ways);
@@ -387,6 +428,8 @@ suite(void)
 	tcase_add_test(nested, the_root_is_inbox);
 	tcase_add_test(nested, children_go_along_where_folders_nest);
 	tcase_add_test(nested, a_folder_with_children_is_not_removed);
+	tcase_add_test(
+	    nested, nested_folders_have_no_place_outside_of_the_mailboxes);
 	tcase_add_test(nested, nested_names_both_ways);
 	tcase_add_test(nested, nested_subscriptions_have_slashes);
 	suite_add_tcase(su, nested);
