@@ -161,6 +161,21 @@ struct box *box_of_part(struct view *v, uint64_t node, enum box_part *part);
 void view_tell(
     struct view *v, enum forget_what what, uint64_t node, const char *name);
 
+/* ---- mailboxes as folders (view_box.c) ---- */
+/*
+ * A plain directory gets its first cur, new or tmp: it is a mailbox now.  Only
+ * that part is shown until the others are made too.  -ENOENT: it can be none.
+ */
+int box_begin_as_dir(struct view *v, uint64_t dir, enum box_part part);
+int box_delete(struct view *v, const struct box *b);
+/* Mailboxes that lie in its folder (layout fs). */
+bool box_has_children(struct view *v, const struct box *b);
+/* A plain directory of the fs layout may hold mailboxes. */
+bool boxes_below(struct view *v, uint64_t parent, const char *name);
+int box_rename(struct view *v, const struct box *b, const char *to);
+/* A plain directory of the fs layout moves with the mailboxes below it. */
+int boxes_rename_below(struct view *v, const char *from, const char *to);
+
 /* ---- names (view_name.c) ---- */
 /* Directory name of a mailbox below its parent's directory, in the arena. */
 char *folder_name(struct view *v, struct arena *a, const char *canonical);

@@ -262,6 +262,63 @@ START_TEST(nested_folders_have_no_place_outside_of_the_mailboxes)
 }
 END_TEST
 
+START_TEST(mailboxes_do_not_change_places)
+{
+	folder(".Foo");
+	folder(".Bar");
+	mail(".Foo", "cur/one:2,S", MAIL);
+	mail(".Bar", "cur/two:2,S", MAIL);
+	ck_assert_int_eq(do_make("subscriptions", "Foo\n"), 0);
+	ck_assert_int_eq(do_fsync("subscriptions"), 0);
+	ck_assert_int_eq(do_mkdir("dir"), 0);
+	ck_assert_int_eq(do_make("file", "Bar\n"), 0);
+	mark();
+	ck_assert_int_eq(
+	    do_rename_flags(".Foo", ".Bar", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags(".Foo", "dir", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags("dir", ".Foo", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags(".Foo", "file", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags("file", "subscriptions", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags("subscriptions", "file", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(do_rename_flags("file", "file2", 4), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags("file", "subscriptions", RENAME_NOREPLACE),
+	    -EEXIST);
+	ck_assert_int_eq(
+	    do_rename_flags(".Foo", "dir", RENAME_NOREPLACE), -EEXIST);
+	ck_assert_str_eq(text(".Foo/cur/one:2,S"), MAIL);
+	ck_assert_str_eq(text(".Bar/cur/two:2,S"), MAIL);
+	ck_assert_str_eq(text("subscriptions"), "V\t2\n\nFoo\n");
+	ck_assert_str_eq(names("dir"), "");
+	ck_assert_uint_eq(batches(), 0);
+	ck_assert_int_eq(do_rename_flags("dir", "file", RENAME_EXCHANGE), 0);
+	ck_assert_str_eq(text("dir"), "Bar\n");
+	ck_assert_int_eq(do_rename_flags(".Foo", ".New", RENAME_NOREPLACE), 0);
+	ck_assert_uint_ne(box("New"), 0);
+}
+END_TEST
+
+START_TEST(nested_mailboxes_do_not_change_places)
+{
+	ck_assert_int_eq(do_mkdir("a"), 0);
+	ck_assert_int_eq(do_mkdir("b"), 0);
+	ck_assert_int_eq(do_mkdir("c"), 0);
+	folder("a/deep");
+	mail("a/deep", "cur/one:2,S", MAIL);
+	ck_assert_int_eq(do_rename_flags("a", "b", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(do_rename_flags("b", "a", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_str_eq(text("a/deep/cur/one:2,S"), MAIL);
+	ck_assert_int_eq(do_make("b/x", "x"), 0);
+	ck_assert_int_eq(do_rename_flags("b", "c", RENAME_EXCHANGE), 0);
+	ck_assert_str_eq(text("c/x"), "x");
+}
+END_TEST
+
 START_TEST(files_that_are_not_mail_go_with_their_folder)
 {
 	folder(".Foo");
@@ -417,6 +474,7 @@ suite(void)
 	tcase_add_test(flat, a_folder_renamed_out_of_the_mailboxes_is_deleted);
 	tcase_add_test(
 	    flat, a_folder_with_mail_has_no_place_outside_of_the_mailboxes);
+	tcase_add_test(flat, mailboxes_do_not_change_places);
 	tcase_add_test(flat, files_that_are_not_mail_go_with_their_folder);
 	tcase_add_test(flat, what_was_in_the_directory_before_stays_in_it);
 	tcase_add_test(flat, names_of_folders_both_ways);
@@ -430,6 +488,7 @@ suite(void)
 	tcase_add_test(nested, a_folder_with_children_is_not_removed);
 	tcase_add_test(
 	    nested, nested_folders_have_no_place_outside_of_the_mailboxes);
+	tcase_add_test(nested, nested_mailboxes_do_not_change_places);
 	tcase_add_test(nested, nested_names_both_ways);
 	tcase_add_test(nested, nested_subscriptions_have_slashes);
 	suite_add_tcase(su, nested);
