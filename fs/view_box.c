@@ -96,20 +96,27 @@ box_delete(struct view *v, const struct box *b)
 	return (finish(t, txn_mailbox_delete(t, b->id, 0)));
 }
 
-/* A plain directory of the fs layout may hold mailboxes. */
+static bool
+any_below(struct view *v, const char *canonical)
+{
+	struct box *c, *next;
+
+	HASH_ITER (hh_id, v->by_id, c, next)
+		if (name_is_child(canonical, c->name))
+			return (true);
+	return (false);
+}
+
 bool
 boxes_below(struct view *v, uint64_t parent, const char *name)
 {
 	struct arena a = ARENA_INIT;
-	struct box *c, *next;
 	char *canonical = NULL;
-	bool found = false;
+	bool found;
 
 	if (v->o.layout == LAYOUT_FS)
 		canonical = canonical_name(v, &a, parent, name);
-	if (canonical != NULL)
-		HASH_ITER (hh_id, v->by_id, c, next)
-			found = found || name_is_child(canonical, c->name);
+	found = canonical != NULL && any_below(v, canonical);
 	arena_fini(&a);
 	return (found);
 }
@@ -119,9 +126,9 @@ boxes_below(struct view *v, uint64_t parent, const char *name)
  * The engine moves them along, so they are moved back in the same batch.
  */
 int
-box_rename(struct view *v, const struct box *b, const char *to)
+box_rename_begin(
+    struct view *v, const struct box *b, const char *to, struct txn **out)
 {
-	struct arena a = ARENA_INIT;
 	struct box *c, *next;
 	struct txn *t;
 	int error;
@@ -137,8 +144,10 @@ box_rename(struct view *v, const struct box *b, const char *to)
 				error =
 				    txn_mailbox_rename(t, c->id, c->name, 0);
 		}
-	error = finish(t, error);
-	arena_fini(&a);
+	if (error == 0)
+		*out = t;
+	else
+		txn_abort(t);
 	return (error);
 }
 
@@ -177,9 +186,9 @@ rename_boxes_below(
 	return (error);
 }
 
-/* A plain directory of the fs layout moves with the mailboxes below it. */
 int
-boxes_rename_below(struct view *v, const char *from, const char *to)
+boxes_rename_begin(
+    struct view *v, const char *from, const char *to, struct txn **out)
 {
 	struct mailbox m;
 	struct txn *t;
@@ -188,9 +197,17 @@ boxes_rename_below(struct view *v, const char *from, const char *to)
 
 	if (error != 0 && error != -ENOENT)
 		return (error);
+	if (!node && !any_below(v, from)) {
+		*out = NULL;
+		return (0);
+	}
 	if ((error = txn_begin(v->store, NULL, &t)) != 0)
 		return (error);
-	return (finish(t,
-	    node ? txn_mailbox_rename(t, m.id, to, 0)
-		 : rename_boxes_below(v, t, from, to)));
+	error = node ? txn_mailbox_rename(t, m.id, to, 0)
+		     : rename_boxes_below(v, t, from, to);
+	if (error == 0)
+		*out = t;
+	else
+		txn_abort(t);
+	return (error);
 }

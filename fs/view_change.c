@@ -430,6 +430,7 @@ rename_folder(struct view *v, const struct place *from, const struct place *to)
 {
 	struct arena a = ARENA_INIT;
 	struct box *b = from->box;
+	struct txn *t;
 	char *canonical;
 	int error;
 
@@ -444,10 +445,19 @@ rename_folder(struct view *v, const struct place *from, const struct place *to)
 		error = leave_mailboxes(v, b, to);
 		goto out;
 	}
-	if (aux_exists(v, to->dir, to->name) &&
-	    (error = aux_unlink(v, to->dir, to->name, true)) != 0)
+	if (boxes_below(v, to->dir, to->name)) {
+		error = -ENOTEMPTY;
 		goto out;
-	error = box_rename(v, b, canonical);
+	}
+	if ((error = box_rename_begin(v, b, canonical, &t)) != 0)
+		goto out;
+	/* An empty directory may be in its place, as for rename(2). */
+	if (aux_exists(v, to->dir, to->name))
+		error = aux_unlink(v, to->dir, to->name, true);
+	if (error == 0)
+		error = txn_commit(t);
+	else
+		txn_abort(t);
 out:
 	arena_fini(&a);
 	return (error);
@@ -546,22 +556,41 @@ rename_in_parts(struct view *v, const struct place *from,
 	return (error);
 }
 
+/*
+ * Mailboxes below a directory move with it: their transaction is tried first,
+ * and committed when the directory has been renamed.
+ */
 static int
 rename_aux(struct view *v, const struct place *from, const struct place *to,
     unsigned flags)
 {
 	struct arena a = ARENA_INIT;
-	char *was, *will;
+	struct txn *t = NULL;
+	char *was = NULL, *will = NULL;
 	int error = 0;
 
-	if (v->o.layout == LAYOUT_FS &&
-	    (was = canonical_name(v, &a, from->dir, from->name)) != NULL &&
-	    (will = canonical_name(v, &a, to->dir, to->name)) != NULL)
-		error = boxes_rename_below(v, was, will);
+	if (v->o.layout == LAYOUT_FS) {
+		was = canonical_name(v, &a, from->dir, from->name);
+		will = canonical_name(v, &a, to->dir, to->name);
+	}
+	if (boxes_below(v, to->dir, to->name))
+		error = -ENOTEMPTY;
+	else if (was != NULL && will != NULL)
+		error = boxes_rename_begin(v, was, will, &t);
+	else if (boxes_below(v, from->dir, from->name))
+		error = -EXDEV; /* none of them can be there */
 	arena_fini(&a);
-	return (error != 0 ? error
-			   : aux_rename(v, from->dir, from->name, to->dir,
-				 to->name, flags));
+	if (error == 0)
+		error = aux_rename(
+		    v, from->dir, from->name, to->dir, to->name, flags);
+	if (error != 0) {
+		txn_abort(t);
+		return (error);
+	}
+	if (t != NULL && (error = txn_commit(t)) != 0)
+		(void)aux_rename(v, to->dir, to->name, from->dir, from->name,
+		    RENAME_NOREPLACE);
+	return (error);
 }
 
 /*

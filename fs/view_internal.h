@@ -172,9 +172,15 @@ int box_delete(struct view *v, const struct box *b);
 bool box_has_children(struct view *v, const struct box *b);
 /* A plain directory of the fs layout may hold mailboxes. */
 bool boxes_below(struct view *v, uint64_t parent, const char *name);
-int box_rename(struct view *v, const struct box *b, const char *to);
-/* A plain directory of the fs layout moves with the mailboxes below it. */
-int boxes_rename_below(struct view *v, const char *from, const char *to);
+/*
+ * Renaming, up to what can fail for the caller: *out is to be committed when
+ * what is real has been renamed too.  The second is for a plain directory of
+ * the fs layout, which moves with the mailboxes below it; NULL: there are none.
+ */
+int box_rename_begin(
+    struct view *v, const struct box *b, const char *to, struct txn **out);
+int boxes_rename_begin(
+    struct view *v, const char *from, const char *to, struct txn **out);
 
 /* ---- names (view_name.c) ---- */
 /* Directory name of a mailbox below its parent's directory, in the arena. */

@@ -319,6 +319,34 @@ START_TEST(nested_mailboxes_do_not_change_places)
 }
 END_TEST
 
+START_TEST(a_rename_that_fails_moves_no_mailbox)
+{
+	ck_assert_int_eq(do_mkdir("a"), 0);
+	folder("a/deep");
+	mail("a/deep", "cur/one:2,S", MAIL);
+	ck_assert_int_eq(do_mkdir("b"), 0);
+	ck_assert_int_eq(do_make("b/x", "x"), 0);
+	ck_assert_int_eq(do_make("file", "x"), 0);
+	ck_assert_int_eq(do_mkdir("c"), 0);
+	folder("c/deep");
+	folder("box");
+	mark();
+	ck_assert_int_eq(do_rename("a", "b"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("a", "file"), -ENOTDIR);
+	ck_assert_int_eq(do_rename("a", "c"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("b", "c"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("box", "b"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("box", "c"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("box", "file"), -ENOTDIR);
+	ck_assert_int_eq(do_rename("a", ".out"), -EXDEV);
+	ck_assert_int_eq(do_rename("a", "a/deep/a"), -EINVAL);
+	ck_assert_str_eq(text("a/deep/cur/one:2,S"), MAIL);
+	ck_assert_str_eq(names("c"), "deep ");
+	ck_assert(!there(".out"));
+	ck_assert_uint_eq(batches(), 0);
+}
+END_TEST
+
 START_TEST(files_that_are_not_mail_go_with_their_folder)
 {
 	folder(".Foo");
@@ -489,6 +517,7 @@ suite(void)
 	tcase_add_test(
 	    nested, nested_folders_have_no_place_outside_of_the_mailboxes);
 	tcase_add_test(nested, nested_mailboxes_do_not_change_places);
+	tcase_add_test(nested, a_rename_that_fails_moves_no_mailbox);
 	tcase_add_test(nested, nested_names_both_ways);
 	tcase_add_test(nested, nested_subscriptions_have_slashes);
 	suite_add_tcase(su, nested);
