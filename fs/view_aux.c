@@ -2,8 +2,8 @@
  * view_aux -- files that are not mail: real files under aux/, one directory a
  * mailbox (aux/BOX), whatever the mailbox is called.
  *
- * A node is known by its parent and name, so that no handle is held for it; a
- * file that is unlinked while the kernel knows it keeps a handle until it is
+ * A node is known by its parent and name, so that no descriptor is held for it;
+ * a file that is unlinked while the kernel knows it keeps one until it is
  * forgotten.
  */
 #include "fs/view_internal.h"
@@ -12,85 +12,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/name.h"
 
 #define REAL_OFF ((uint64_t)1 << 33) /* offsets of real entries begin here */
-
-static int
-open_beneath(struct view *v, const char *path, int flags)
-{
-	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-	};
-	long fd;
-
-	do
-		fd = syscall(SYS_openat2, v->dir, path, &how, sizeof(how));
-	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-	return (fd < 0 ? -errno : (int)fd);
-}
-
-struct aux *
-aux_find(struct view *v, uint64_t node)
-{
-	struct aux *x;
-
-	HASH_FIND(hh, v->aux, &node, sizeof(node), x);
-	return (x);
-}
-
-/* Path of a directory node (folder or aux) under the store's directory. */
-static int
-dir_path(struct view *v, uint64_t node, char out[PATH_MAX])
-{
-	struct box *b;
-	struct aux *x;
-	size_t n;
-	int error;
-
-	if (node == NODE_ROOT || (b = box_of_folder(v, node)) != NULL) {
-		(void)snprintf(out, PATH_MAX, "aux/%" PRIu32,
-		    node == NODE_ROOT ? v->inbox : box_of_folder(v, node)->id);
-		return (0);
-	}
-	if ((x = aux_find(v, node)) == NULL || x->name == NULL)
-		return (-ESTALE);
-	if ((error = dir_path(v, x->parent, out)) != 0)
-		return (error);
-	n = strlen(out);
-	if (n + strlen(x->name) + 2 > PATH_MAX)
-		return (-ENAMETOOLONG);
-	out[n] = '/';
-	memcpy(out + n + 1, x->name, strlen(x->name) + 1);
-	return (0);
-}
-
-int
-aux_open_dir(struct view *v, uint64_t node)
-{
-	char path[PATH_MAX];
-	int error;
-
-	if ((error = dir_path(v, node, path)) != 0)
-		return (error);
-	error = open_beneath(v, path, O_RDONLY | O_DIRECTORY);
-	if (error == -ENOENT &&
-	    (node == NODE_ROOT || box_of_folder(v, node) != NULL)) {
-		if (mkdirat(v->dir, path, 0700) != 0 && errno != EEXIST)
-			return (-errno);
-		error = open_beneath(v, path, O_RDONLY | O_DIRECTORY);
-	}
-	return (error);
-}
 
 int
 aux_init(struct view *v)
@@ -169,11 +98,6 @@ remember(
 		x->fd = -1;
 		HASH_ADD(hh, v->aux, node, sizeof(x->node), x);
 	}
-	/* Held only for want of a name: it has one again. */
-	if (x->fd >= 0) {
-		(void)close(x->fd);
-		x->fd = -1;
-	}
 	/* It has a name (again): no handle is needed to find it. */
 	if (x->fd >= 0)
 		(void)close(x->fd);
@@ -229,33 +153,6 @@ aux_exists(struct view *v, uint64_t parent, const char *name)
 	there = fstatat(dir, name, &real, AT_SYMLINK_NOFOLLOW) == 0;
 	(void)close(dir);
 	return (there);
-}
-
-/* A descriptor on the node itself; flags as for open(2). */
-int
-aux_open(struct view *v, uint64_t node, int flags)
-{
-	struct aux *x = aux_find(v, node);
-	char path[PATH_MAX];
-	int error;
-
-	if (x == NULL)
-		return (-ESTALE);
-	if (x->fd >= 0) {
-		char self[64];
-		int fd;
-
-		if ((flags & O_PATH) != 0) {
-			fd = fcntl(x->fd, F_DUPFD_CLOEXEC, 0);
-			return (fd < 0 ? -errno : fd);
-		}
-		(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", x->fd);
-		fd = open(self, flags | O_CLOEXEC);
-		return (fd < 0 ? -errno : fd);
-	}
-	if ((error = dir_path(v, node, path)) != 0)
-		return (error);
-	return (open_beneath(v, path, flags));
 }
 
 int
@@ -571,16 +468,21 @@ drop_node(struct view *v, uint64_t node)
 int
 aux_becomes_box(struct view *v, uint64_t node, uint32_t id)
 {
-	char from[PATH_MAX], to[64];
-	int error;
+	struct aux *x = aux_find(v, node);
+	char to[64];
+	int parent, error = 0;
 
-	if ((error = dir_path(v, node, from)) != 0)
-		return (error);
+	if (x == NULL)
+		return (-ESTALE);
+	if ((parent = aux_open_dir(v, x->parent)) < 0)
+		return (parent);
 	(void)snprintf(to, sizeof(to), "aux/%" PRIu32, id);
-	if (renameat(v->dir, from, v->dir, to) != 0)
-		return (-errno);
-	drop_node(v, node);
-	return (0);
+	if (renameat(parent, x->name, v->dir, to) != 0)
+		error = -errno;
+	(void)close(parent);
+	if (error == 0)
+		drop_node(v, node);
+	return (error);
 }
 
 int
@@ -653,11 +555,14 @@ aux_mkdirs(struct view *v, const char *canonical)
 unsigned
 aux_subdirs(struct view *v, uint64_t folder, struct timespec *mtime)
 {
-	char path[PATH_MAX];
+	struct box *b = box_of_folder(v, folder);
 	struct stat st;
+	char path[64];
 
-	if (dir_path(v, folder, path) != 0 ||
-	    fstatat(v->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (b == NULL)
+		return (0);
+	(void)snprintf(path, sizeof(path), "aux/%" PRIu32, b->id);
+	if (fstatat(v->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return (0);
 	*mtime = st.st_mtim;
 	return (st.st_nlink > 2 ? (unsigned)st.st_nlink - 2 : 0);

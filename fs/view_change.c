@@ -483,6 +483,8 @@ rename_onto_special(
 		return (-EPERM);
 	if ((error = aux_lookup(v, from->dir, from->name, &st)) != 0)
 		return (error);
+	if (!S_ISREG(st.st_mode))
+		return (-EINVAL);
 	if ((fd = aux_open(v, st.st_ino, 0)) < 0)
 		return (fd);
 	while ((got = read(fd, buf, sizeof(buf))) > 0) {

@@ -325,9 +325,6 @@ int aux_link(struct view *v, uint64_t node, uint64_t parent, const char *name,
     struct stat *st);
 int aux_readdir(
     struct view *v, uint64_t node, uint64_t off, view_dir_fn *fn, void *arg);
-int aux_open(struct view *v, uint64_t node, int flags);
-int aux_open_dir(struct view *v, uint64_t node);
-struct aux *aux_find(struct view *v, uint64_t node);
 void aux_forget(struct view *v, uint64_t node, uint64_t count);
 int aux_readlink(struct view *v, uint64_t node, char *out, size_t size);
 /* The directory becomes mailbox `id`: its files move to the mailbox's. */
@@ -342,7 +339,13 @@ int aux_leave_dir(
 unsigned aux_subdirs(struct view *v, uint64_t folder, struct timespec *mtime);
 bool aux_empty(struct view *v, uint64_t folder);
 int aux_init(struct view *v);
-unsigned aux_subdirs(struct view *v, uint64_t folder, struct timespec *mtime);
+
+/* ---- descriptors on aux files (view_aux_open.c) ---- */
+struct aux *aux_find(struct view *v, uint64_t node);
+/* A descriptor on the node itself; flags as for open(2). */
+int aux_open(struct view *v, uint64_t node, int flags);
+/* On an aux directory, or a folder's, which is made when it is not there. */
+int aux_open_dir(struct view *v, uint64_t node);
 
 /* ---- special (view_special.c) ---- */
 /* A special file of that name in this directory: its node, or 0. */

@@ -38,11 +38,25 @@ check "rmdir of a full one fails" eval '! rmdir "$MNT/.notmuch/db" 2>"$TMP/e" &&
 check "into another directory" eval 'mkdir "$MNT/plain" && mv "$MNT/.notmuch/db" "$MNT/plain/db" && [ -f "$MNT/plain/db/f1" ]'
 check "a directory not under itself" eval '! mv "$MNT/plain" "$MNT/plain/db/" 2>/dev/null'
 check "rm -r while it is read" eval 'rm -r "$MNT/plain/db" && [ -z "$(ls -A "$MNT/plain")" ]'
+check "a tree deeper than any path is made and removed" python3 - "$MNT/deep" <<'P'
+import os, subprocess, sys
+top = os.getcwd()
+os.mkdir(sys.argv[1])
+os.chdir(sys.argv[1])
+for i in range(1500):
+    os.mkdir("dir")
+    os.chdir("dir")
+open("file", "w").write("deep")
+assert open("file").read() == "deep"
+os.chdir(top)
+sys.exit(subprocess.call(["rm", "-r", sys.argv[1]]))
+P
 check "a plain directory that holds cur is left alone in this layout" eval 'mkdir -p "$MNT/plain/md/cur" && echo x >"$MNT/plain/md/cur/x" && [ -f "$MNT/plain/md/cur/x" ] && rm -r "$MNT/plain"'
 check "a dot directory becomes a mailbox with its first cur" eval \
 	'mkdir "$MNT/.Late" && echo own >"$MNT/.Late/own" && mkdir "$MNT/.Late/cur" "$MNT/.Late/new" "$MNT/.Late/tmp" && [ "$(cat "$MNT/.Late/own")" = own ] && ds mailboxes | grep -q ^Late'
 check "mv of a mailbox to where none can be copies its mail" eval \
 	'mkdir -p "$MNT/.Old/cur" "$MNT/.Old/new" "$MNT/.Old/tmp" "$MNT/arch" && printf "Subject: kept\n\nx\n" >"$MNT/.Old/tmp/1.x" && mv "$MNT/.Old/tmp/1.x" "$MNT/.Old/new/" && mv "$MNT/.Old" "$MNT/arch/Old" && grep -q kept "$MNT/arch/Old/new/1.x" && [ ! -e "$MNT/.Old" ] && rm -r "$MNT/arch"'
+check "a fifo does not become subscriptions" eval 'mkfifo "$MNT/fifo" && ! timeout 5 mv "$MNT/fifo" "$MNT/subscriptions" 2>/dev/null; rm "$MNT/fifo"'
 before=$(lines)
 check "an aux file cannot become mail by a link" eval '! ln "$MNT/dovecot-uidlist" "$MNT/cur/x" 2>/dev/null'
 
