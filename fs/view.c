@@ -357,7 +357,6 @@ view_close(struct view *v)
 {
 	struct box *b, *next;
 	struct zombie *z, *znext;
-	struct aux *x, *xnext;
 	int error, e;
 
 	if (v == NULL)
@@ -377,13 +376,7 @@ view_close(struct view *v)
 		HASH_DEL(v->zombies, z);
 		free(z);
 	}
-	HASH_ITER (hh, v->aux, x, xnext) {
-		HASH_DEL(v->aux, x);
-		if (x->fd >= 0)
-			(void)close(x->fd);
-		free(x->name);
-		free(x);
-	}
+	aux_free(v);
 	HASH_ITER (hh_id, v->by_id, b, next)
 		box_free(v, b);
 	stale_free(v);
@@ -498,7 +491,6 @@ int
 view_fsync(struct view *v, uint64_t node)
 {
 	struct scratch *s;
-	struct aux *x;
 	int error = 0, fd = -1;
 
 	view_lock(v);
@@ -517,14 +509,13 @@ view_fsync(struct view *v, uint64_t node)
 		}
 	} else if (s != NULL && s->kind != SCRATCH_SAVED)
 		error = scratch_settle(v, s);
-	else if ((x = aux_find(v, node)) != NULL) {
-		fd = aux_open(v, node, x->dir ? 0 : 2);
-		if (fd == -EACCES || fd == -EROFS)
-			fd = aux_open(v, node, 0);
-		error = fd < 0 ? fd : 0;
+	else if (aux_find(v, node) != NULL) {
+		error = aux_fsync(v, node);
+		goto out;
 	}
 	if (error == 0 && fd < 0)
 		error = sync_locked(v);
+out:
 	view_unlock(v);
 	if (fd >= 0) {
 		if (error == 0 && fsync(fd) != 0)

@@ -175,42 +175,6 @@ aux_getattr(struct view *v, uint64_t node, struct stat *st)
 	return (error);
 }
 
-int
-aux_setattr(struct view *v, uint64_t node, const struct view_set *set)
-{
-	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT } };
-	char self[64];
-	struct stat st;
-	int fd, error = 0;
-
-	if ((set->what & SET_OWNER) != 0 && geteuid() != 0 &&
-	    ((set->uid != (uid_t)-1 && set->uid != v->o.uid) ||
-		(set->gid != (gid_t)-1 && set->gid != v->o.gid)))
-		return (-EPERM);
-	if ((fd = aux_open(v, node, O_PATH | O_NOFOLLOW)) < 0)
-		return (fd);
-	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	if (fstat(fd, &st) != 0)
-		error = -errno;
-	else if ((set->what & SET_OWNER) != 0 && geteuid() == 0 &&
-	    fchownat(fd, "", set->uid, set->gid, AT_EMPTY_PATH) != 0)
-		error = -errno;
-	else if (S_ISLNK(st.st_mode))
-		error = 0;
-	else if ((set->what & SET_SIZE) != 0 &&
-	    truncate(self, (off_t)set->size) != 0)
-		error = -errno;
-	else if ((set->what & SET_MODE) != 0 &&
-	    chmod(self, set->mode & 07777) != 0)
-		error = -errno;
-	ts[1] = set->mtime;
-	if (error == 0 && (set->what & SET_MTIME) != 0 &&
-	    !S_ISLNK(st.st_mode) && utimensat(AT_FDCWD, self, ts, 0) != 0)
-		error = -errno;
-	(void)close(fd);
-	return (error);
-}
-
 /* mode says what: a file, a directory, a fifo; target: a symbolic link. */
 int
 aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
@@ -431,6 +395,27 @@ aux_readdir(
 	return (error);
 }
 
+static void
+drop(struct view *v, struct aux *x)
+{
+	aux_drop_handles(v, x->node);
+	HASH_DEL(v->aux, x);
+	if (x->fd >= 0)
+		(void)close(x->fd);
+	free(x->name);
+	free(x);
+}
+
+void
+aux_free(struct view *v)
+{
+	struct aux *x, *next;
+
+	HASH_ITER (hh, v->aux, x, next)
+		drop(v, x);
+	aux_free_handles(v);
+}
+
 void
 aux_forget(struct view *v, uint64_t node, uint64_t count)
 {
@@ -444,25 +429,7 @@ aux_forget(struct view *v, uint64_t node, uint64_t count)
 	/* Directories stay known: others are found through them. */
 	if (x->dir && x->fd < 0)
 		return;
-	HASH_DEL(v->aux, x);
-	if (x->fd >= 0)
-		(void)close(x->fd);
-	free(x->name);
-	free(x);
-}
-
-static void
-drop_node(struct view *v, uint64_t node)
-{
-	struct aux *x = aux_find(v, node);
-
-	if (x == NULL)
-		return;
-	HASH_DEL(v->aux, x);
-	if (x->fd >= 0)
-		(void)close(x->fd);
-	free(x->name);
-	free(x);
+	drop(v, x);
 }
 
 int
@@ -481,7 +448,7 @@ aux_becomes_box(struct view *v, uint64_t node, uint32_t id)
 		error = -errno;
 	(void)close(parent);
 	if (error == 0)
-		drop_node(v, node);
+		drop(v, x);
 	return (error);
 }
 

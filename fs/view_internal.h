@@ -106,6 +106,7 @@ struct touched {
 };
 
 struct body_cache;
+struct aux_handles;
 
 struct view {
 	struct store *store; /* borrowed */
@@ -118,6 +119,7 @@ struct view {
 	struct scratch *scratch, *scratch_last, *scratch_by_node,
 	    *scratch_by_name;
 	struct aux *aux;
+	struct aux_handles *handles; /* owned, NULL until there are any */
 	struct zombie *zombies;
 	struct alias *aliases;
 	struct stale *stale;
@@ -313,7 +315,6 @@ int scratch_box_gone(struct view *v, uint32_t box);
 int aux_lookup(
     struct view *v, uint64_t parent, const char *name, struct stat *st);
 int aux_getattr(struct view *v, uint64_t node, struct stat *st);
-int aux_setattr(struct view *v, uint64_t node, const struct view_set *set);
 /* Is there a real file of that name in this directory? */
 bool aux_exists(struct view *v, uint64_t parent, const char *name);
 int aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
@@ -339,6 +340,7 @@ int aux_leave_dir(
 unsigned aux_subdirs(struct view *v, uint64_t folder, struct timespec *mtime);
 bool aux_empty(struct view *v, uint64_t folder);
 int aux_init(struct view *v);
+void aux_free(struct view *v);
 
 /* ---- descriptors on aux files (view_aux_open.c) ---- */
 struct aux *aux_find(struct view *v, uint64_t node);
@@ -346,6 +348,20 @@ struct aux *aux_find(struct view *v, uint64_t node);
 int aux_open(struct view *v, uint64_t node, int flags);
 /* On an aux directory, or a folder's, which is made when it is not there. */
 int aux_open_dir(struct view *v, uint64_t node);
+
+/* ---- reading and writing them (view_aux_io.c) ---- */
+/* The lock is given up meanwhile. */
+ssize_t aux_read(
+    struct view *v, uint64_t node, void *p, size_t n, uint64_t off);
+ssize_t aux_write(
+    struct view *v, uint64_t node, const void *p, size_t n, uint64_t off);
+int aux_fallocate(
+    struct view *v, uint64_t node, int mode, uint64_t off, uint64_t len);
+int aux_fsync(struct view *v, uint64_t node);
+int aux_setattr(struct view *v, uint64_t node, const struct view_set *set);
+/* Descriptors that are kept for the node. */
+void aux_drop_handles(struct view *v, uint64_t node);
+void aux_free_handles(struct view *v);
 
 /* ---- special (view_special.c) ---- */
 /* A special file of that name in this directory: its node, or 0. */

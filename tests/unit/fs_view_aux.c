@@ -2,11 +2,16 @@
  * fs_view_aux -- files that are not mail, where the view has to do more than to
  * pass a call on.
  */
+/* pread is our own here, so that a read can be stopped in the middle. */
+#undef _FORTIFY_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "tests/unit/lib/check_main.h"
 #include "tests/unit/lib/view_help.h"
@@ -69,6 +74,104 @@ START_TEST(depth_has_no_limit)
 }
 END_TEST
 
+/* ---- at once ---- */
+
+static sem_t in_read, go_on;
+static bool stop_reads;
+
+ssize_t
+pread(int fd, void *p, size_t n, off_t off)
+{
+	if (stop_reads) {
+		(void)sem_post(&in_read);
+		while (sem_wait(&go_on) != 0)
+			;
+	}
+	return ((ssize_t)syscall(SYS_pread64, fd, p, n, off));
+}
+
+static void *
+read_one(void *arg)
+{
+	char got[8] = "";
+	ssize_t n = view_read(fs.v, *(uint64_t *)arg, got, sizeof(got), 0);
+
+	return (n == 4 && memcmp(got, "slow", 4) == 0 ? arg : NULL);
+}
+
+START_TEST(a_read_that_waits_stops_nobody_else)
+{
+	uint64_t slow;
+	pthread_t t;
+	void *ok;
+
+	ck_assert_int_eq(do_make("slow", "slow"), 0);
+	slow = node("slow");
+	ck_assert_int_eq(sem_init(&in_read, 0, 0), 0);
+	ck_assert_int_eq(sem_init(&go_on, 0, 0), 0);
+	stop_reads = true;
+	ck_assert_int_eq(pthread_create(&t, NULL, read_one, &slow), 0);
+	while (sem_wait(&in_read) != 0)
+		;
+	stop_reads = false;
+	/* Nor does it care for what becomes of its name and of others. */
+	ck_assert_int_eq(do_make("other", "other"), 0);
+	ck_assert_str_eq(text("other"), "other");
+	ck_assert_int_eq(do_rename("slow", "moved"), 0);
+	ck_assert_int_eq(do_unlink("moved"), 0);
+	mail("", "new/one", "Subject: x\n\n");
+	ck_assert_int_eq(sem_post(&go_on), 0);
+	ck_assert_int_eq(pthread_join(t, &ok), 0);
+	ck_assert_ptr_nonnull(ok);
+	view_forget(fs.v, slow, 100);
+}
+END_TEST
+
+/* More files than descriptors are kept for, by four threads. */
+static void *
+write_and_read(void *arg)
+{
+	size_t me = (size_t)arg, i;
+	char name[32], got[32];
+	uint64_t off;
+	struct stat st;
+
+	for (i = 0; i < 400; i++) {
+		(void)snprintf(name, sizeof(name), "f%zu", (i * 7 + me) % 100);
+		if (view_lookup(fs.v, NODE_ROOT, name, &st) != 0)
+			return (NULL);
+		off = me * 8;
+		if (view_write(fs.v, st.st_ino, "12345678", 8, off) != 8 ||
+		    view_read(fs.v, st.st_ino, got, 8, off) != 8 ||
+		    memcmp(got, "12345678", 8) != 0)
+			return (NULL);
+		view_forget(fs.v, st.st_ino, 1);
+	}
+	return (arg);
+}
+
+START_TEST(many_files_at_once)
+{
+	pthread_t t[4];
+	char name[32];
+	size_t i;
+	void *ok;
+
+	for (i = 0; i < 100; i++) {
+		(void)snprintf(name, sizeof(name), "f%zu", i);
+		ck_assert_int_eq(do_make(name, ""), 0);
+	}
+	for (i = 0; i < 4; i++)
+		ck_assert_int_eq(pthread_create(&t[i], NULL, write_and_read,
+				     (void *)(i + 1)),
+		    0);
+	for (i = 0; i < 4; i++) {
+		ck_assert_int_eq(pthread_join(t[i], &ok), 0);
+		ck_assert_ptr_nonnull(ok);
+	}
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -78,6 +181,8 @@ suite(void)
 	tcase_add_checked_fixture(flat, setup_flat, fs_down);
 	tcase_set_timeout(flat, 60);
 	tcase_add_test(flat, depth_has_no_limit);
+	tcase_add_test(flat, a_read_that_waits_stops_nobody_else);
+	tcase_add_test(flat, many_files_at_once);
 	suite_add_tcase(su, flat);
 	tcase_add_checked_fixture(nested, setup_nested, fs_down);
 	tcase_set_timeout(nested, 60);
