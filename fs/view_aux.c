@@ -81,8 +81,8 @@ give_away(int dir, const char *name)
 }
 
 static int
-remember(
-    struct view *v, uint64_t node, uint64_t parent, const char *name, bool dir)
+remember(struct view *v, uint64_t node, uint64_t parent, const char *name,
+    mode_t mode)
 {
 	struct aux *x = aux_find(v, node);
 	char *copy = strdup(name);
@@ -105,7 +105,8 @@ remember(
 	free(x->name);
 	x->name = copy;
 	x->parent = parent;
-	x->dir = dir;
+	x->dir = S_ISDIR(mode);
+	x->granted |= mode & (S_IRUSR | S_IWUSR);
 	return (0);
 }
 
@@ -120,7 +121,7 @@ stat_at(
 	if (fstatat(dir, name, &real, AT_SYMLINK_NOFOLLOW) != 0)
 		return (-errno);
 	node = NODE_AUX | real.st_ino;
-	error = remember(v, node, parent, name, S_ISDIR(real.st_mode));
+	error = remember(v, node, parent, name, real.st_mode);
 	if (error == 0)
 		to_stat(v, &real, node, st);
 	return (error);
@@ -209,8 +210,12 @@ aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
 	if (error == 0)
 		error = stat_at(v, dir, parent, name, st);
 	(void)close(dir);
-	if (error == 0 && (x = aux_find(v, st->st_ino)) != NULL)
+	if (error == 0 && (x = aux_find(v, st->st_ino)) != NULL) {
 		x->lookups++;
+		/* Whoever made it may write, whatever mode he gave it. */
+		if (S_ISREG(mode))
+			x->granted = S_IRUSR | S_IWUSR;
+	}
 	return (error);
 }
 
@@ -235,10 +240,7 @@ keep_open(struct view *v, int dir, uint64_t parent, const char *name)
 		strcmp(x->name, name) != 0))
 		return (0);
 	/* A held inode's number is given to nobody else meanwhile. */
-	fd = openat(dir, name,
-	    (S_ISREG(real.st_mode) ? O_RDWR : O_PATH) | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno == EACCES)
-		fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return (-errno);
 	x->fd = fd;
@@ -383,8 +385,8 @@ aux_readdir(
 			continue;
 		if (fstatat(fd, d->d_name, &real, AT_SYMLINK_NOFOLLOW) != 0)
 			continue;
-		error = remember(v, NODE_AUX | real.st_ino, node, d->d_name,
-		    S_ISDIR(real.st_mode));
+		error = remember(
+		    v, NODE_AUX | real.st_ino, node, d->d_name, real.st_mode);
 		to_stat(v, &real, NODE_AUX | real.st_ino, &st);
 		if (error == 0 &&
 		    (error = fn(arg, d->d_name, &st, off_out(d->d_off))) == 0 &&
@@ -470,7 +472,7 @@ aux_leave_dir(
 	if (renameat(v->dir, from, to, name) != 0)
 		error = -errno;
 	(void)close(to);
-	return (error != 0 ? error : remember(v, node, parent, name, true));
+	return (error != 0 ? error : remember(v, node, parent, name, S_IFDIR));
 }
 
 int

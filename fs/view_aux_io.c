@@ -224,6 +224,7 @@ int
 aux_setattr(struct view *v, uint64_t node, const struct view_set *set)
 {
 	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT } };
+	struct aux *x;
 	char self[64];
 	struct stat st;
 	int fd, error = 0;
@@ -248,6 +249,9 @@ aux_setattr(struct view *v, uint64_t node, const struct view_set *set)
 	else if ((set->what & SET_MODE) != 0 &&
 	    chmod(self, set->mode & 07777) != 0)
 		error = -errno;
+	if (error == 0 && (set->what & SET_MODE) != 0 &&
+	    (x = aux_find(v, node)) != NULL)
+		x->granted |= set->mode & (S_IRUSR | S_IWUSR);
 	ts[1] = set->mtime;
 	if (error == 0 && (set->what & SET_MTIME) != 0 &&
 	    !S_ISLNK(st.st_mode) && utimensat(AT_FDCWD, self, ts, 0) != 0)

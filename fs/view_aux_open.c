@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -127,20 +128,36 @@ aux_open_dir(struct view *v, uint64_t node)
 	return (open_beneath(v, path, flags));
 }
 
-/* What is held has no name that leads to it. */
+/*
+ * By a descriptor on the file itself (O_PATH).  Requests say nothing of the
+ * program's descriptor behind them, and this process must pass the test of the
+ * file's mode anew, where a program passes it once: who makes a file with mode
+ * 0444 may write it, and whose file becomes 0444 meanwhile goes on.  What
+ * somebody may still have been granted is given for the moment of opening.
+ */
 static int
-open_held(int held, int flags)
+open_itself(int path, mode_t granted, int flags)
 {
+	mode_t need = (flags & O_ACCMODE) == O_RDONLY ? S_IRUSR
+	    : (flags & O_ACCMODE) == O_WRONLY         ? S_IWUSR
+						      : S_IRUSR | S_IWUSR;
 	char self[64];
-	int fd;
+	struct stat st;
+	int fd, error;
 
-	if ((flags & O_PATH) != 0)
-		fd = fcntl(held, F_DUPFD_CLOEXEC, 0);
-	else {
-		(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", held);
-		fd = open(self, flags | O_CLOEXEC);
-	}
-	return (fd < 0 ? -errno : fd);
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", path);
+	fd = open(self, flags | O_CLOEXEC);
+	if (fd >= 0)
+		return (fd);
+	error = errno;
+	if (error != EACCES || (granted & need) != need ||
+	    fstat(path, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    chmod(self, (st.st_mode & 07777) | need) != 0)
+		return (-error);
+	fd = open(self, flags | O_CLOEXEC);
+	error = errno;
+	(void)chmod(self, st.st_mode & 07777);
+	return (fd < 0 ? -error : fd);
 }
 
 int
@@ -148,15 +165,27 @@ aux_open(struct view *v, uint64_t node, int flags)
 {
 	struct aux *x = aux_find(v, node);
 	char *path;
-	int fd;
+	int fd, itself;
 
 	if (x == NULL)
 		return (-ESTALE);
-	if (x->fd >= 0)
-		return (open_held(x->fd, flags));
+	if (x->fd >= 0) {
+		/* It has no name that leads to it. */
+		if ((flags & O_PATH) == 0)
+			return (open_itself(x->fd, x->granted, flags));
+		fd = fcntl(x->fd, F_DUPFD_CLOEXEC, 0);
+		return (fd < 0 ? -errno : fd);
+	}
 	if ((fd = node_path(v, node, &path)) != 0)
 		return (fd);
 	fd = open_beneath(v, path, flags);
+	if (fd == -EACCES && !x->dir) {
+		itself = open_beneath(v, path, O_PATH | O_NOFOLLOW);
+		if (itself >= 0) {
+			fd = open_itself(itself, x->granted, flags);
+			(void)close(itself);
+		}
+	}
 	free(path);
 	return (fd);
 }

@@ -61,6 +61,8 @@ struct aux {
 	uint64_t parent; /* an aux node, or a folder node */
 	char *name; /* owned */
 	bool dir;
+	/* S_IRUSR, S_IWUSR: what a program's descriptor may be good for */
+	mode_t granted;
 	int fd; /* -1, or what is left after unlink */
 	uint64_t lookups;
 	uint64_t special; /* it was renamed over this file, 0 */

@@ -6,6 +6,7 @@
 #undef _FORTIFY_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
@@ -71,6 +72,99 @@ START_TEST(depth_has_no_limit)
 	for (i = DEPTH; i > 0; i--)
 		ck_assert_int_eq(view_rmdir(fs.v, at[i - 1], "dir"), 0);
 	ck_assert_str_eq(names(""), "cur new tmp ");
+}
+END_TEST
+
+/* ---- modes ---- */
+
+/* Root is asked for his rights like anybody else. */
+static void
+no_overriding(void)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3
+	};
+	struct __user_cap_data_struct caps[2] = { { 0 } };
+
+	ck_assert_int_eq((int)syscall(SYS_capget, &head, caps), 0);
+	caps[0].effective &=
+	    ~(1u << CAP_DAC_OVERRIDE | 1u << CAP_DAC_READ_SEARCH);
+	ck_assert_int_eq((int)syscall(SYS_capset, &head, caps), 0);
+}
+
+static int
+set_mode(uint64_t n, mode_t mode)
+{
+	struct view_set set = { .what = SET_MODE, .mode = mode };
+	struct stat st;
+	int error = view_setattr(fs.v, n, &set, &st);
+
+	return (error != 0 ? error : (int)(st.st_mode & 07777));
+}
+
+static int
+set_size_of(uint64_t n, uint64_t size)
+{
+	struct view_set set = { .what = SET_SIZE, .size = size };
+	struct stat st;
+
+	return (view_setattr(fs.v, n, &set, &st));
+}
+
+START_TEST(who_has_a_file_open_may_write_whatever_its_mode)
+{
+	uint64_t n;
+	struct stat st;
+	char got[8];
+
+	no_overriding();
+	ck_assert_int_eq(
+	    view_mknod(fs.v, NODE_ROOT, "object", S_IFREG | 0444, &st), 0);
+	n = st.st_ino;
+	ck_assert_int_eq((int)(st.st_mode & 07777), 0444);
+	ck_assert_int_eq(view_write(fs.v, n, "object", 6, 0), 6);
+	ck_assert_int_eq(set_size_of(n, 4), 0);
+	ck_assert_int_eq(view_fsync(fs.v, n), 0);
+	ck_assert_int_eq(do_stat("object", &st), 0);
+	ck_assert_int_eq((int)(st.st_mode & 07777), 0444);
+	ck_assert_str_eq(text("object"), "obje");
+	/* Also without a name. */
+	ck_assert_int_eq(
+	    view_mknod(fs.v, NODE_ROOT, "gone", S_IFREG | 0444, &st), 0);
+	n = st.st_ino;
+	ck_assert_int_eq(do_unlink("gone"), 0);
+	ck_assert_int_eq(view_write(fs.v, n, "gone", 4, 0), 4);
+	ck_assert_int_eq(view_read(fs.v, n, got, 8, 0), 4);
+	/* Open while it may be written, then protected. */
+	ck_assert_int_eq(do_make("log", ""), 0);
+	n = node("log");
+	ck_assert_int_eq(set_mode(n, 0), 0);
+	ck_assert_int_eq(view_write(fs.v, n, "line", 4, 0), 4);
+	ck_assert_int_eq(view_read(fs.v, n, got, 8, 0), 4);
+	ck_assert_int_eq(view_fsync(fs.v, n), 0);
+}
+END_TEST
+
+START_TEST(nobody_writes_to_a_file_that_was_protected_before)
+{
+	uint64_t n;
+	char got[8];
+
+	ck_assert_int_eq(do_make("object", "object"), 0);
+	ck_assert_int_eq(set_mode(node("object"), 0444), 0444);
+	fs_again();
+	no_overriding();
+	n = node("object");
+	ck_assert_int_eq(view_write(fs.v, n, "x", 1, 0), -EACCES);
+	ck_assert_int_eq(set_size_of(n, 0), -EACCES);
+	ck_assert_int_eq(view_fallocate(fs.v, n, 0, 0, 100), -EACCES);
+	ck_assert_int_eq(view_read(fs.v, n, got, 8, 0), 6);
+	ck_assert_int_eq(view_fsync(fs.v, n), 0);
+	ck_assert_int_eq(set_mode(n, 0600), 0600);
+	ck_assert_int_eq(view_write(fs.v, n, "O", 1, 0), 1);
+	ck_assert_int_eq(set_mode(n, 0444), 0444);
+	ck_assert_int_eq(view_write(fs.v, n, "OB", 2, 0), 2);
+	ck_assert_str_eq(text("object"), "OBject");
 }
 END_TEST
 
@@ -181,6 +275,8 @@ suite(void)
 	tcase_add_checked_fixture(flat, setup_flat, fs_down);
 	tcase_set_timeout(flat, 60);
 	tcase_add_test(flat, depth_has_no_limit);
+	tcase_add_test(flat, who_has_a_file_open_may_write_whatever_its_mode);
+	tcase_add_test(flat, nobody_writes_to_a_file_that_was_protected_before);
 	tcase_add_test(flat, a_read_that_waits_stops_nobody_else);
 	tcase_add_test(flat, many_files_at_once);
 	suite_add_tcase(su, flat);
