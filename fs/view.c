@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 
 #define SETTLE_MS 1000
 #define BUSY_NS 1000000
+#define HELD_MAX 16384
 
 void
 view_lock(struct view *v)
@@ -300,6 +302,17 @@ make_inbox(struct view *v)
 	return (txn_commit(t));
 }
 
+/* The other half is for everything else. */
+static size_t
+half_of_descriptors(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+		return (0);
+	return (r.rlim_cur < HELD_MAX * 2 ? (size_t)r.rlim_cur / 2 : HELD_MAX);
+}
+
 int
 view_open(
     struct store *s, int dirfd, const struct view_options *o, struct view **out)
@@ -316,6 +329,7 @@ view_open(
 	v->dir = dirfd;
 	v->o = *o;
 	v->boxes_stale = true;
+	v->held_max = half_of_descriptors();
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_cond_init(&v->synced, &attr);

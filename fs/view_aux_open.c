@@ -176,7 +176,11 @@ aux_open(struct view *v, uint64_t node, int flags)
 		fd = fcntl(x->fd, F_DUPFD_CLOEXEC, 0);
 		return (fd < 0 ? -errno : fd);
 	}
-	if ((fd = node_path(v, node, &path)) != 0)
+	if (x->aside) {
+		if ((path = malloc(48)) == NULL)
+			return (-ENOMEM);
+		scratch_gone_path(node, path);
+	} else if ((fd = node_path(v, node, &path)) != 0)
 		return (fd);
 	fd = open_beneath(v, path, flags);
 	if (fd == -EACCES && !x->dir) {

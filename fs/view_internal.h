@@ -36,7 +36,8 @@ enum scratch_kind {
 /*
  * A file being written.  Its bytes are the real file `path` under scratch/.
  * state x fields: FILE and SAVED have box, part, name; DIRTY none of them;
- * EDIT has box.  unlinked: only fd is left, for whoever has it open.
+ * EDIT has box.  unlinked: only fd is left, for whoever has it open; or, aside,
+ * path under scratch/gone.
  */
 struct scratch {
 	uint64_t node;
@@ -46,7 +47,7 @@ struct scratch {
 	char *name; /* owned; NULL for DIRTY, EDIT */
 	char *path; /* owned, under the store's directory */
 	int fd; /* -1: closed for now */
-	bool unlinked;
+	bool unlinked, aside;
 	uint64_t touched_ms; /* of the last write */
 	struct scratch *prev, *next; /* all of them, in order of making */
 	UT_hash_handle hh_node, hh_name;
@@ -54,16 +55,28 @@ struct scratch {
 	char *key;
 };
 
-/* Something real under aux/ that the kernel knows. */
+/* A name of a file that has several. */
+struct aux_name {
+	uint64_t parent;
+	char *name; /* owned */
+	struct aux_name *next;
+};
+
+/*
+ * Something real under aux/ that the kernel knows.  It is found by its name,
+ * and without one by fd or, aside, under scratch/gone.
+ */
 struct aux {
 	/* NODE_AUX | inode; or what a folder left behind */
 	uint64_t node;
 	uint64_t parent; /* an aux node, or a folder node */
 	char *name; /* owned */
+	struct aux_name *other; /* owned: names seen before, some of them */
 	bool dir;
 	/* S_IRUSR, S_IWUSR: what a program's descriptor may be good for */
 	mode_t granted;
 	int fd; /* -1, or what is left after unlink */
+	bool aside;
 	uint64_t lookups;
 	uint64_t special; /* it was renamed over this file, 0 */
 	UT_hash_handle hh;
@@ -122,6 +135,8 @@ struct view {
 	    *scratch_by_name;
 	struct aux *aux;
 	struct aux_handles *handles; /* owned, NULL until there are any */
+	/* Descriptors of files without a name; above max such go aside. */
+	size_t held, held_max;
 	struct zombie *zombies;
 	struct alias *aliases;
 	struct stale *stale;
@@ -312,6 +327,8 @@ int scratch_settle_edit(struct view *v, struct scratch *s);
 int scratch_read_all(struct view *v, struct scratch *s, char **p, size_t *n);
 void scratch_done_durable(struct view *v, size_t n);
 int scratch_box_gone(struct view *v, uint32_t box);
+/* Where a file without a name is, that no descriptor is held for. */
+void scratch_gone_path(uint64_t node, char out[48]);
 
 /* ---- aux (view_aux.c) ---- */
 int aux_lookup(
@@ -361,7 +378,7 @@ int aux_fallocate(
     struct view *v, uint64_t node, int mode, uint64_t off, uint64_t len);
 int aux_fsync(struct view *v, uint64_t node);
 int aux_setattr(struct view *v, uint64_t node, const struct view_set *set);
-/* Descriptors that are kept for the node. */
+/* Closes what is kept for the node. */
 void aux_drop_handles(struct view *v, uint64_t node);
 void aux_free_handles(struct view *v);
 

@@ -129,6 +129,12 @@ P
 for d in "$MNT" "$MNT/.Box"; do
 	check "O_EXCL, O_APPEND, mmap, holes, locks, unlinked and replaced files in ${d#"$TMP/"}" python3 "$TMP/fd.py" "$d"
 done
+pid() { mounted_process "$STORE" | sort -n | head -1; }	# not its helper
+descriptors() { ls "/proc/$(pid)/fd" | wc -l; }
+check "removing one of two names of many files keeps no descriptor" eval \
+	'mkdir "$MNT/one" && for i in $(seq 200); do echo $i >"$MNT/one/$i"; done && n=$(descriptors) && [ "$n" -gt 5 ] && cp -al "$MNT/one" "$MNT/two" && rm -r "$MNT/two" && [ "$(cat "$MNT/one/77")" = 77 ] && [ "$(descriptors)" -lt $((n + 100)) ] && rm -r "$MNT/one"'
+check "as many descriptors as there may be" eval \
+	'awk "/open files/ { exit \$4 != \$5 }" "/proc/$(pid)/limits"'
 mkdir "$MNT/x"
 check "the same in a plain directory" python3 "$TMP/fd.py" "$MNT/x"
 check "sqlite's way: many small writes by four processes" python3 - "$MNT/x" <<'P'

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include "tests/unit/lib/check_main.h"
@@ -72,6 +73,122 @@ START_TEST(depth_has_no_limit)
 	for (i = DEPTH; i > 0; i--)
 		ck_assert_int_eq(view_rmdir(fs.v, at[i - 1], "dir"), 0);
 	ck_assert_str_eq(names(""), "cur new tmp ");
+}
+END_TEST
+
+/* ---- descriptors ---- */
+
+/* So few that the view has to do with less than one for each file. */
+static void
+setup_poor(void)
+{
+	const struct rlimit few = { 300, 300 };
+
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &few), 0);
+	fs_up(LAYOUT_MAILDIRPP);
+}
+
+#define FILES 400
+
+START_TEST(open_files_without_a_name_need_no_descriptor)
+{
+	uint64_t at[FILES];
+	char name[32], got[32], want[32];
+	struct stat st;
+	size_t i, n;
+
+	for (n = 0; n < 2; n++) {
+		const char *dir = n == 0 ? "" : "tmp/";
+
+		for (i = 0; i < FILES; i++) {
+			(void)snprintf(name, sizeof(name), "%sf%zu", dir, i);
+			ck_assert_int_eq(do_make(name, name), 0);
+			at[i] = node(name);
+			ck_assert_int_eq(i % 2 != 0 && n == 0
+				? do_make("over", "over") == 0
+				    ? do_rename("over", name)
+				    : -1
+				: do_unlink(name),
+			    0);
+		}
+		for (i = 0; i < FILES; i++) {
+			(void)snprintf(want, sizeof(want), "%sf%zu", dir, i);
+			ck_assert_int_eq(view_getattr(fs.v, at[i], &st), 0);
+			ck_assert_uint_eq(st.st_nlink, 0);
+			ck_assert_int_eq(
+			    (int)view_read(fs.v, at[i], got, sizeof(got), 0),
+			    (int)strlen(want));
+			ck_assert_mem_eq(got, want, strlen(want));
+			ck_assert_int_eq(view_write(fs.v, at[i], "X", 1, 0), 1);
+		}
+		mail("", "new/one", "Subject: x\n\n");
+		ck_assert_int_eq(do_unlink("new/one"), 0);
+		if (n == 0)
+			continue;
+		for (i = 0; i < FILES; i++) {
+			view_forget(fs.v, at[i], 1000);
+			ck_assert_int_eq(
+			    view_getattr(fs.v, at[i], &st), -ESTALE);
+		}
+	}
+	fs_again();
+	ck_assert_str_eq(names("tmp"), "");
+}
+END_TEST
+
+START_TEST(a_second_name_takes_the_place_of_a_descriptor)
+{
+	char name[32], other[32];
+	struct stat st;
+	size_t i;
+
+	ck_assert_int_eq(do_mkdir("d"), 0);
+	ck_assert_int_eq(do_mkdir("e"), 0);
+	for (i = 0; i < FILES; i++) {
+		(void)snprintf(name, sizeof(name), "d/f%zu", i);
+		(void)snprintf(other, sizeof(other), "e/f%zu", i);
+		ck_assert_int_eq(do_make(name, name), 0);
+		ck_assert_int_eq(do_link(name, other), 0);
+	}
+	for (i = 0; i < FILES; i++) {
+		(void)snprintf(name, sizeof(name), "d/f%zu", i);
+		(void)snprintf(other, sizeof(other), "e/f%zu", i);
+		if (i % 3 == 0)
+			ck_assert_int_eq(do_rename(other, "e/x"), 0);
+		ck_assert_int_eq(do_unlink(i % 3 == 0 ? "e/x" : other), 0);
+		ck_assert_int_eq(do_stat(name, &st), 0);
+		ck_assert_uint_eq(st.st_nlink, 1);
+		ck_assert_str_eq(text(name), name);
+	}
+	ck_assert_int_eq(do_rmdir("e"), 0);
+	/* The last one still goes as a file that is open does. */
+	ck_assert_int_eq(do_unlink(name), 0);
+	ck_assert_int_eq(view_getattr(fs.v, st.st_ino, &st), 0);
+	ck_assert_uint_eq(st.st_nlink, 0);
+	ck_assert_int_eq(view_write(fs.v, st.st_ino, "X", 1, 0), 1);
+}
+END_TEST
+
+START_TEST(types_are_told_apart_when_descriptors_are_few)
+{
+	size_t i;
+
+	for (i = 0; i < FILES; i++) {
+		ck_assert_int_eq(do_make("gone", ""), 0);
+		ck_assert_int_eq(do_unlink("gone"), 0);
+	}
+	ck_assert_int_eq(do_mkdir("dir"), 0);
+	ck_assert_int_eq(do_mkdir("full"), 0);
+	ck_assert_int_eq(do_make("full/file", "file"), 0);
+	ck_assert_int_eq(do_make("file", "file"), 0);
+	ck_assert_int_eq(do_rename("dir", "file"), -ENOTDIR);
+	ck_assert_int_eq(do_rename("file", "dir"), -EISDIR);
+	ck_assert_int_eq(do_rename("dir", "full"), -ENOTEMPTY);
+	ck_assert_int_eq(do_unlink("dir"), -EISDIR);
+	ck_assert_int_eq(do_rmdir("file"), -ENOTDIR);
+	ck_assert_int_eq(do_rmdir("full"), -ENOTEMPTY);
+	ck_assert_str_eq(text("file"), "file");
+	ck_assert_str_eq(text("full/file"), "file");
 }
 END_TEST
 
@@ -270,7 +387,8 @@ static Suite *
 suite(void)
 {
 	Suite *su = suite_create("fs_view_aux");
-	TCase *flat = tcase_create("flat"), *nested = tcase_create("nested");
+	TCase *flat = tcase_create("flat"), *nested = tcase_create("nested"),
+	      *poor = tcase_create("poor");
 
 	tcase_add_checked_fixture(flat, setup_flat, fs_down);
 	tcase_set_timeout(flat, 60);
@@ -280,6 +398,12 @@ suite(void)
 	tcase_add_test(flat, a_read_that_waits_stops_nobody_else);
 	tcase_add_test(flat, many_files_at_once);
 	suite_add_tcase(su, flat);
+	tcase_add_checked_fixture(poor, setup_poor, fs_down);
+	tcase_set_timeout(poor, 60);
+	tcase_add_test(poor, open_files_without_a_name_need_no_descriptor);
+	tcase_add_test(poor, a_second_name_takes_the_place_of_a_descriptor);
+	tcase_add_test(poor, types_are_told_apart_when_descriptors_are_few);
+	suite_add_tcase(su, poor);
 	tcase_add_checked_fixture(nested, setup_nested, fs_down);
 	tcase_set_timeout(nested, 60);
 	tcase_add_test(nested, depth_has_no_limit);
