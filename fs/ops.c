@@ -175,6 +175,14 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		set.what |= SET_MTIME;
 		(void)clock_gettime(CLOCK_REALTIME, &set.mtime);
 	}
+	if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
+		set.what |= SET_ATIME;
+		set.atime = attr->st_atim;
+	}
+	if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0) {
+		set.what |= SET_ATIME;
+		(void)clock_gettime(CLOCK_REALTIME, &set.atime);
+	}
 	if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
 		set.what |= SET_MODE;
 		set.mode = attr->st_mode;

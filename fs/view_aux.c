@@ -81,6 +81,23 @@ give_away(int dir, const char *name)
 		: -errno);
 }
 
+/*
+ * The caller's mask has been applied by the kernel; ours is no business of his.
+ * Nor is it that a set-user-ID bit goes when the owner changes.
+ */
+static int
+full_mode(int dir, const char *name, mode_t mode)
+{
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return (-errno);
+	if ((mode & ~st.st_mode) == 0)
+		return (0);
+	mode |= st.st_mode & 07777;
+	return (fchmodat(dir, name, mode, 0) == 0 ? 0 : -errno);
+}
+
 /* ---- names ---- */
 
 /* It is found by a name (again), or by nobody. */
@@ -276,6 +293,8 @@ aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
 		error = -EPERM;
 	if (error == 0)
 		error = give_away(dir, name);
+	if (error == 0 && target == NULL)
+		error = full_mode(dir, name, mode & 07777);
 	if (error == 0)
 		error = stat_at(v, dir, parent, name, st);
 	(void)close(dir);

@@ -220,10 +220,23 @@ set_size(struct view *v, uint64_t node, uint64_t size)
 	return (error);
 }
 
+/* Also of a symbolic link: fd is O_PATH. */
+static int
+set_times(int fd, const struct view_set *set)
+{
+	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT },
+		{ .tv_nsec = UTIME_OMIT } };
+
+	if ((set->what & SET_ATIME) != 0)
+		ts[0] = set->atime;
+	if ((set->what & SET_MTIME) != 0)
+		ts[1] = set->mtime;
+	return (utimensat(fd, "", ts, AT_EMPTY_PATH) == 0 ? 0 : -errno);
+}
+
 int
 aux_setattr(struct view *v, uint64_t node, const struct view_set *set)
 {
-	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT } };
 	struct aux *x;
 	char self[64];
 	struct stat st;
@@ -252,10 +265,8 @@ aux_setattr(struct view *v, uint64_t node, const struct view_set *set)
 	if (error == 0 && (set->what & SET_MODE) != 0 &&
 	    (x = aux_find(v, node)) != NULL)
 		x->granted |= set->mode & (S_IRUSR | S_IWUSR);
-	ts[1] = set->mtime;
-	if (error == 0 && (set->what & SET_MTIME) != 0 &&
-	    !S_ISLNK(st.st_mode) && utimensat(AT_FDCWD, self, ts, 0) != 0)
-		error = -errno;
+	if (error == 0 && (set->what & (SET_ATIME | SET_MTIME)) != 0)
+		error = set_times(fd, set);
 	(void)close(fd);
 	return (error);
 }

@@ -135,6 +135,10 @@ check "removing one of two names of many files keeps no descriptor" eval \
 	'mkdir "$MNT/one" && for i in $(seq 200); do echo $i >"$MNT/one/$i"; done && n=$(descriptors) && [ "$n" -gt 5 ] && cp -al "$MNT/one" "$MNT/two" && rm -r "$MNT/two" && [ "$(cat "$MNT/one/77")" = 77 ] && [ "$(descriptors)" -lt $((n + 100)) ] && rm -r "$MNT/one"'
 check "as many descriptors as there may be" eval \
 	'awk "/open files/ { exit \$4 != \$5 }" "/proc/$(pid)/limits"'
+check "a mode is what its maker's mask makes of it" eval \
+	'(umask 002; mkdir "$MNT/mdir"; echo >"$MNT/mdir/f"; umask 0; mkfifo "$MNT/mdir/p") && [ "$(cd "$MNT/mdir" && stat -c %a . f p | tr "\n" " ")" = "775 664 666 " ] && rm -r "$MNT/mdir"'
+check "access times, and times of symbolic links" eval \
+	'echo x >"$MNT/t" && ln -s t "$MNT/tl" && touch -a -d @1234.5 "$MNT/t" && touch -m -d @2345.25 "$MNT/t" && touch -h -d @3456 "$MNT/tl" && [ "$(stat -c %.2X:%.2Y "$MNT/t")" = 1234.50:2345.25 ] && [ "$(stat -c %X:%Y "$MNT/tl")" = 3456:3456 ] && rm "$MNT/t" "$MNT/tl"'
 mkdir "$MNT/x"
 check "the same in a plain directory" python3 "$TMP/fd.py" "$MNT/x"
 check "sqlite's way: many small writes by four processes" python3 - "$MNT/x" <<'P'

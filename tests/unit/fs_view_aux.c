@@ -76,6 +76,62 @@ START_TEST(depth_has_no_limit)
 }
 END_TEST
 
+/* ---- attributes ---- */
+
+START_TEST(modes_are_the_callers)
+{
+	struct stat st;
+	mode_t was = umask(077);
+
+	ck_assert_int_eq(
+	    view_mknod(fs.v, NODE_ROOT, "file", S_IFREG | 0664, &st), 0);
+	ck_assert_int_eq((int)(st.st_mode & 07777), 0664);
+	ck_assert_int_eq(view_mkdir(fs.v, NODE_ROOT, "dir", 0775, &st), 0);
+	ck_assert_int_eq((int)(st.st_mode & 07777), 0775);
+	ck_assert_int_eq(
+	    view_mknod(fs.v, NODE_ROOT, "fifo", S_IFIFO | 0622, &st), 0);
+	ck_assert_int_eq((int)(st.st_mode & 07777), 0622);
+	ck_assert_int_eq(
+	    view_mknod(fs.v, NODE_ROOT, "suid", S_IFREG | 04755, &st), 0);
+	ck_assert_int_eq((int)(st.st_mode & 07777), 04755);
+	(void)umask(was);
+}
+END_TEST
+
+START_TEST(times_are_set_one_by_one_and_of_links)
+{
+	struct view_set set = { .what = SET_ATIME | SET_MTIME,
+		.atime = { 1500000000, 123456789 },
+		.mtime = { 1600000000, 987654321 } };
+	struct stat st;
+	uint64_t n[3];
+	size_t i;
+
+	ck_assert_int_eq(do_make("file", "text"), 0);
+	n[0] = node("file");
+	ck_assert_int_eq(do_mkdir("dir"), 0);
+	n[1] = node("dir");
+	/* One that leads nowhere: only its own times can be meant. */
+	ck_assert_int_eq(
+	    view_symlink(fs.v, "nowhere", NODE_ROOT, "link", &st), 0);
+	n[2] = st.st_ino;
+	for (i = 0; i < 3; i++) {
+		set.what = SET_ATIME | SET_MTIME;
+		set.atime.tv_sec = 1500000000;
+		ck_assert_int_eq(view_setattr(fs.v, n[i], &set, &st), 0);
+		ck_assert_int_eq((int)st.st_atim.tv_sec, 1500000000);
+		ck_assert_int_eq((int)st.st_atim.tv_nsec, 123456789);
+		ck_assert_int_eq((int)st.st_mtim.tv_sec, 1600000000);
+		ck_assert_int_eq((int)st.st_mtim.tv_nsec, 987654321);
+		set.what = SET_ATIME;
+		set.atime.tv_sec = 1;
+		ck_assert_int_eq(view_setattr(fs.v, n[i], &set, &st), 0);
+		ck_assert_int_eq((int)st.st_atim.tv_sec, 1);
+		ck_assert_int_eq((int)st.st_mtim.tv_sec, 1600000000);
+	}
+}
+END_TEST
+
 /* ---- descriptors ---- */
 
 /* So few that the view has to do with less than one for each file. */
@@ -393,6 +449,8 @@ suite(void)
 	tcase_add_checked_fixture(flat, setup_flat, fs_down);
 	tcase_set_timeout(flat, 60);
 	tcase_add_test(flat, depth_has_no_limit);
+	tcase_add_test(flat, modes_are_the_callers);
+	tcase_add_test(flat, times_are_set_one_by_one_and_of_links);
 	tcase_add_test(flat, who_has_a_file_open_may_write_whatever_its_mode);
 	tcase_add_test(flat, nobody_writes_to_a_file_that_was_protected_before);
 	tcase_add_test(flat, a_read_that_waits_stops_nobody_else);
