@@ -522,6 +522,33 @@ op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	free(p);
 }
 
+static void
+op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+    size_t size, int flags)
+{
+	fuse_reply_err(
+	    req, -view_setxattr(view_of(req), ino, name, value, size, flags));
+}
+
+static void
+op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	fuse_reply_err(
+	    req, -view_setxattr(view_of(req), ino, name, NULL, 0, 0));
+}
+
+static void
+op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence,
+    struct fuse_file_info *fi)
+{
+	(void)fi;
+	off = view_seek(view_of(req), ino, off, whence);
+	if (off < 0)
+		fuse_reply_err(req, (int)-off);
+	else
+		fuse_reply_lseek(req, off);
+}
+
 const struct fuse_lowlevel_ops fs_ops = {
 	.init = op_init,
 	.lookup = op_lookup,
@@ -552,4 +579,7 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.statfs = op_statfs,
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,
+	.setxattr = op_setxattr,
+	.removexattr = op_removexattr,
+	.lseek = op_lseek,
 };

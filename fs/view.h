@@ -156,6 +156,14 @@ int view_statfs(struct view *v, struct statvfs *out);
 ssize_t view_getxattr(
     struct view *v, uint64_t node, const char *name, void *p, size_t size);
 ssize_t view_listxattr(struct view *v, uint64_t node, char *p, size_t size);
+/*
+ * user.* of what is real; -EPERM: the view's own, -EOPNOTSUPP: any other name
+ * or node.  flags as for setxattr(2); p NULL: it is removed.
+ */
+int view_setxattr(struct view *v, uint64_t node, const char *name,
+    const void *p, size_t size, int flags);
+/* SEEK_DATA, SEEK_HOLE: the offset, or -ENXIO. */
+off_t view_seek(struct view *v, uint64_t node, off_t off, int whence);
 /* The kernel has dropped the node. */
 void view_forget(struct view *v, uint64_t node, uint64_t count);
 

@@ -178,6 +178,23 @@ aux_fallocate(
 	return (error);
 }
 
+/* Only to where data or a hole begins: the place itself is nobody's. */
+off_t
+aux_seek(struct view *v, uint64_t node, off_t off, int whence)
+{
+	struct aux_handle *h;
+	int error = take(v, node, O_RDONLY, &h);
+
+	if (error != 0)
+		return (error);
+	view_unlock(v);
+	if ((off = lseek(h->fd, off, whence)) < 0)
+		off = -errno;
+	view_lock(v);
+	give(h);
+	return (off);
+}
+
 /* Never tried again: what failed is not on the disk. */
 int
 aux_fsync(struct view *v, uint64_t node)

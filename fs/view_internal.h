@@ -377,6 +377,7 @@ ssize_t aux_write(
 int aux_fallocate(
     struct view *v, uint64_t node, int mode, uint64_t off, uint64_t len);
 int aux_fsync(struct view *v, uint64_t node);
+off_t aux_seek(struct view *v, uint64_t node, off_t off, int whence);
 int aux_setattr(struct view *v, uint64_t node, const struct view_set *set);
 /* Closes what is kept for the node. */
 void aux_drop_handles(struct view *v, uint64_t node);

@@ -417,6 +417,36 @@ view_fallocate(
 	return (error);
 }
 
+/* Where no real file is behind it, all is data up to the end. */
+off_t
+view_seek(struct view *v, uint64_t node, off_t off, int whence)
+{
+	struct scratch *s;
+	struct stat st;
+	int fd, error;
+
+	view_lock(v);
+	node = real_node(v, node);
+	v->requests++;
+	s = scratch_by_node(v, node);
+	if ((node & NODE_AUX) != 0)
+		off = aux_seek(v, node, off, whence);
+	else if (s != NULL && s->kind != SCRATCH_SAVED) {
+		if ((fd = scratch_fd(v, s)) < 0)
+			off = fd;
+		else if ((off = lseek(fd, off, whence)) < 0)
+			off = -errno;
+	} else if ((error = view_boxes(v)) != 0 ||
+	    (error = node_getattr(v, node, &st)) != 0)
+		off = error;
+	else if (off < 0 || off >= st.st_size)
+		off = -ENXIO;
+	else if (whence == SEEK_HOLE)
+		off = st.st_size;
+	view_unlock(v);
+	return (off);
+}
+
 static int
 scratch_setattr(struct view *v, struct scratch *s, const struct view_set *set)
 {

@@ -139,6 +139,85 @@ check "a mode is what its maker's mask makes of it" eval \
 	'(umask 002; mkdir "$MNT/mdir"; echo >"$MNT/mdir/f"; umask 0; mkfifo "$MNT/mdir/p") && [ "$(cd "$MNT/mdir" && stat -c %a . f p | tr "\n" " ")" = "775 664 666 " ] && rm -r "$MNT/mdir"'
 check "access times, and times of symbolic links" eval \
 	'echo x >"$MNT/t" && ln -s t "$MNT/tl" && touch -a -d @1234.5 "$MNT/t" && touch -m -d @2345.25 "$MNT/t" && touch -h -d @3456 "$MNT/tl" && [ "$(stat -c %.2X:%.2Y "$MNT/t")" = 1234.50:2345.25 ] && [ "$(stat -c %X:%Y "$MNT/tl")" = 3456:3456 ] && rm "$MNT/t" "$MNT/tl"'
+cat >"$TMP/xattr.py" <<'P'
+import errno, os, sys
+m, store = sys.argv[1:]
+def fails(code, f, *a, **k):
+    try:
+        f(*a, **k)
+    except OSError as e:
+        assert e.errno == code, (a, e)
+    else:
+        sys.exit("no error: %r" % (a,))
+# As where the store is.
+probe = store + "/aux/probe"
+open(probe, "w").close()
+try:
+    os.setxattr(probe, "user.x", b"1")
+    able = True
+except OSError as e:
+    able = False
+os.unlink(probe)
+os.makedirs(m + "/xd", exist_ok=True)
+open(m + "/xf", "w").close()
+for f in (m + "/xf", m + "/xd", m + "/.Box", m):
+    if not able:
+        fails(errno.ENOTSUP, os.setxattr, f, "user.one", b"v")
+        continue
+    own = os.listxattr(f)
+    os.setxattr(f, "user.one", b"value")
+    os.setxattr(f, "user.two", b"", os.XATTR_CREATE)
+    fails(errno.EEXIST, os.setxattr, f, "user.two", b"", os.XATTR_CREATE)
+    fails(errno.ENODATA, os.setxattr, f, "user.three", b"", os.XATTR_REPLACE)
+    assert os.getxattr(f, "user.one") == b"value"
+    assert sorted(os.listxattr(f)) == sorted(own + ["user.one", "user.two"]), os.listxattr(f)
+    os.removexattr(f, "user.one")
+    os.removexattr(f, "user.two")
+    fails(errno.ENODATA, os.getxattr, f, "user.one")
+    assert os.listxattr(f) == own
+for f in (m + "/xf", m + "/.Box"):
+    fails(errno.EPERM, os.setxattr, f, "user.dsyncfs.uid", b"1")
+    fails(errno.EPERM, os.removexattr, f, "user.dsyncfs.uid")
+fails(errno.ENOTSUP, os.setxattr, m + "/xf", "trusted.x", b"1")
+os.unlink(m + "/xf"); os.rmdir(m + "/xd")
+P
+check "extended attributes, as where the store is" python3 "$TMP/xattr.py" "$MNT" "$STORE"
+check "holes are found, as where the store is" python3 - "$MNT/sparse" "$STORE/aux/sparse" <<'P'
+import os, sys
+def places(p):
+    f = os.open(p, os.O_RDWR | os.O_CREAT, 0o600)
+    os.pwrite(f, b"x" * 4096, 1 << 20)
+    os.ftruncate(f, 2 << 20)
+    at = [os.lseek(f, 0, os.SEEK_DATA), os.lseek(f, 0, os.SEEK_HOLE), os.lseek(f, 1 << 20, os.SEEK_HOLE)]
+    for off in (3 << 20, (1 << 20) + 4096):
+        try:
+            at.append(os.lseek(f, off, os.SEEK_DATA))
+        except OSError as e:
+            at.append(e.errno)
+    at.append(os.lseek(f, -5, os.SEEK_END))
+    os.close(f)
+    os.unlink(p)
+    return at
+got, want = places(sys.argv[1]), places(sys.argv[2])
+sys.exit(0 if got == want else "%r, not %r" % (got, want))
+P
+check "mail has none" python3 - "$MNT" <<'P'
+import errno, os, sys
+m = sys.argv[1]
+open(m + "/tmp/1.seek", "w").write("Subject: x\n\n")
+os.rename(m + "/tmp/1.seek", m + "/cur/1.seek:2,")
+f = os.open(m + "/cur/1.seek:2,", os.O_RDONLY)
+assert os.lseek(f, 3, os.SEEK_DATA) == 3
+assert os.lseek(f, 3, os.SEEK_HOLE) == 12
+for what in (os.SEEK_DATA, os.SEEK_HOLE):
+    try:
+        os.lseek(f, 12, what)
+        sys.exit("behind the end")
+    except OSError as e:
+        assert e.errno == errno.ENXIO
+os.unlink(m + "/cur/1.seek:2,")
+P
+before=$(lines)
 mkdir "$MNT/x"
 check "the same in a plain directory" python3 "$TMP/fd.py" "$MNT/x"
 check "sqlite's way: many small writes by four processes" python3 - "$MNT/x" <<'P'
