@@ -757,6 +757,7 @@ main(int argc, char **argv)
 	pthread_mutex_init(&m.commands, NULL);
 	pthread_cond_init(&m.wake, NULL);
 	mount_say_start();
+	mount_options_descriptors();
 	status = load(&m, argc, argv);
 	if (status == 0 && m.o.help)
 		(void)fputs(mount_usage, stdout);

@@ -206,6 +206,14 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		set.what |= SET_MTIME;
 		(void)clock_gettime(CLOCK_REALTIME, &set.mtime);
 	}
+	if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
+		set.what |= SET_ATIME;
+		set.atime = attr->st_atim;
+	}
+	if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0) {
+		set.what |= SET_ATIME;
+		(void)clock_gettime(CLOCK_REALTIME, &set.atime);
+	}
 	if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
 		set.what |= SET_MODE;
 		set.mode = attr->st_mode;
@@ -559,6 +567,23 @@ op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	free(p);
 }
 
+static void
+op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+    size_t size, int flags)
+{
+	count(req, COUNT_SETXATTR);
+	fuse_reply_err(
+	    req, -view_setxattr(view_of(req), ino, name, value, size, flags));
+}
+
+static void
+op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	count(req, COUNT_REMOVEXATTR);
+	fuse_reply_err(
+	    req, -view_setxattr(view_of(req), ino, name, NULL, 0, 0));
+}
+
 const struct fuse_lowlevel_ops fs_ops = {
 	.init = op_init,
 	.lookup = op_lookup,
@@ -588,4 +613,6 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.statfs = op_statfs,
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,
+	.setxattr = op_setxattr,
+	.removexattr = op_removexattr,
 };

@@ -13,32 +13,34 @@
 
 /* Requests that are counted, one line each in .dsyncfs/status. */
 #define FS_COUNTS(X)                                                           \
-	X(LOOKUP, lookup) \
-	X(FORGET, forget) \
-	X(FORGET_MULTI, forget_multi) \
-	X(GETATTR, getattr) \
-	X(SETATTR, setattr) \
-	X(READLINK, readlink) \
-	X(MKNOD, mknod) \
-	X(MKDIR, mkdir) \
-	X(SYMLINK, symlink) \
-	X(UNLINK, unlink) \
-	X(RMDIR, rmdir) \
-	X(RENAME, rename) \
-	X(LINK, link) \
-	X(OPEN, open) \
-	X(CREATE, create) \
-	X(FLUSH, flush) \
-	X(READ, read) \
-	X(WRITE, write) \
-	X(FSYNC, fsync) \
-	X(FALLOCATE, fallocate) \
-	X(OPENDIR, opendir) \
-	X(READDIR, readdir) \
-	X(READDIRPLUS, readdirplus) \
-	X(STATFS, statfs) \
-	X(GETXATTR, getxattr) \
-	X(LISTXATTR, listxattr)
+	X(LOOKUP, lookup)                                                      \
+	X(FORGET, forget)                                                      \
+	X(FORGET_MULTI, forget_multi)                                          \
+	X(GETATTR, getattr)                                                    \
+	X(SETATTR, setattr)                                                    \
+	X(READLINK, readlink)                                                  \
+	X(MKNOD, mknod)                                                        \
+	X(MKDIR, mkdir)                                                        \
+	X(SYMLINK, symlink)                                                    \
+	X(UNLINK, unlink)                                                      \
+	X(RMDIR, rmdir)                                                        \
+	X(RENAME, rename)                                                      \
+	X(LINK, link)                                                          \
+	X(OPEN, open)                                                          \
+	X(CREATE, create)                                                      \
+	X(FLUSH, flush)                                                        \
+	X(READ, read)                                                          \
+	X(WRITE, write)                                                        \
+	X(FSYNC, fsync)                                                        \
+	X(FALLOCATE, fallocate)                                                \
+	X(OPENDIR, opendir)                                                    \
+	X(READDIR, readdir)                                                    \
+	X(READDIRPLUS, readdirplus)                                            \
+	X(STATFS, statfs)                                                      \
+	X(GETXATTR, getxattr)                                                  \
+	X(LISTXATTR, listxattr)                                                \
+	X(SETXATTR, setxattr)                                                  \
+	X(REMOVEXATTR, removexattr)
 
 enum fs_count {
 #define COUNT_MEMBER(upper, lower) COUNT_##upper,

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 
 #define SETTLE_MS 1000
 #define BUSY_NS 1000000
+#define HELD_MAX 16384
 
 void
 view_lock(struct view *v)
@@ -304,6 +306,17 @@ make_inbox(struct view *v)
 	return (txn_commit(t));
 }
 
+/* The other half is for everything else. */
+static size_t
+half_of_descriptors(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+		return (0);
+	return (r.rlim_cur < HELD_MAX * 2 ? (size_t)r.rlim_cur / 2 : HELD_MAX);
+}
+
 int
 view_open(
     struct store *s, int dirfd, const struct view_options *o, struct view **out)
@@ -320,6 +333,7 @@ view_open(
 	v->dir = dirfd;
 	v->o = *o;
 	v->boxes_stale = true;
+	v->held_max = half_of_descriptors();
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_cond_init(&v->synced, &attr);
@@ -361,7 +375,6 @@ view_close(struct view *v)
 {
 	struct box *b, *next;
 	struct zombie *z, *znext;
-	struct aux *x, *xnext;
 	int error, e;
 
 	if (v == NULL)
@@ -381,13 +394,7 @@ view_close(struct view *v)
 		HASH_DEL(v->zombies, z);
 		free(z);
 	}
-	HASH_ITER (hh, v->aux, x, xnext) {
-		HASH_DEL(v->aux, x);
-		if (x->fd >= 0)
-			(void)close(x->fd);
-		free(x->name);
-		free(x);
-	}
+	aux_free(v);
 	HASH_ITER (hh_id, v->by_id, b, next)
 		box_free(v, b);
 	stale_free(v);
@@ -502,7 +509,6 @@ int
 view_fsync(struct view *v, uint64_t node)
 {
 	struct scratch *s;
-	struct aux *x;
 	int error = 0, fd = -1;
 
 	view_lock(v);
@@ -521,14 +527,13 @@ view_fsync(struct view *v, uint64_t node)
 		}
 	} else if (s != NULL && s->kind != SCRATCH_SAVED)
 		error = scratch_settle(v, s);
-	else if ((x = aux_find(v, node)) != NULL) {
-		fd = aux_open(v, node, x->dir ? 0 : 2);
-		if (fd == -EACCES || fd == -EROFS)
-			fd = aux_open(v, node, 0);
-		error = fd < 0 ? fd : 0;
+	else if (aux_find(v, node) != NULL) {
+		error = aux_fsync(v, node);
+		goto out;
 	}
 	if (error == 0 && fd < 0)
 		error = sync_locked(v);
+out:
 	view_unlock(v);
 	if (fd >= 0) {
 		if (error == 0 && fsync(fd) != 0)

@@ -109,11 +109,17 @@ int view_lookup(
     struct view *v, uint64_t parent, const char *name, struct stat *st);
 int view_getattr(struct view *v, uint64_t node, struct stat *st);
 
-enum { SET_SIZE = 1, SET_MTIME = 2, SET_MODE = 4, SET_OWNER = 8 };
+enum {
+	SET_SIZE = 1,
+	SET_MTIME = 2,
+	SET_MODE = 4,
+	SET_OWNER = 8,
+	SET_ATIME = 16 /* kept where a real file is behind the node */
+};
 struct view_set {
 	unsigned what; /* SET_* */
 	uint64_t size;
-	struct timespec mtime;
+	struct timespec mtime, atime;
 	mode_t mode;
 	uid_t uid; /* (uid_t)-1: as it is */
 	gid_t gid;
@@ -167,6 +173,12 @@ int view_body(struct view *v, uint64_t node, struct body_ref *out);
  * -errno.
  */
 int view_following(struct view *v, uint64_t node, uint64_t *out, size_t max);
+/*
+ * user.* of what is real; -EPERM: the view's own, -EOPNOTSUPP: any other name
+ * or node.  flags as for setxattr(2); p NULL: it is removed.
+ */
+int view_setxattr(struct view *v, uint64_t node, const char *name,
+    const void *p, size_t size, int flags);
 /* The kernel has dropped the node. */
 void view_forget(struct view *v, uint64_t node, uint64_t count);
 

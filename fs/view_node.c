@@ -332,12 +332,9 @@ view_read(struct view *v, uint64_t node, void *p, size_t n, uint64_t off)
 		got = fd < 0 ? fd : fd_read(fd, p, n, off);
 	} else if ((node & NODE_SPECIAL) != 0)
 		got = special_read(v, node, p, n, off);
-	else if ((node & NODE_AUX) != 0) {
-		fd = aux_open(v, node, O_RDONLY);
-		got = fd < 0 ? fd : fd_read(fd, p, n, off);
-		if (fd >= 0)
-			(void)close(fd);
-	} else
+	else if ((node & NODE_AUX) != 0)
+		got = aux_read(v, node, p, n, off);
+	else
 		got = msg_read(v, node, p, n, off);
 	view_unlock(v);
 	return (got);
@@ -370,38 +367,37 @@ writable(struct view *v, uint64_t node, struct scratch **out)
 	return (0);
 }
 
+static ssize_t
+scratch_write(
+    struct view *v, uint64_t node, const void *p, size_t n, uint64_t off)
+{
+	struct scratch *s;
+	ssize_t put;
+	int fd, error;
+
+	if ((error = writable(v, node, &s)) != 0)
+		return (error);
+	if ((fd = scratch_fd(v, s)) < 0)
+		return (fd);
+	do
+		put = pwrite(fd, p, n, (off_t)off);
+	while (put < 0 && errno == EINTR);
+	if (put < 0)
+		put = -errno;
+	s->touched_ms = view_now_ms(v);
+	return (put);
+}
+
 ssize_t
 view_write(struct view *v, uint64_t node, const void *p, size_t n, uint64_t off)
 {
-	struct scratch *s = NULL;
 	ssize_t put;
-	int fd, error;
 
 	view_lock(v);
 	node = real_node(v, node);
 	v->requests++;
-	if ((node & NODE_AUX) != 0) {
-		fd = v->o.readonly ? -EROFS : aux_open(v, node, O_RDWR);
-		error = fd < 0 ? fd : 0;
-	} else {
-		error = writable(v, node, &s);
-		fd = error != 0 ? -1 : scratch_fd(v, s);
-		if (error == 0 && fd < 0)
-			error = fd;
-	}
-	if (error != 0)
-		put = error;
-	else {
-		do
-			put = pwrite(fd, p, n, (off_t)off);
-		while (put < 0 && errno == EINTR);
-		if (put < 0)
-			put = -errno;
-	}
-	if (s != NULL)
-		s->touched_ms = view_now_ms(v);
-	else if (fd >= 0)
-		(void)close(fd);
+	put = (node & NODE_AUX) != 0 ? aux_write(v, node, p, n, off)
+				     : scratch_write(v, node, p, n, off);
 	view_unlock(v);
 	return (put);
 }
@@ -410,23 +406,19 @@ int
 view_fallocate(
     struct view *v, uint64_t node, int mode, uint64_t off, uint64_t len)
 {
-	struct scratch *s = NULL;
-	int fd, error = 0;
+	struct scratch *s;
+	int fd, error;
 
 	view_lock(v);
 	node = real_node(v, node);
 	if ((node & NODE_AUX) != 0)
-		fd = v->o.readonly ? -EROFS : aux_open(v, node, O_RDWR);
-	else if ((error = writable(v, node, &s)) == 0)
-		fd = scratch_fd(v, s);
-	else
-		fd = error;
-	if (fd < 0)
-		error = fd;
-	else if (fallocate(fd, mode, (off_t)off, (off_t)len) != 0)
-		error = -errno;
-	if (s == NULL && fd >= 0)
-		(void)close(fd);
+		error = aux_fallocate(v, node, mode, off, len);
+	else if ((error = writable(v, node, &s)) == 0) {
+		if ((fd = scratch_fd(v, s)) < 0)
+			error = fd;
+		else if (fallocate(fd, mode, (off_t)off, (off_t)len) != 0)
+			error = -errno;
+	}
 	view_unlock(v);
 	return (error);
 }

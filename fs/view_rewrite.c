@@ -45,45 +45,92 @@ copy_body(struct view *v, const struct body_ref *ref, int fd)
 	return ((int)(got < 0 ? got : 0));
 }
 
-int
-scratch_dirty(struct view *v, uint64_t ino, struct scratch **out)
+static int
+dirty_message(struct view *v, struct arena *a, uint32_t box,
+    const struct msg *m, struct scratch **out)
 {
-	struct arena a = ARENA_INIT;
 	struct scratch *s = NULL;
 	char name[64], *path;
-	struct msg m;
-	uint32_t box;
 	int error, fd;
 
-	if ((error = msg_by_ino(v, &a, ino, &box, &m, NULL)) != 0)
-		goto out;
-	(void)snprintf(name, sizeof(name), "%" PRIu32 ".%" PRIu64, m.uid, ino);
-	if ((path = scratch_path(box, 'd', name)) == NULL) {
-		error = -ENOMEM;
-		goto out;
+	(void)snprintf(
+	    name, sizeof(name), "%" PRIu32 ".%" PRIu64, m->uid, m->ino);
+	if ((path = scratch_path(box, 'd', name)) == NULL)
+		return (-ENOMEM);
+	if ((error = scratch_box_dir(v, box, 'd')) != 0) {
+		free(path);
+		return (error);
 	}
-	if ((error = scratch_box_dir(v, box, 'd')) != 0 ||
-	    (error = scratch_new(v, ino, SCRATCH_DIRTY, box, path, &s)) != 0)
-		goto out;
+	error = scratch_new(v, m->ino, SCRATCH_DIRTY, box, path, &s);
+	if (error != 0)
+		return (error);
 	fd = openat(v->dir, s->path,
 	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		error = -errno;
-		goto out;
+		goto fail;
 	}
 	s->fd = fd;
-	if ((s->name = msg_file_name(v, &a, box, &m)) == NULL ||
+	if ((s->name = msg_file_name(v, a, box, m)) == NULL ||
 	    (s->name = strdup(s->name)) == NULL) {
 		error = -ENOMEM;
-		goto out;
+		goto fail;
 	}
-	s->part = msg_part(&m);
-	error = copy_body(v, &m.body, fd);
-	if (error == 0)
-		*out = s;
-out:
-	if (error != 0 && s != NULL)
+	s->part = msg_part(m);
+	if ((error = copy_body(v, &m->body, fd)) != 0)
+		goto fail;
+	*out = s;
+	return (0);
+fail:
+	scratch_drop(v, s, false);
+	return (error);
+}
+
+/* A message that is gone but open: a copy for those only who have it open. */
+static int
+dirty_zombie(struct view *v, uint64_t ino, struct scratch **out)
+{
+	struct scratch *s = NULL;
+	struct zombie *z;
+	char path[48];
+	int error, fd;
+
+	HASH_FIND(hh, v->zombies, &ino, sizeof(ino), z);
+	if (z == NULL)
+		return (-ESTALE);
+	scratch_gone_path(ino, path);
+	error = scratch_new(v, ino, SCRATCH_DIRTY, v->inbox, strdup(path), &s);
+	if (error != 0)
+		return (error);
+	s->unlinked = s->aside = true;
+	fd = openat(v->dir, path,
+	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		error = -errno;
+	else {
+		s->fd = fd;
+		error = copy_body(v, &z->body, fd);
+	}
+	if (error != 0)
 		scratch_drop(v, s, false);
+	else
+		*out = s;
+	return (error);
+}
+
+int
+scratch_dirty(struct view *v, uint64_t ino, struct scratch **out)
+{
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	uint32_t box;
+	int error;
+
+	error = msg_by_ino(v, &a, ino, &box, &m, NULL);
+	if (error == 0)
+		error = dirty_message(v, &a, box, &m, out);
+	else if (error == -ENOENT)
+		error = dirty_zombie(v, ino, out);
 	arena_fini(&a);
 	return (error);
 }

@@ -73,19 +73,6 @@ special_writable(uint64_t node)
 	    kind_of(node) == SPECIAL_KEYWORDS);
 }
 
-static bool
-has_keywords(struct view *v, const struct box *b)
-{
-	struct arena a = ARENA_INIT;
-	const char *const *names;
-	size_t n = 0;
-
-	if (store_keyword_table(v->store, b->id, &a, &names, &n) != 0)
-		n = 0;
-	arena_fini(&a);
-	return (n > 0);
-}
-
 uint64_t
 special_lookup(struct view *v, uint64_t parent, const char *name)
 {
