@@ -56,6 +56,11 @@ daemon_of() {
 		case " $all" in *" $(ps -o ppid= -p "$p" | tr -d ' ') "*) ;; *) echo "$p"; return ;; esac
 	done
 }
+# Another mount namespace that was made meanwhile may have a copy of the mount, so unmounting need not end it.
+end_mount() {	# STORE
+	must kill "$(daemon_of "$1")"
+	must within 15 store_is_free "$1"
+}
 pin_mount() {	# CPUS
 	local p
 	for p in $(pids_of_mount "$STORE"); do must taskset -acp "$1" "$p"; done
@@ -322,7 +327,7 @@ indexing() {
 	mu index
 	mu index again
 	L
-	must umount_store "$STORE" "$MNT"
+	end_mount "$STORE"
 	report "programs that index, $indexed messages:" plain mount
 }
 
@@ -339,7 +344,7 @@ open_one() {	# SIZE
 	[ -n "$2" ] || memory="$memory| listed $(memory_of "$s")"
 	driver heads "$m"
 	[ -n "$2" ] || echo "memory of the mount, $1 messages: $memory| heads read $(memory_of "$s")" >>"$TMP/memory"
-	must umount_store "$s" "$m"
+	end_mount "$s"
 }
 opening() {
 	local n r memory
@@ -501,7 +506,7 @@ must "$DRIVER" same "$PLAIN" "$MNT"
 mine=$to_unlink
 ! wanted others || others
 unlinking "$mine" plain mount
-must umount_store "$STORE" "$MNT"
+end_mount "$STORE"
 rm -rf "$PLAIN" "$STORE"
 ! wanted index || indexing
 ! wanted open || opening
