@@ -209,8 +209,8 @@ lookup_in_part(struct view *v, const struct box *b, enum box_part part,
 {
 	struct scratch *s = scratch_by_name(v, b->id, part, name);
 	struct arena a = ARENA_INIT;
-	struct msg m, first;
 	unsigned n = 1;
+	struct msg m;
 	bool old;
 	int error;
 
@@ -222,8 +222,9 @@ lookup_in_part(struct view *v, const struct box *b, enum box_part part,
 	if (error == 0 && (s = scratch_by_node(v, m.ino)) != NULL)
 		error = scratch_stat(v, s, st);
 	else if (error == 0 &&
-	    (error = msg_by_ino(v, &a, m.ino, NULL, &first, &n)) == 0)
-		stat_msg(v, &m, n, st);
+	    (error = store_count_ino(v->store, m.ino, &n)) == 0)
+		stat_msg(v, &m,
+		    n + (alias_of(v, b->id, m.uid) != NULL), st);
 	if (error == 0 && old)
 		st->st_ino |= NODE_STALE;
 	arena_fini(&a);

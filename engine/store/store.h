@@ -173,6 +173,8 @@ int store_msgs_by_guid(
     struct store *s, const char *guid, msg_fn *fn, void *arg);
 /* Every instance of an inode number. */
 int store_msgs_by_ino(struct store *s, uint64_t ino, msg_fn *fn, void *arg);
+/* How many they are. */
+int store_count_ino(struct store *s, uint64_t ino, unsigned *count);
 /* UID order, uid >= from.  The store may not be changed from the callback. */
 int store_msgs(
     struct store *s, uint32_t mailbox, uint32_t from, msg_fn *fn, void *arg);
