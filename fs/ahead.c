@@ -8,8 +8,9 @@
  * (specs/fuse.md 3).
  *
  * A1  Pushing waits for the pages of a READ that is under way, so no thread
- *     that answers others pushes, and no READ is queued behind a push: a busy
- *     pusher takes none.
+ *     that answers others pushes, no READ is queued behind a push (a busy
+ *     pusher takes none), and of the message whose READ it holds nothing is
+ *     pushed.
  * A2  Only messages are pushed, whose bytes do not change.  One that somebody
  *     began to write to meanwhile is forgotten again.
  */
@@ -94,7 +95,7 @@ ahead_read(struct ahead *a, fuse_req_t req, uint64_t node, size_t size)
 					     : WINDOW_MAX;
 		a->req = req;
 		a->node = node;
-		a->size = size < WHOLE_MAX ? size : WHOLE_MAX;
+		a->size = size;
 		a->window = s->window;
 		a->of = s;
 		takes = true;
@@ -143,7 +144,8 @@ push_window(struct ahead *a, uint64_t node, size_t window)
 	uint64_t next[WINDOW_MAX], last = node;
 	int n = view_following(a->view, node, next, window);
 
-	for (int i = 0; i < n && push(a, next[i]); i++)
+	/* A copy in the same mailbox: its pages are those that are asked for. */
+	for (int i = 0; i < n && (next[i] == node || push(a, next[i])); i++)
 		last = next[i];
 	return (last);
 }
@@ -151,12 +153,16 @@ push_window(struct ahead *a, uint64_t node, size_t window)
 static void
 answer(struct ahead *a, fuse_req_t req, uint64_t node, size_t size)
 {
-	ssize_t n = view_read(a->view, node, a->buf, size, 0);
+	/* All of it: a short answer is the end of the file. */
+	char *p = malloc(size > 0 ? size : 1);
+	ssize_t n =
+	    p == NULL ? -ENOMEM : view_read(a->view, node, p, size, 0);
 
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
 	else
-		fuse_reply_buf(req, a->buf, (size_t)n);
+		fuse_reply_buf(req, p, (size_t)n);
+	free(p);
 }
 
 static void *

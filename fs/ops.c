@@ -350,10 +350,10 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 
 	count(req, COUNT_READ);
 	(void)fi;
-	if (off == 0 && ahead_read(fs_of(req)->ahead, req, ino, size))
-		return;
 	if (size > MAX_IO)
 		size = MAX_IO;
+	if (off == 0 && ahead_read(fs_of(req)->ahead, req, ino, size))
+		return;
 	if ((p = malloc(size > 0 ? size : 1)) == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;

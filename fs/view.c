@@ -112,6 +112,8 @@ reload_one(void *arg, const struct mailbox *m)
 	b->hidden = was != NULL ? was->hidden : 0;
 	b->keywords_removed = was != NULL ? was->keywords_removed : 0;
 	b->shows_keywords = was != NULL && was->shows_keywords;
+	if (was != NULL)
+		b->tmp_changed = was->tmp_changed;
 	/* A folder that began as a plain directory keeps its node. */
 	b->folder = was != NULL ? was->folder : default_folder(v, m);
 	if (strcmp(m->name, "INBOX") == 0)
@@ -386,6 +388,7 @@ view_close(struct view *v)
 		error = e;
 	store_watch(v->store, NULL, NULL);
 	store_watch_msgs(v->store, NULL, NULL);
+	memory_end(v);
 	while (v->scratch != NULL)
 		scratch_drop(v, v->scratch, true);
 	while (v->aliases != NULL)
@@ -400,6 +403,7 @@ view_close(struct view *v)
 	stale_free(v);
 	nudge_free(v);
 	body_cache_free(v->bodies);
+	memory_free(v);
 	free(v->done);
 	free(v->changes);
 	pthread_cond_destroy(&v->synced);
@@ -497,6 +501,7 @@ view_tick(struct view *v, unsigned commit_ms)
 	view_lock(v);
 	now = view_now_ms(v);
 	(void)settle_all(v, true);
+	memory_tick(v);
 	if (v->dirty_since_ms != 0 && now - v->dirty_since_ms >= commit_ms)
 		error = sync_locked(v);
 	if (error == 0 && !v->o.readonly)
@@ -516,7 +521,9 @@ view_fsync(struct view *v, uint64_t node)
 	s = scratch_by_node(v, node);
 	if (s != NULL && (s->kind == SCRATCH_FILE)) {
 		/* A file in tmp is only itself made durable. */
-		if ((fd = scratch_fd(v, s)) < 0)
+		if ((error = memory_to_disk(v, s)) != 0)
+			fd = -1;
+		else if ((fd = scratch_fd(v, s)) < 0)
 			error = fd;
 		else if ((fd = dup(fd)) < 0)
 			error = -errno;

@@ -12,7 +12,8 @@
  *	anything else		a message or a scratch file: its inode number
  *
  * V1  What a reader sees of a message is its state before or after a change.
- * V2  A scratch file's bytes stay on disk until a durable frame names them.
+ * V2  A scratch file's bytes that somebody made durable stay on disk until a
+ *     durable frame names them.
  * V3  The lock is never held while the disk is waited for in a sync.
  *
  * All calls take the view's lock themselves, give 0 or -errno, and set their

@@ -11,6 +11,8 @@
 #include "base/buf.h"
 #include "fs/view.h"
 
+#define MEMORY_SPARE 8
+
 /* A mailbox that is shown.  Rebuilt when the store's mailboxes change. */
 struct box {
 	uint32_t id;
@@ -20,6 +22,8 @@ struct box {
 	unsigned hidden;
 	/* dovecot-keywords was, at so many names */
 	size_t keywords_removed;
+	/* a file in tmp came, went or was renamed; 0: not in this mount */
+	struct timespec tmp_changed;
 	bool shows_keywords; /* the kernel knows that there is such a file */
 	UT_hash_handle hh_id, hh_name, hh_folder;
 };
@@ -48,6 +52,7 @@ struct scratch {
 	char *name; /* owned; NULL for DIRTY, EDIT */
 	char *path; /* owned, under the store's directory */
 	int fd; /* -1: closed for now */
+	bool in_memory; /* fd is all there is; path is where it would be */
 	bool unlinked, aside;
 	uint64_t touched_ms; /* of the last write */
 	struct scratch *prev, *next; /* all of them, in order of making */
@@ -141,6 +146,9 @@ struct view {
 	struct aux_handles *handles; /* owned, NULL until there are any */
 	/* Descriptors of files without a name; above max such go aside. */
 	size_t held, held_max;
+	/* empty files in memory (owned) */
+	int memory[MEMORY_SPARE];
+	size_t n_memory;
 	struct zombie *zombies;
 	struct alias *aliases;
 	struct stale *stale;
@@ -333,7 +341,10 @@ void scratch_drop(struct view *v, struct scratch *s, bool keep_file);
 int scratch_dirty(struct view *v, uint64_t ino, struct scratch **out);
 int scratch_edit(struct view *v, uint64_t node, struct scratch **out);
 int scratch_settle(struct view *v, struct scratch *s);
-/* Shared with view_rewrite.c. */
+/* Shared with view_rewrite.c, view_recover.c, view_memory.c. */
+int scratch_make_dir(struct view *v, const char *path);
+int scratch_take_name(struct view *v, struct scratch *s, uint32_t box,
+    enum box_part part, const char *name);
 char *scratch_path(uint32_t box, char letter, const char *name);
 int scratch_box_dir(struct view *v, uint32_t box, char letter);
 /* Takes path over in any case. */
@@ -351,6 +362,20 @@ void scratch_done_durable(struct view *v, size_t n);
 int scratch_box_gone(struct view *v, uint32_t box);
 /* Where a file without a name is, that no descriptor is held for. */
 void scratch_gone_path(uint64_t node, char out[48]);
+
+/* ---- tmp in memory (view_memory.c) ---- */
+/* An empty file, or -errno. */
+int memory_take(struct view *v);
+void memory_give(struct view *v, int fd);
+void memory_free(struct view *v);
+/* From here on its bytes are where its path says. */
+int memory_to_disk(struct view *v, struct scratch *s);
+/* It is about to be as long as end. */
+int memory_room(struct view *v, struct scratch *s, uint64_t end);
+void memory_tick(struct view *v);
+void memory_tmp_changed(struct view *v, uint32_t box);
+/* Nothing is in memory only any more. */
+void memory_end(struct view *v);
 
 /* ---- aux (view_aux.c) ---- */
 int aux_lookup(

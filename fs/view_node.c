@@ -88,6 +88,8 @@ stat_part(
 	    dir, sizeof(dir), "scratch/%" PRIu32 ".%c", b->id, "cnt"[part]);
 	if (fstatat(v->dir, dir, &real, AT_SYMLINK_NOFOLLOW) == 0)
 		at_least(st, &real.st_mtim);
+	if (part == PART_TMP)
+		at_least(st, &b->tmp_changed);
 	return (0);
 }
 
@@ -376,7 +378,8 @@ scratch_write(
 	ssize_t put;
 	int fd, error;
 
-	if ((error = writable(v, node, &s)) != 0)
+	if ((error = writable(v, node, &s)) != 0 ||
+	    (error = memory_room(v, s, off + n)) != 0)
 		return (error);
 	if ((fd = scratch_fd(v, s)) < 0)
 		return (fd);
@@ -414,7 +417,8 @@ view_fallocate(
 	node = real_node(v, node);
 	if ((node & NODE_AUX) != 0)
 		error = aux_fallocate(v, node, mode, off, len);
-	else if ((error = writable(v, node, &s)) == 0) {
+	else if ((error = writable(v, node, &s)) == 0 &&
+	    (error = memory_room(v, s, off + len)) == 0) {
 		if ((fd = scratch_fd(v, s)) < 0)
 			error = fd;
 		else if (fallocate(fd, mode, (off_t)off, (off_t)len) != 0)
@@ -428,9 +432,12 @@ static int
 scratch_setattr(struct view *v, struct scratch *s, const struct view_set *set)
 {
 	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT } };
-	int fd = scratch_fd(v, s);
+	int fd, error;
 
-	if (fd < 0)
+	if ((set->what & SET_SIZE) != 0 &&
+	    (error = memory_room(v, s, set->size)) != 0)
+		return (error);
+	if ((fd = scratch_fd(v, s)) < 0)
 		return (fd);
 	if ((set->what & SET_OWNER) != 0 &&
 	    ((set->uid != (uid_t)-1 && set->uid != v->o.uid) ||

@@ -11,7 +11,6 @@
  */
 #include "fs/view_internal.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -27,8 +26,8 @@
 
 static const char part_letter[] = "cnt";
 
-static int
-make_dir(struct view *v, const char *path)
+int
+scratch_make_dir(struct view *v, const char *path)
 {
 	if (mkdirat(v->dir, path, 0700) == 0 || errno == EEXIST)
 		return (0);
@@ -51,7 +50,7 @@ scratch_box_dir(struct view *v, uint32_t box, char letter)
 	char dir[64];
 
 	(void)snprintf(dir, sizeof(dir), "scratch/%" PRIu32 ".%c", box, letter);
-	return (make_dir(v, dir));
+	return (scratch_make_dir(v, dir));
 }
 
 static char *
@@ -101,9 +100,9 @@ forget_name(struct view *v, struct scratch *s)
 	s->key = s->name = NULL;
 }
 
-static int
-take_name(struct view *v, struct scratch *s, uint32_t box, enum box_part part,
-    const char *name)
+int
+scratch_take_name(struct view *v, struct scratch *s, uint32_t box,
+    enum box_part part, const char *name)
 {
 	char *key = make_key(box, part, name), *copy = strdup(name);
 
@@ -153,7 +152,7 @@ scratch_new(struct view *v, uint64_t node, enum scratch_kind kind, uint32_t box,
 void
 scratch_drop(struct view *v, struct scratch *s, bool keep_file)
 {
-	if (s->unlinked ? s->aside : !keep_file)
+	if (!s->in_memory && (s->unlinked ? s->aside : !keep_file))
 		(void)unlinkat(v->dir, s->path, 0);
 	if (s->unlinked && !s->aside)
 		v->held--;
@@ -167,7 +166,9 @@ scratch_drop(struct view *v, struct scratch *s, bool keep_file)
 		s->next->prev = s->prev;
 	else
 		v->scratch_last = s->prev;
-	if (s->fd >= 0)
+	if (s->in_memory)
+		memory_give(v, s->fd);
+	else if (s->fd >= 0)
 		(void)close(s->fd);
 	free(s->path);
 	free(s);
@@ -189,7 +190,7 @@ close_some(struct view *v)
 	for (s = v->scratch; s != NULL; s = s->next)
 		open += may_close(s);
 	for (s = v->scratch; s != NULL && open >= FDS_MAX; s = s->next)
-		if (may_close(s)) {
+		if (may_close(s) && memory_to_disk(v, s) == 0) {
 			(void)close(s->fd);
 			s->fd = -1;
 			open--;
@@ -207,7 +208,10 @@ static int
 put_aside(struct view *v, struct scratch *s)
 {
 	char path[48], *copy;
+	int error;
 
+	if ((error = memory_to_disk(v, s)) != 0)
+		return (error);
 	scratch_gone_path(s->node, path);
 	if ((copy = strdup(path)) == NULL)
 		return (-ENOMEM);
@@ -231,22 +235,35 @@ scratch_fd(struct view *v, struct scratch *s)
 	return (s->fd < 0 ? -errno : s->fd);
 }
 
+/* A descriptor. */
+static int
+make_file(
+    struct view *v, uint32_t box, enum box_part part, const char *path)
+{
+	int error = scratch_box_dir(v, box, part_letter[part]);
+	int fd = error != 0 ? error
+			    : openat(v->dir, path,
+				  O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW |
+				      O_CLOEXEC,
+				  0600);
+
+	return (error != 0 || fd >= 0 ? fd : -errno);
+}
+
 int
 scratch_create(struct view *v, uint32_t box, enum box_part part,
     const char *name, struct scratch **out)
 {
 	char *path = scratch_path(box, part_letter[part], name);
+	bool in_memory = part == PART_TMP;
 	struct scratch *s;
 	int error, fd;
 
 	if (path == NULL)
 		return (-ENOMEM);
-	if ((error = scratch_box_dir(v, box, part_letter[part])) != 0)
-		goto fail;
-	fd = openat(v->dir, path,
-	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	fd = in_memory ? memory_take(v) : make_file(v, box, part, path);
 	if (fd < 0) {
-		error = -errno;
+		error = fd;
 		goto fail;
 	}
 	error = scratch_new(
@@ -257,7 +274,10 @@ scratch_create(struct view *v, uint32_t box, enum box_part part,
 	}
 	close_some(v);
 	s->fd = fd;
-	if ((error = take_name(v, s, box, part, name)) != 0) {
+	s->in_memory = in_memory;
+	if (in_memory)
+		memory_tmp_changed(v, box);
+	if ((error = scratch_take_name(v, s, box, part, name)) != 0) {
 		scratch_drop(v, s, false);
 		return (error);
 	}
@@ -445,6 +465,10 @@ scratch_set_aside(struct view *v, struct scratch *s)
 	char path[96], **done;
 	char *copy;
 
+	/* Nobody was promised that the file stays. */
+	if (s->in_memory)
+		return (0);
+
 	/* Numbered: a message may be rewritten again while a flush runs. */
 	(void)snprintf(path, sizeof(path),
 	    "scratch/done/%" PRIu32 ".%" PRIu64 ".%" PRIu64, s->box, s->node,
@@ -486,6 +510,8 @@ scratch_unlink(struct view *v, struct scratch *s)
 {
 	int error;
 
+	if (s->part == PART_TMP)
+		memory_tmp_changed(v, s->box);
 	if (s->kind == SCRATCH_SAVED) {
 		error = scratch_set_aside(v, s);
 		scratch_drop(v, s, true);
@@ -498,7 +524,7 @@ scratch_unlink(struct view *v, struct scratch *s)
 	} else {
 		if ((error = scratch_fd(v, s)) < 0)
 			return (error);
-		if (unlinkat(v->dir, s->path, 0) != 0)
+		if (!s->in_memory && unlinkat(v->dir, s->path, 0) != 0)
 			return (-errno);
 		v->held++;
 	}
@@ -523,6 +549,10 @@ scratch_rename(struct view *v, struct scratch *s, uint32_t box,
 
 	if (there == s)
 		return (0);
+	if (s->part == PART_TMP)
+		memory_tmp_changed(v, s->box);
+	if (part == PART_TMP)
+		memory_tmp_changed(v, box);
 	if (s->kind == SCRATCH_SAVED) {
 		/* The message is there already under another name. */
 		if (is_mail_place(part, name))
@@ -541,19 +571,23 @@ scratch_rename(struct view *v, struct scratch *s, uint32_t box,
 		scratch_drop(v, s, true);
 		return (error);
 	}
+	if (part != PART_TMP && (error = memory_to_disk(v, s)) != 0)
+		return (error);
 	if ((path = scratch_path(box, part_letter[part], name)) == NULL)
 		return (-ENOMEM);
-	if ((error = scratch_box_dir(v, box, part_letter[part])) != 0)
+	if (!s->in_memory &&
+	    (error = scratch_box_dir(v, box, part_letter[part])) != 0)
 		goto fail;
 	if (there != NULL && (error = scratch_unlink(v, there)) != 0)
 		goto fail;
-	if (renameat(v->dir, s->path, v->dir, path) != 0) {
+	if (!s->in_memory &&
+	    renameat(v->dir, s->path, v->dir, path) != 0) {
 		error = -errno;
 		goto fail;
 	}
 	free(s->path);
 	s->path = path;
-	return (take_name(v, s, box, part, name));
+	return (scratch_take_name(v, s, box, part, name));
 fail:
 	free(path);
 	return (error);
@@ -601,161 +635,6 @@ scratch_settle(struct view *v, struct scratch *s)
 	error = scratch_set_aside(v, s);
 	scratch_drop(v, s, true);
 	return (error);
-}
-
-/* ---- after a crash ---- */
-
-typedef int scratch_name_fn(
-    struct view *v, uint32_t box, char letter, const char *name);
-
-static int
-each_name(struct view *v, const char *path, uint32_t box, char letter,
-    scratch_name_fn *fn)
-{
-	struct dirent *d;
-	DIR *dir;
-	int fd, error = 0;
-
-	fd = openat(
-	    v->dir, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
-		return (errno == ENOENT ? 0 : -errno);
-	if ((dir = fdopendir(fd)) == NULL) {
-		error = -errno;
-		(void)close(fd);
-		return (error);
-	}
-	while (error == 0 && (d = readdir(dir)) != NULL)
-		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-			error = fn(v, box, letter, d->d_name);
-	(void)closedir(dir);
-	return (error);
-}
-
-static int
-recover_file(struct view *v, uint32_t box, char letter, const char *name)
-{
-	struct scratch *s;
-	enum box_part part;
-	char *path;
-	uint64_t node;
-	int error;
-
-	if ((path = scratch_path(box, letter, name)) == NULL)
-		return (-ENOMEM);
-	if (letter == 'd') {
-		const char *dot = strchr(name, '.');
-
-		node = dot == NULL ? 0 : strtoull(dot + 1, NULL, 10);
-		if (node == 0) {
-			free(path);
-			return (0);
-		}
-		error = scratch_new(v, node, SCRATCH_DIRTY, box, path, &s);
-		if (error != 0)
-			return (error);
-		s->name = strdup("rewritten");
-		if (s->name != NULL && scratch_settle_dirty(v, s) != 0)
-			log_warning("scratch/%u.d/%s: what was being written "
-				    "to a message is kept there",
-			    box, name);
-		return (0);
-	}
-	part = letter == 't' ? PART_TMP : letter == 'n' ? PART_NEW : PART_CUR;
-	error = scratch_new(
-	    v, store_new_ino(v->store), SCRATCH_FILE, box, path, &s);
-	return (error != 0 ? error : take_name(v, s, box, part, name));
-}
-
-/* A file whose message did not make it into the log is back in tmp. */
-static int
-recover_done(struct view *v, uint32_t box, char letter, const char *name)
-{
-	struct arena a = ARENA_INIT;
-	const char *dot = strchr(name, '.');
-	char from[NAME_MAX + 32], to[64], *path;
-	struct msg m;
-	uint64_t ino;
-	int error;
-
-	(void)box;
-	(void)letter;
-	if (dot == NULL)
-		return (0);
-	box = (uint32_t)strtoul(name, NULL, 10);
-	ino = strtoull(dot + 1, NULL, 10);
-	store_reserve_ino(v->store, ino);
-	(void)snprintf(from, sizeof(from), "scratch/done/%s", name);
-	error = msg_by_ino(v, &a, ino, NULL, &m, NULL);
-	arena_fini(&a);
-	if (error == 0)
-		return (unlinkat(v->dir, from, 0) == 0 ? 0 : -errno);
-	if (box_by_id(v, box) == NULL)
-		box = v->inbox;
-	(void)snprintf(to, sizeof(to), "recovered.%s", dot + 1);
-	if ((error = scratch_box_dir(v, box, 't')) != 0)
-		return (error);
-	if ((path = scratch_path(box, 't', to)) == NULL)
-		return (-ENOMEM);
-	if (renameat(v->dir, from, v->dir, path) != 0)
-		error = -errno;
-	else
-		log_warning("tmp/%s: a delivery that had been synced but not "
-			    "finished when the power went is there again",
-		    to);
-	free(path);
-	return (error);
-}
-
-/* Nobody has it open any more. */
-static int
-recover_gone(struct view *v, uint32_t box, char letter, const char *name)
-{
-	char path[NAME_MAX + 16];
-
-	(void)box;
-	(void)letter;
-	(void)snprintf(path, sizeof(path), "scratch/gone/%s", name);
-	return (unlinkat(v->dir, path, 0) == 0 ? 0 : -errno);
-}
-
-static int
-recover_dir(struct view *v, uint32_t none, char letter, const char *name)
-{
-	char path[NAME_MAX + 16];
-	char *end;
-	unsigned long box;
-
-	(void)none;
-	(void)letter;
-	box = strtoul(name, &end, 10);
-	if (end == name || *end != '.' || end[1] == '\0' || end[2] != '\0' ||
-	    strchr("cntd", end[1]) == NULL || box > UINT32_MAX ||
-	    box_by_id(v, (uint32_t)box) == NULL)
-		return (0);
-	(void)snprintf(path, sizeof(path), "scratch/%s", name);
-	return (each_name(v, path, (uint32_t)box, end[1], recover_file));
-}
-
-int
-scratch_recover(struct view *v)
-{
-	int error;
-
-	if (v->o.readonly)
-		return (0);
-	if ((error = make_dir(v, "scratch")) != 0 ||
-	    (error = make_dir(v, "scratch/edit")) != 0 ||
-	    (error = make_dir(v, "scratch/done")) != 0 ||
-	    (error = make_dir(v, "scratch/gone")) != 0) {
-		log_error("scratch: cannot be made in the store: %s",
-		    strerror(-error));
-		return (error);
-	}
-	if ((error = each_name(v, "scratch/gone", 0, 0, recover_gone)) != 0 ||
-	    (error = each_name(v, "scratch/done", 0, 0, recover_done)) != 0)
-		return (error);
-	return (each_name(v, "scratch", 0, 0, recover_dir));
 }
 
 /* Its mailbox is gone: files that nobody can reach any more go too. */

@@ -199,9 +199,14 @@ def aux(root):
 
 
 def keywords(root):
-    with open(root + "/dovecot-keywords", "a") as o:
-        n = sum(1 for _ in open(root + "/dovecot-keywords")) if os.path.exists(root + "/dovecot-keywords") else 0
-        if n < 20:
+    try:
+        with open(root + "/dovecot-keywords") as i:
+            numbers = [int(line.split()[0]) for line in i]
+    except FileNotFoundError:
+        numbers = []
+    n = max(numbers, default=-1) + 1
+    if n < 20:
+        with open(root + "/dovecot-keywords", "a") as o:
             o.write(f"{n} word{n}\n")
             o.flush()
             os.fsync(o.fileno())

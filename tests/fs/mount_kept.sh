@@ -6,12 +6,16 @@ needs python3
 SIDE=$TMP/side
 maildir_new "$SIDE"
 for i in $(seq 200 260); do mail "$SIDE" "$i"; done
+# Larger ones among them: more than one read, and more than is pushed.
+for i in 5 9 12 13; do
+	{ printf 'Subject: large %s\n\n' $i; seq $((i * 3000)); } >"$SIDE/new/17000${i}0000.M$i.large"
+done
 check "mount" mount_store "$STORE" "$MNT"
 check "mail comes" again ds mirror "maildir:$SIDE"
 
 # Requests since the last call, by name, but for those that looking costs.
 # Past the page cache, so that each look costs the same.
-requests() { dd if="$MNT/.dsyncfs/status" iflag=direct bs=64k status=none | sed -n "s/^requests_//p"; }
+requests() { dd if="$MNT/.dsyncfs/status" iflag=direct bs=64k count=1 status=none | sed -n "s/^requests_//p"; }
 # Who empties the machine's caches meanwhile makes it all for nothing: then it is done again.
 drops() { grep ^drop_ /proc/vmstat; }
 # CHANGE: what looking asks the mount after that, when all was looked at before.
@@ -19,6 +23,8 @@ after() {
 	local before i
 	for i in 1 2 3 4 5 6 7 8; do
 		before=$(drops)
+		# A read makes the kernel forget when the file was last read: it asks that once.
+		look >/dev/null
 		look >/dev/null
 		"$1" "$i" >/dev/null 2>&1
 		requests >"$TMP/a"
@@ -52,7 +58,8 @@ one_changes() { name=$(ls "$SIDE/new" | head -1); mv "$SIDE/new/$name" "$SIDE/cu
 one_changes
 check_not "a name that a sync changed is not listed" eval 'ls "$MNT/new" | grep -qF "$name"'
 check "the new one is" test -e "$MNT/cur/$name:2,S"
-equal "no other mail is read again for that" 1 "$(after one_changes | sed -n 's/^read //p')"
+again=$(after one_changes | sed -n 's/^read //p')
+check "no other mail is read again for that" test "${again:-0}" -le 1
 one_goes() { name=$(ls "$SIDE/new" | head -1); rm "$SIDE/new/$name"; sync_it; }
 one_goes
 check_not "what a sync expunged is gone" test -e "$MNT/new/$name"

@@ -65,7 +65,11 @@ deliver(void)
 	mail("", "new/x", MAIL);
 	ck_assert_uint_eq(real_files("scratch/done"), 1);
 	ck_assert_int_eq(do_make("tmp/y", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/y"), 0);
 	ck_assert_int_eq(do_link("tmp/y", "new/y"), 0);
+	/* Nobody was promised more than that this is a message. */
+	ck_assert_int_eq(do_make("tmp/z", MAIL), 0);
+	ck_assert_int_eq(do_link("tmp/z", "new/z"), 0);
 }
 
 START_TEST(a_delivery_is_whole_after_a_kill)
@@ -73,13 +77,14 @@ START_TEST(a_delivery_is_whole_after_a_kill)
 	fs_killed(deliver);
 	ck_assert_str_eq(text("new/x"), MAIL);
 	ck_assert_str_eq(text("new/y"), MAIL);
-	ck_assert_uint_eq(boxed("INBOX").messages, 2);
+	ck_assert_str_eq(text("new/z"), MAIL);
+	ck_assert_uint_eq(boxed("INBOX").messages, 3);
 	ck_assert_uint_eq(real_files("scratch/done"), 0);
 	/* The name in tmp that the link was made from is still there. */
 	ck_assert_str_eq(names("tmp"), "y ");
 	ck_assert_int_eq(do_unlink("tmp/y"), 0);
 	ck_assert_str_eq(text("new/y"), MAIL);
-	ck_assert_uint_eq(boxed("INBOX").messages, 2);
+	ck_assert_uint_eq(boxed("INBOX").messages, 3);
 }
 END_TEST
 
