@@ -11,6 +11,10 @@
 #	equal NAME WANT GOT		a check that two texts are the same
 #	check_status NAME N COMMAND...	a check that COMMAND exits with N
 #	mail_of, count, has_flag, ...	what a Maildir folder holds
+#	on_both COMMAND...		does the same on a mount and on a plain Maildir, and
+#					compares what each of them noted
+#	note NAME COMMAND...		keeps what the command says for that
+#	state [HEADER...]		the mail below $MNT as all programs see it, but for names
 #
 # Whatever is mounted below $TMP is unmounted at the end.  TEST_PLAIN=1 puts a plain
 # Maildir in the mount's place, to debug a script without the programs.
@@ -56,6 +60,37 @@ needs() {
 }
 
 not() { ! "$@"; }
+
+# What is done has a directory for itself, $WORK, in it $MNT, mounted, and $HOME.  The paths of both sides are of
+# one length.  Of the mount it is also checked that all mail is there after mounting it again, and the store is whole.
+on_both() {
+	local home=$HOME plain=$TEST_PLAIN mnt=$MNT store=$STORE before name
+	NOTES=$TMP/notes
+	for SIDE in mount plain; do
+		[ $SIDE = mount ] || TEST_PLAIN=1
+		WHERE="$SIDE: " WORK=$TMP/$SIDE STORE=$TMP/$SIDE/store MNT=$TMP/$SIDE/mnt HOME=$TMP/$SIDE/home
+		mkdir -p "$HOME" "$NOTES/mount" "$NOTES/plain"
+		check "a Maildir is there" mount_store "$STORE" "$MNT"
+		"$@"
+		mounted || continue
+		before=$(state)
+		check "unmount" umount_store "$STORE" "$MNT"
+		check "the store is whole" ds verify
+		check "mount again" mount_store "$STORE" "$MNT"
+		equal "all mail is as it was" "$before" "$(state)"
+		check "unmount at the end" umount_store "$STORE" "$MNT"
+	done
+	WHERE='' TEST_PLAIN=$plain HOME=$home MNT=$mnt STORE=$store
+	for name in $(cd "$NOTES" && ls mount plain | grep -v ':$' | sort -u); do
+		equal "both alike: $name" "$(cat "$NOTES/plain/$name" 2>&1)" "$(cat "$NOTES/mount/$name" 2>&1)"
+	done
+}
+note() {
+	local name=$1
+	shift
+	"$@" 2>&1 | sed "s|$MNT|MNT|g; s|$WORK|WORK|g" >"$NOTES/$SIDE/$name"
+}
+state() { $MAIL state "$MNT" "$@"; }
 
 within() {
 	local end=$((SECONDS + $1))
