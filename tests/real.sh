@@ -12,7 +12,7 @@
 #	check_status NAME N COMMAND...	a check that COMMAND exits with N
 #	mail_of, count, has_flag, ...	what a Maildir folder holds
 #	on_both COMMAND...		does the same on a mount and on a plain Maildir, and
-#					compares what each of them noted
+#					compares what each of them noted; MOUNT_OPTS are the mount's
 #	note NAME COMMAND...		keeps what the command says for that
 #	state [HEADER...]		the mail below $MNT as all programs see it, but for names
 #
@@ -70,13 +70,13 @@ on_both() {
 		[ $SIDE = mount ] || TEST_PLAIN=1
 		WHERE="$SIDE: " WORK=$TMP/$SIDE STORE=$TMP/$SIDE/store MNT=$TMP/$SIDE/mnt HOME=$TMP/$SIDE/home
 		mkdir -p "$HOME" "$NOTES/mount" "$NOTES/plain"
-		check "a Maildir is there" mount_store "$STORE" "$MNT"
+		check "a Maildir is there" mount_store "$STORE" "$MNT" "${MOUNT_OPTS:-}"
 		"$@"
 		mounted || continue
 		before=$(state)
 		check "unmount" umount_store "$STORE" "$MNT"
 		check "the store is whole" ds verify
-		check "mount again" mount_store "$STORE" "$MNT"
+		check "mount again" mount_store "$STORE" "$MNT" "${MOUNT_OPTS:-}"
 		equal "all mail is as it was" "$before" "$(state)"
 		check "unmount at the end" umount_store "$STORE" "$MNT"
 	done
