@@ -124,7 +124,7 @@ def state(top, without):
     out = []
     for path, dirs, _ in os.walk(top):
         dirs[:] = [d for d in dirs if d not in (".dsyncfs", ".git", ".notmuch")]
-        if "cur" not in dirs:
+        if not {"cur", "new", "tmp"} <= set(dirs):
             continue
         dirs[:] = [d for d in dirs if d not in ("cur", "new", "tmp")]
         name = os.path.relpath(path, top)
