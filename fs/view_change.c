@@ -256,7 +256,9 @@ view_link(struct view *v, uint64_t node, uint64_t parent, const char *name,
 	if (p.kind == PLACE_AUX && (node & NODE_AUX) != 0)
 		error = aux_link(v, node, parent, name, st);
 	else if (p.kind != PLACE_PART || (node & NODE_AUX) != 0)
-		error = p.kind == PLACE_AUX ? -EXDEV : -EEXIST;
+		error = p.kind == PLACE_PART_DIR || p.kind == PLACE_BOX
+		    ? -EEXIST
+		    : -EXDEV;
 	else if (scratch_by_name(v, p.box->id, p.part, name) != NULL)
 		error = -EEXIST;
 	else if (s != NULL && s->kind == SCRATCH_FILE && !s->unlinked) {
