@@ -104,6 +104,32 @@ script_of_an_idler() {
 	S
 }
 
+# What a sync does: on the plain side a program does the same.
+script_of_a_watcher() {
+	local peer=$WORK/peer do
+	if mounted; then
+		do="\"$SYNC\" -o mail_location=dsyncfs:$STORE mirror --no-max-delete maildir:$peer >/dev/null"
+		ds mirror "maildir:$peer" >/dev/null || echo "the first sync: $?"
+		f=$(mail_of "$peer" "Subject: app1")
+	else
+		peer=$MNT do=true
+		f=$(mail_of "$MNT" "Subject: app1")
+	fi
+	cat <<-S
+	SELECT INBOX
+	IDLE
+	!$MAIL one synced >"$peer/tmp/1900000005.M5.x" && mv "$peer/tmp/1900000005.M5.x" "$peer/new/" && $do
+	?EXISTS
+	!mv "$f" "${f%:2,*}:2,DS" && $do
+	?FETCH .*Draft
+	!rm "${f%:2,*}:2,DS" && $do
+	?EXPUNGE
+	NOOP
+	UID FETCH 1:* (FLAGS)
+	LOGOUT
+	S
+}
+
 sieve_script() {
 	cat <<-S
 	require ["fileinto", "imap4flags", "mailbox", "copy", "body"];
@@ -148,6 +174,9 @@ all() {
 	deliveries lmtp
 	check "Dovecot ends" dovecot_lmtp_down $SIDE
 	script_of_an_idler | note an-idler talk
+	script_of_a_watcher >"$WORK/watcher.talk"
+	note a-watcher eval 'talk <"$WORK/watcher.talk" | grep -v "^> !"'
+	check "the watcher too" grep -q "LOGOUT" "$NOTES/$SIDE/a-watcher"
 	note mail state
 	note subscriptions sort "$MNT/subscriptions"
 	equal "Dovecot has no complaint" "" "$(complaints)"
