@@ -93,7 +93,7 @@ all() {
 	round 5gone
 	check "removed there, removed here" test ! -e "$MNT/.R&AOQ-k"
 	equal "INBOX here" "far5 in1 in2 near5" "$(messages "$MNT" | xargs -d '\n' sed -n 's/^Subject: //p' | tr -d '\r' | sort | xargs)"
-	equal "no temporary file is left" "" "$(find "$MNT" -path '*/tmp/*' -o -name '*.lock' -o -name '.mbsyncstate.new')"
+	equal "no temporary file is left" "" "$(cd "$MNT" && find . -path '*/tmp/*' -o -name '*.lock' -o -name '.mbsyncstate.new')"
 	# What mbsync has of a message it finds again after all that.
 	before=$(uids)
 	check "mbsync starts from its state anew" mbsync_run

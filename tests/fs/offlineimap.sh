@@ -74,7 +74,7 @@ all() {
 	rm "$(mail_of "$MNT" "Subject: far1")"
 	round 3moved
 	equal "INBOX here" "in1 in2 in3 in4" "$(messages "$MNT" | xargs -d '\n' sed -n 's/^Subject: //p' | tr -d '\r' | sort | xargs)"
-	equal "no temporary file is left" "" "$(find "$MNT" -path '*/tmp/*' -o -name '*-journal')"
+	equal "no temporary file is left" "" "$(cd "$MNT" && find . -path '*/tmp/*' -o -name '*-journal')"
 	equal "OfflineIMAP has no complaint" "" "$(grep -E "ERROR|Traceback|Warning" "$WORK/said")"
 	for f in "$MNT"/.offlineimap/*/LocalStatus-sqlite/*; do
 		check "its database is whole: ${f##*/}" python3 -c 'import sqlite3, sys
