@@ -165,7 +165,7 @@ APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
 APT_TEST = check clang libclang-rt-14-dev dovecot-core dovecot-imapd \
 	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
 	inotify-tools mandoc systemd zsh fish \
-	offlineimap3 python3 procps util-linux universal-ctags rsync strace mutt e2fsprogs openssh-server openssh-client openssl \
+	offlineimap3 python3 procps util-linux universal-ctags rsync strace mutt e2fsprogs iproute2 openssh-server openssh-client openssl bindfs \
 	dovecot-sieve aerc maildrop procmail fdm safecat getmail6 git
 APT_DEB = debhelper lintian fakeroot dpkg-dev man-db
 # Installs what is missing; with everything there it asks nobody.
@@ -255,7 +255,7 @@ fuzz: fuzz-build
 bench: all $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 	tests/bench/run.sh $(B)
 $(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB_test) $(LINK_backends)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)
+	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys) -lm
 
 # ---- see it work, install it ----
 

@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "cmd/cmd.h"
 #include "control/control.h"
+#include "fs/last_words.h"
 #include "fs/metrics.h"
 #include "fs/mount_hook.h"
 #include "fs/mount_options.h"
@@ -205,6 +206,7 @@ put_status(void *arg, struct buf *b)
 		buf_printf(b, "%s", m->status);
 	if (m->scheduler != NULL)
 		scheduler_text(m->scheduler, b);
+	fs_put_counts(&m->fs, b);
 }
 
 static bool
@@ -249,6 +251,8 @@ run_command(struct mount *m, int argc, const char *const *argv,
 	status = cmd_run(argc, argv, &backends_all, &local, io, stop);
 	if (alone)
 		pthread_mutex_unlock(&m->commands);
+	/* What it did is seen by whoever waits for its end. */
+	notifier_wait(m->notifier);
 	buf_fini(&text);
 	return (status);
 }
@@ -261,41 +265,13 @@ discard(void *arg, const char *text, size_t n)
 	(void)n;
 }
 
-/*
- * Why a sync failed: the last line that it says, and the one before, which may
- * be what the far side said of it.
- */
-struct last_words {
-	char *before, *last; /* owned */
-};
-
-static void
-keep_last(void *arg, const char *text, size_t n)
-{
-	static const char name[] = "dsyncfs-sync: ";
-	struct last_words *w = arg;
-	char *line;
-
-	while (n > 0 && text[n - 1] == '\n')
-		n--;
-	if (n > strlen(name) && strncmp(text, name, strlen(name)) == 0) {
-		text += strlen(name);
-		n -= strlen(name);
-	}
-	if (n == 0 || (line = strndup(text, n)) == NULL)
-		return;
-	free(w->before);
-	w->before = w->last;
-	w->last = line;
-}
-
 static int
 sync_with(void *arg, const struct scheduler_remote *r, char **error)
 {
 	struct mount *m = arg;
 	const char *argv[6] = { "dsyncfs-sync" };
 	struct last_words w = { NULL, NULL };
-	const struct cmd_io io = { discard, keep_last, NULL, &w };
+	const struct cmd_io io = { discard, last_words_take, NULL, &w };
 	char *config = NULL;
 	int argc = 1, status;
 
@@ -313,15 +289,8 @@ sync_with(void *arg, const struct scheduler_remote *r, char **error)
 	else
 		mount_say_status("the last sync with %s failed: %s", r->name,
 		    w.last != NULL ? w.last : "no reason was given");
-	*error = NULL;
-	if (w.before != NULL && asprintf(error, "%s; %s", w.before, w.last) < 0)
-		*error = NULL;
-	if (*error == NULL) {
-		*error = w.last;
-		w.last = NULL;
-	}
-	free(w.before);
-	free(w.last);
+	*error = last_words_text(&w);
+	last_words_fini(&w);
 	free(config);
 	return (status);
 }
@@ -487,6 +456,7 @@ open_store(struct mount *m)
 		m->config.commit = (unsigned)m->o.commit;
 	vo.stale_names = m->o.stale_names >= 0 ? (unsigned)m->o.stale_names
 					       : m->config.stale_names;
+	mount_point_turn(m->location.path);
 	error = store_open(m->os, m->o.readonly ? STORE_RDONLY : STORE_CREATE,
 	    &m->config.store, &m->store);
 	if (error != 0)
@@ -552,7 +522,6 @@ make_session(struct mount *m)
 	    (m->o.debug && fuse_opt_add_arg(&args, "-d") != 0))
 		goto out;
 	m->fs.view = m->view;
-	m->fs.timeout = 1.0;
 	m->fs.helper = -1;
 	m->fs.ready = on_ready;
 	m->fs.ready_arg = m;
@@ -636,6 +605,8 @@ serve(struct mount *m, int helper)
 	error = notifier_start(
 	    m->view, m->session, m->mountpoint, helper, &m->notifier);
 	if (error == 0)
+		error = ahead_start(m->view, m->session, &m->fs.ahead);
+	if (error == 0)
 		error = start_threads(m);
 	if (error == 0) {
 		what = "the control socket cannot be opened";
@@ -656,8 +627,15 @@ serve(struct mount *m, int helper)
 	m->ending = 1; /* nor does a caller wait for its turn */
 	control_server_stop(m->control);
 	stop_threads(m);
-	notifier_stop(m->notifier);
+	/*
+	 * Both may wait for a request that nobody answers any more; the end of
+	 * the connection ends it.
+	 */
 	fuse_session_unmount(m->session);
+	notifier_stop(m->notifier);
+	m->notifier = NULL;
+	ahead_stop(m->fs.ahead);
+	m->fs.ahead = NULL;
       signals:
 	fuse_remove_signal_handlers(m->session);
 	return (error);
@@ -779,6 +757,7 @@ main(int argc, char **argv)
 	pthread_mutex_init(&m.commands, NULL);
 	pthread_cond_init(&m.wake, NULL);
 	mount_say_start();
+	mount_options_descriptors();
 	status = load(&m, argc, argv);
 	if (status == 0 && m.o.help)
 		(void)fputs(mount_usage, stdout);

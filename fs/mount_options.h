@@ -33,5 +33,7 @@ int mount_options_parse(struct mount_options *o, int argc, char **argv);
 int mount_options_user(struct mount_options *o);
 void mount_options_fini(struct mount_options *o);
 extern const char mount_usage[];
+/* As many descriptors as the process may have; programs keep files open. */
+void mount_options_descriptors(void);
 
 #endif

@@ -4,15 +4,23 @@
 #include "fs/mount_point.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "cmd/cmd.h"
+#include "control/control.h"
+
+#define TURN_MS 10000
+#define MOUNT_MS 2000
+#define TURN_STEP_MS 100
 
 static bool
 is_mounted(const char *mountpoint)
@@ -78,4 +86,36 @@ mount_point_parents(const char *path)
 			return (-errno);
 	}
 	return (0);
+}
+
+/* ms: for how long it has been so. */
+static bool
+will_be_free(const char *path, int lock, int ms)
+{
+	struct flock fl = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	struct control_client *mount;
+
+	if (fcntl(lock, F_OFD_GETLK, &fl) != 0 || fl.l_type == F_UNLCK)
+		return (false);
+	if (control_connect(path, &mount) != 0)
+		return (ms < TURN_MS);
+	/* A mount; it may be ending. */
+	control_close(mount);
+	return (ms < MOUNT_MS);
+}
+
+void
+mount_point_turn(const char *path)
+{
+	const struct timespec step = { .tv_nsec = TURN_STEP_MS * 1000000L };
+	char name[PATH_MAX];
+	int lock;
+
+	if (snprintf(name, sizeof(name), "%s/lock", path) >= PATH_MAX ||
+	    (lock = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) <
+		0)
+		return;
+	for (int ms = 0; will_be_free(path, lock, ms); ms += TURN_STEP_MS)
+		(void)nanosleep(&step, NULL);
+	(void)close(lock);
 }

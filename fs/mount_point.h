@@ -15,4 +15,10 @@ int mount_point_check(const char *given, char out[PATH_MAX]);
 /* Makes a directory and what it lies in, for its user alone; -errno. */
 int mount_point_parents(const char *path);
 
+/*
+ * Waits, for some seconds at most, until no command has the store that lies
+ * there: a sync, or a mount that is just ending.
+ */
+void mount_point_turn(const char *path);
+
 #endif

@@ -17,7 +17,7 @@
 #include "base/log.h"
 #include "fs/helper.h"
 
-#define DEBOUNCE_NS (30 * 1000 * 1000)
+#define DEBOUNCE_NS (2 * 1000 * 1000)
 #define RETRY_NS (100 * 1000 * 1000)
 #define RETRIES 50
 /*
@@ -55,6 +55,11 @@ struct notifier {
 	pthread_mutex_t lock;
 	pthread_cond_t more;
 	struct note *notes; /* guarded by lock */
+	bool specials; /* to be forgotten; guarded by lock */
+	/* how many notes there were, and up to which all are told */
+	uint64_t noted, told; /* guarded by lock */
+	unsigned waiting; /* for told; guarded by lock */
+	pthread_cond_t was_told;
 	struct nudges nudges; /* guarded by lock */
 	/* nudges since a second began; guarded by lock */
 	size_t in_second;
@@ -73,14 +78,28 @@ note_free(struct note *n)
 	free(n);
 }
 
+static void
+note_specials(struct notifier *n)
+{
+	pthread_mutex_lock(&n->lock);
+	if (!n->specials)
+		pthread_cond_signal(&n->more);
+	n->specials = true;
+	pthread_mutex_unlock(&n->lock);
+}
+
 /* Called under the view's lock: notes it, once. */
 static void
 on_forget(void *arg, enum forget_what what, uint64_t node, const char *name)
 {
 	struct notifier *n = arg;
-	struct note *note = calloc(1, sizeof(*note)), *there = NULL;
+	struct note *note, *there = NULL;
 
-	if (note == NULL)
+	if (what == FORGET_SPECIALS) {
+		note_specials(n);
+		return;
+	}
+	if ((note = calloc(1, sizeof(*note))) == NULL)
 		return;
 	if (asprintf(&note->key, "%d %jx %s", (int)what, (uintmax_t)node,
 		name == NULL ? "" : name) < 0) {
@@ -92,6 +111,7 @@ on_forget(void *arg, enum forget_what what, uint64_t node, const char *name)
 	if (name != NULL && (note->name = strdup(name)) == NULL)
 		goto out;
 	pthread_mutex_lock(&n->lock);
+	n->noted++;
 	HASH_FIND_STR(n->notes, note->key, there);
 	if (there == NULL) {
 		HASH_ADD_KEYPTR(
@@ -274,19 +294,36 @@ tell_kernel(struct notifier *n, const struct note *note)
 {
 	if (note->what == FORGET_INODE)
 		(void)fuse_lowlevel_notify_inval_inode(n->se, note->node, 0, 0);
+	else if (note->what == FORGET_ATTR)
+		(void)fuse_lowlevel_notify_inval_inode(
+		    n->se, note->node, -1, 0);
 	else if (note->what == FORGET_ENTRY)
 		(void)fuse_lowlevel_notify_inval_entry(
 		    n->se, note->node, note->name, strlen(note->name));
 }
 
 static void
-flush(struct notifier *n, struct note *notes, struct nudges *nudges)
+tell_specials(struct notifier *n)
+{
+	uint64_t node;
+
+	for (unsigned i = 0; special_each_shown(i, &node); i++)
+		(void)fuse_lowlevel_notify_inval_inode(n->se, node, 0, 0);
+}
+
+static void
+flush(struct notifier *n, struct note *notes, struct nudges *nudges,
+    uint64_t noted)
 {
 	struct note *e, *next;
 	struct nudge *g;
 
 	HASH_ITER (hh, notes, e, next)
 		tell_kernel(n, e);
+	pthread_mutex_lock(&n->lock);
+	n->told = noted;
+	pthread_cond_broadcast(&n->was_told);
+	pthread_mutex_unlock(&n->lock);
 	for (g = nudges->first; g != NULL; g = g->next)
 		ask(n, g->to != NULL ? HELPER_RENAME : HELPER_UNLINK, g->from,
 		    g->to);
@@ -300,31 +337,72 @@ flush(struct notifier *n, struct note *notes, struct nudges *nudges)
 	nudges_free(nudges);
 }
 
+/* More may come, unless somebody waits.  Under the lock. */
+static void
+debounce(struct notifier *n)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += DEBOUNCE_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000;
+	}
+	while (!n->stop && n->waiting == 0 &&
+	    pthread_cond_clockwait(
+		&n->more, &n->lock, CLOCK_MONOTONIC, &until) == 0)
+		;
+}
+
+void
+notifier_wait(struct notifier *n)
+{
+	uint64_t noted;
+
+	if (n == NULL)
+		return;
+	pthread_mutex_lock(&n->lock);
+	noted = n->noted;
+	n->waiting++;
+	pthread_cond_signal(&n->more);
+	while (n->told < noted && !n->stop)
+		pthread_cond_wait(&n->was_told, &n->lock);
+	n->waiting--;
+	pthread_mutex_unlock(&n->lock);
+}
+
 static void *
 run(void *arg)
 {
 	struct notifier *n = arg;
 	struct note *notes;
 	struct nudges nudges;
-	bool stop;
+	uint64_t noted;
+	bool specials;
 
 	pthread_mutex_lock(&n->lock);
 	for (;;) {
-		while (n->notes == NULL && !n->stop)
+		while (n->notes == NULL && !n->specials && !n->stop)
 			pthread_cond_wait(&n->more, &n->lock);
-		stop = n->stop;
-		pthread_mutex_unlock(&n->lock);
-		if (stop)
-			return (NULL);
-		rest(DEBOUNCE_NS);
-		pthread_mutex_lock(&n->lock);
+		debounce(n);
+		/* Nobody answers requests any more, for which telling waits. */
+		if (n->stop)
+			break;
 		notes = n->notes;
 		n->notes = NULL;
+		noted = n->noted;
+		specials = n->specials;
+		n->specials = false;
 		nudges = nudges_take(&n->nudges);
 		pthread_mutex_unlock(&n->lock);
-		flush(n, notes, &nudges);
+		if (specials)
+			tell_specials(n);
+		flush(n, notes, &nudges, noted);
 		pthread_mutex_lock(&n->lock);
 	}
+	pthread_mutex_unlock(&n->lock);
+	return (NULL);
 }
 
 int
@@ -343,6 +421,7 @@ notifier_start(struct view *v, struct fuse_session *se, const char *mountpoint,
 	n->helper = helper;
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_cond_init(&n->more, NULL);
+	pthread_cond_init(&n->was_told, NULL);
 	/* Signals are the main thread's. */
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &was);
@@ -375,6 +454,7 @@ notifier_stop(struct notifier *n)
 	pthread_mutex_lock(&n->lock);
 	n->stop = true;
 	pthread_cond_signal(&n->more);
+	pthread_cond_broadcast(&n->was_told);
 	pthread_mutex_unlock(&n->lock);
 	(void)pthread_join(n->thread, NULL);
 	HASH_ITER (hh, n->notes, e, next) {
@@ -384,6 +464,7 @@ notifier_stop(struct notifier *n)
 	nudges_free(&n->nudges);
 	(void)close(n->helper);
 	pthread_cond_destroy(&n->more);
+	pthread_cond_destroy(&n->was_told);
 	pthread_mutex_destroy(&n->lock);
 	free(n);
 }

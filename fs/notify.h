@@ -24,5 +24,10 @@ struct notifier;
 int notifier_start(struct view *v, struct fuse_session *se,
     const char *mountpoint, int helper, struct notifier **out);
 void notifier_stop(struct notifier *n);
+/*
+ * Until the kernel has forgotten all that the view has told so far; not from a
+ * thread that answers requests.  NULL is fine.
+ */
+void notifier_wait(struct notifier *n);
 
 #endif

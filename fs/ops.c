@@ -1,8 +1,8 @@
 /*
  * ops -- decodes a request, makes one call of the view, replies.
  *
- * open and create are answered ENOSYS, so the kernel asks no more and keeps
- * pages; fs/DESIGN.md has the measurements behind each choice.
+ * open, create and opendir are answered ENOSYS, so the kernel asks no more and
+ * keeps pages and listings; fs/DESIGN.md has the measurements behind each choice.
  */
 #include "fs/ops.h"
 
@@ -12,11 +12,34 @@
 #include <time.h>
 
 #define MAX_IO (1u << 20)
+#define FOR_EVER (365 * 86400.0) /* it is told when something changes */
 
 static struct fs *
 fs_of(fuse_req_t req)
 {
 	return (fuse_req_userdata(req));
+}
+
+static void
+count(fuse_req_t req, enum fs_count which)
+{
+	(void)atomic_fetch_add_explicit(
+	    &fs_of(req)->counts[which], 1, memory_order_relaxed);
+}
+
+void
+fs_put_counts(const struct fs *fs, struct buf *b)
+{
+	static const char *const names[] = {
+#define COUNT_NAME(upper, lower) [COUNT_##upper] = #lower,
+		FS_COUNTS(COUNT_NAME)
+	};
+
+	for (size_t i = 0; i < COUNTS; i++)
+		buf_printf(b, "requests_%s %llu\n", names[i],
+		    (unsigned long long)atomic_load_explicit(
+			&fs->counts[i], memory_order_relaxed));
+	buf_printf(b, "pushed %llu\n", ahead_pushed(fs->ahead));
 }
 
 static struct view *
@@ -44,16 +67,19 @@ by_helper(fuse_req_t req)
 }
 
 static void
-fill(const struct fs *fs, const struct stat *st, struct fuse_entry_param *e)
+fill(const struct stat *st, struct fuse_entry_param *e)
 {
-	double t = (st->st_ino & NODE_SPECIAL) != 0 ? 0 : fs->timeout;
+	double t = (st->st_ino & NODE_SPECIAL) != 0 ? 0 : FOR_EVER;
 
 	memset(e, 0, sizeof(*e));
 	e->ino = st->st_ino;
 	e->attr = *st;
-	/* Another node, but the same file. */
-	if ((st->st_ino & (NODE_BOX | NODE_SPECIAL | NODE_AUX)) == 0)
+	if ((st->st_ino & (NODE_BOX | NODE_SPECIAL | NODE_AUX)) == 0 &&
+	    (st->st_ino & NODE_STALE) != 0) {
+		/* Another node, but the same file, and not for ever. */
 		e->attr.st_ino &= ~NODE_STALE;
+		t = 0;
+	}
 	e->attr_timeout = t;
 	e->entry_timeout = t;
 }
@@ -67,7 +93,7 @@ reply_entry(fuse_req_t req, int error, const struct stat *st)
 		fuse_reply_err(req, -error);
 		return;
 	}
-	fill(fs_of(req), st, &e);
+	fill(st, &e);
 	fuse_reply_entry(req, &e);
 }
 
@@ -80,7 +106,7 @@ reply_attr(fuse_req_t req, int error, const struct stat *st)
 		fuse_reply_err(req, -error);
 		return;
 	}
-	fill(fs_of(req), st, &e);
+	fill(st, &e);
 	fuse_reply_attr(req, &e.attr, e.attr_timeout);
 }
 
@@ -113,6 +139,7 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	struct stat st;
 	int error;
 
+	count(req, COUNT_LOOKUP);
 	if (!by_helper(req)) {
 		error = view_lookup(view_of(req), parent, name, &st);
 		reply_entry(req, error, &st);
@@ -124,15 +151,16 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	/* What it finds is nothing for others to keep. */
-	fill(fs_of(req), &st, &e);
+	fill(&st, &e);
 	e.entry_timeout = e.attr_timeout = 0;
 	fuse_reply_entry(req, &e);
 }
 
 static void
-op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t count)
+op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t n)
 {
-	view_forget(view_of(req), ino, count);
+	count(req, COUNT_FORGET);
+	view_forget(view_of(req), ino, n);
 	fuse_reply_none(req);
 }
 
@@ -141,6 +169,7 @@ op_forget_multi(fuse_req_t req, size_t n, struct fuse_forget_data *list)
 {
 	size_t i;
 
+	count(req, COUNT_FORGET_MULTI);
 	for (i = 0; i < n; i++)
 		view_forget(view_of(req), list[i].ino, list[i].nlookup);
 	fuse_reply_none(req);
@@ -151,6 +180,7 @@ op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct stat st;
 
+	count(req, COUNT_GETATTR);
 	(void)fi;
 	reply_attr(req, view_getattr(view_of(req), ino, &st), &st);
 }
@@ -162,6 +192,7 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	struct view_set set = { .uid = (uid_t)-1, .gid = (gid_t)-1 };
 	struct stat st;
 
+	count(req, COUNT_SETATTR);
 	(void)fi;
 	if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
 		set.what |= SET_SIZE;
@@ -174,6 +205,14 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 	if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0) {
 		set.what |= SET_MTIME;
 		(void)clock_gettime(CLOCK_REALTIME, &set.mtime);
+	}
+	if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
+		set.what |= SET_ATIME;
+		set.atime = attr->st_atim;
+	}
+	if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0) {
+		set.what |= SET_ATIME;
+		(void)clock_gettime(CLOCK_REALTIME, &set.atime);
 	}
 	if ((to_set & FUSE_SET_ATTR_MODE) != 0) {
 		set.what |= SET_MODE;
@@ -195,6 +234,7 @@ op_readlink(fuse_req_t req, fuse_ino_t ino)
 	char target[4097];
 	int error = view_readlink(view_of(req), ino, target, sizeof(target));
 
+	count(req, COUNT_READLINK);
 	if (error != 0)
 		fuse_reply_err(req, -error);
 	else
@@ -207,6 +247,7 @@ op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 {
 	struct stat st;
 
+	count(req, COUNT_MKNOD);
 	(void)rdev;
 	reply_entry(
 	    req, view_mknod(view_for(req), parent, name, mode, &st), &st);
@@ -217,6 +258,7 @@ op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
 {
 	struct stat st;
 
+	count(req, COUNT_MKDIR);
 	reply_entry(
 	    req, view_mkdir(view_for(req), parent, name, mode, &st), &st);
 }
@@ -227,6 +269,7 @@ op_symlink(
 {
 	struct stat st;
 
+	count(req, COUNT_SYMLINK);
 	reply_entry(
 	    req, view_symlink(view_for(req), target, parent, name, &st), &st);
 }
@@ -234,6 +277,7 @@ op_symlink(
 static void
 op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	count(req, COUNT_UNLINK);
 	fuse_reply_err(req,
 	    by_helper(req) ? -view_nudge_unlink(view_of(req), parent, name)
 			   : -view_unlink(view_of(req), parent, name));
@@ -242,6 +286,7 @@ op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 static void
 op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
+	count(req, COUNT_RMDIR);
 	fuse_reply_err(req, -view_rmdir(view_of(req), parent, name));
 }
 
@@ -249,6 +294,7 @@ static void
 op_rename(fuse_req_t req, fuse_ino_t parent, const char *name,
     fuse_ino_t new_parent, const char *new_name, unsigned flags)
 {
+	count(req, COUNT_RENAME);
 	fuse_reply_err(req,
 	    by_helper(req) ? -view_nudge_rename(view_of(req), parent, name,
 				 new_parent, new_name)
@@ -261,12 +307,14 @@ op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
 {
 	struct stat st;
 
+	count(req, COUNT_LINK);
 	reply_entry(req, view_link(view_of(req), ino, parent, name, &st), &st);
 }
 
 static void
 op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	count(req, COUNT_OPEN);
 	(void)ino;
 	(void)fi;
 	fuse_reply_err(req, ENOSYS);
@@ -276,6 +324,7 @@ static void
 op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
     struct fuse_file_info *fi)
 {
+	count(req, COUNT_CREATE);
 	(void)parent;
 	(void)name;
 	(void)mode;
@@ -286,6 +335,7 @@ op_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 static void
 op_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	count(req, COUNT_FLUSH);
 	(void)ino;
 	(void)fi;
 	fuse_reply_err(req, ENOSYS);
@@ -298,7 +348,10 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 	ssize_t got;
 	char *p;
 
+	count(req, COUNT_READ);
 	(void)fi;
+	if (off == 0 && ahead_read(fs_of(req)->ahead, req, ino, size))
+		return;
 	if (size > MAX_IO)
 		size = MAX_IO;
 	if ((p = malloc(size > 0 ? size : 1)) == NULL) {
@@ -319,6 +372,7 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off,
 {
 	ssize_t put;
 
+	count(req, COUNT_WRITE);
 	(void)fi;
 	put = view_write(view_of(req), ino, p, size, (uint64_t)off);
 	if (put < 0)
@@ -331,6 +385,7 @@ static void
 op_fsync(
     fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
+	count(req, COUNT_FSYNC);
 	(void)datasync;
 	(void)fi;
 	fuse_reply_err(req, -view_fsync(view_of(req), ino));
@@ -340,6 +395,7 @@ static void
 op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
     struct fuse_file_info *fi)
 {
+	count(req, COUNT_FALLOCATE);
 	(void)fi;
 	fuse_reply_err(req,
 	    -view_fallocate(
@@ -349,18 +405,10 @@ op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 static void
 op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
-	(void)ino;
-	fi->keep_cache = 0;
-	fi->cache_readdir = 0;
-	fuse_reply_open(req, fi);
-}
-
-static void
-op_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
-{
+	count(req, COUNT_OPENDIR);
 	(void)ino;
 	(void)fi;
-	fuse_reply_err(req, 0);
+	fuse_reply_err(req, ENOSYS);
 }
 
 struct page {
@@ -415,7 +463,7 @@ add_entry(void *arg, const char *name, const struct stat *st, uint64_t next)
 	size_t n;
 
 	if (p->plus) {
-		fill(fs_of(p->req), st, &e);
+		fill(st, &e);
 		n = fuse_add_direntry_plus(p->req, p->data + p->used,
 		    p->size - p->used, name, &e, (off_t)off_up(next));
 	} else
@@ -451,6 +499,7 @@ static void
 op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fuse_file_info *fi)
 {
+	count(req, COUNT_READDIR);
 	(void)fi;
 	list(req, ino, size, off, false);
 }
@@ -459,6 +508,7 @@ static void
 op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fuse_file_info *fi)
 {
+	count(req, COUNT_READDIRPLUS);
 	(void)fi;
 	list(req, ino, size, off, true);
 }
@@ -469,6 +519,7 @@ op_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct statvfs st;
 	int error = view_statfs(view_of(req), &st);
 
+	count(req, COUNT_STATFS);
 	(void)ino;
 	if (error != 0)
 		fuse_reply_err(req, -error);
@@ -492,6 +543,7 @@ op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 {
 	char *p = malloc(size > 0 ? size : 1);
 
+	count(req, COUNT_GETXATTR);
 	if (p == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -506,12 +558,30 @@ op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	char *p = malloc(size > 0 ? size : 1);
 
+	count(req, COUNT_LISTXATTR);
 	if (p == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
 	}
 	reply_xattr(req, view_listxattr(view_of(req), ino, p, size), p, size);
 	free(p);
+}
+
+static void
+op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value,
+    size_t size, int flags)
+{
+	count(req, COUNT_SETXATTR);
+	fuse_reply_err(
+	    req, -view_setxattr(view_of(req), ino, name, value, size, flags));
+}
+
+static void
+op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	count(req, COUNT_REMOVEXATTR);
+	fuse_reply_err(
+	    req, -view_setxattr(view_of(req), ino, name, NULL, 0, 0));
 }
 
 const struct fuse_lowlevel_ops fs_ops = {
@@ -538,10 +608,11 @@ const struct fuse_lowlevel_ops fs_ops = {
 	.fsyncdir = op_fsync,
 	.fallocate = op_fallocate,
 	.opendir = op_opendir,
-	.releasedir = op_releasedir,
 	.readdir = op_readdir,
 	.readdirplus = op_readdirplus,
 	.statfs = op_statfs,
 	.getxattr = op_getxattr,
 	.listxattr = op_listxattr,
+	.setxattr = op_setxattr,
+	.removexattr = op_removexattr,
 };

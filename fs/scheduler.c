@@ -45,13 +45,13 @@ struct remote {
 	/* guarded by s->lock; times in ms of CLOCK_MONOTONIC */
 	bool due, running;
 	bool open; /* the session is */
+	bool news; /* the far side has said so, and no sync has begun since */
 	bool hangup; /* whatever it is open to is not there any more */
 	int64_t next; /* 0: nothing is planned */
 	uint64_t synced; /* changes() when the last sync began */
 	unsigned failures, again;
 	uint64_t runs, failed; /* since the mount */
-	/* changes, when they were last counted; -1: there was no sync yet */
-	uint64_t waiting;
+	uint64_t waiting; /* changes, when they were last counted */
 	struct cmd_waiting count; /* guarded with the store */
 	int status;
 	char *error; /* owned */
@@ -308,9 +308,7 @@ count_waiting(struct scheduler *s, uint64_t changes, int64_t now)
 		n = 0;
 		rc = s->ops.waiting(s->ops.arg, &s->remote[i].r,
 		    &s->remote[i].count, &n);
-		if (rc == -ENOENT)
-			n = UINT64_MAX;
-		else if (rc != 0)
+		if (rc != 0)
 			continue;
 		pthread_mutex_lock(&s->lock);
 		s->remote[i].waiting = n;
@@ -415,7 +413,8 @@ listen_to(struct remote *r)
 	pthread_mutex_unlock(&s->lock);
 	rc = cmd_session_idle(r->r.session, IDLE_MS);
 	pthread_mutex_lock(&s->lock);
-	r->due |= rc == 1;
+	r->news |= rc == 1;
+	r->due |= r->news;
 	if (rc < 0) {
 		r->open = false;
 		r->next = mono_ms() + jitter(AGAIN_MS);
@@ -443,7 +442,7 @@ remote_main(void *arg)
 			continue;
 		}
 		hang_up(r);
-		r->due = false;
+		r->due = r->news = false;
 		r->running = true;
 		r->began = time(NULL);
 		pthread_mutex_unlock(&s->lock);
@@ -604,8 +603,9 @@ scheduler_status(struct scheduler *s, size_t i, struct cmd_remote_status *out)
 	if (r->status != EX_DONE && r->error != NULL)
 		(void)snprintf(
 		    out->last_error, sizeof(out->last_error), "%s", r->error);
-	out->waiting = r->waiting == UINT64_MAX ? 0 : r->waiting;
+	out->waiting = r->waiting;
 	out->connected = r->open;
+	out->waiting_there = r->open && !r->running ? r->news : -1;
 	pthread_mutex_unlock(&s->lock);
 	return (true);
 }
@@ -637,6 +637,10 @@ put_remote(struct buf *b, const struct cmd_remote_status *r)
 	put_time(b, "last success", r->last_success);
 	buf_printf(
 	    b, "    waiting: %llu changes\n", (unsigned long long)r->waiting);
+	buf_printf(b, "    waiting there: %s\n",
+	    r->waiting_there < 0 ? "not known"
+		: r->waiting_there ? "some"
+				   : "none");
 	if (r->last_status != EX_DONE)
 		buf_printf(b, "    last error: status %d%s%s\n", r->last_status,
 		    *r->last_error != '\0' ? ": " : "", r->last_error);

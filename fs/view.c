@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 
 #define SETTLE_MS 1000
 #define BUSY_NS 1000000
+#define HELD_MAX 16384
 
 void
 view_lock(struct view *v)
@@ -77,6 +79,7 @@ box_free(struct view *v, struct box *b)
 struct reload {
 	struct view *v;
 	struct box *old; /* those not seen yet, by id */
+	bool changed; /* some of them have come, or have another name */
 };
 
 static uint64_t
@@ -108,6 +111,7 @@ reload_one(void *arg, const struct mailbox *m)
 	}
 	b->hidden = was != NULL ? was->hidden : 0;
 	b->keywords_removed = was != NULL ? was->keywords_removed : 0;
+	b->shows_keywords = was != NULL && was->shows_keywords;
 	/* A folder that began as a plain directory keeps its node. */
 	b->folder = was != NULL ? was->folder : default_folder(v, m);
 	if (strcmp(m->name, "INBOX") == 0)
@@ -115,6 +119,8 @@ reload_one(void *arg, const struct mailbox *m)
 	HASH_ADD(hh_id, v->by_id, id, sizeof(b->id), b);
 	HASH_ADD_KEYPTR(hh_name, v->by_name, b->name, strlen(b->name), b);
 	HASH_ADD(hh_folder, v->by_folder, folder, sizeof(b->folder), b);
+	if (was == NULL || strcmp(was->name, b->name) != 0)
+		r->changed = true;
 	return (0);
 }
 
@@ -158,7 +164,7 @@ make_parents(struct view *v)
 int
 view_boxes(struct view *v)
 {
-	struct reload r = { v, NULL };
+	struct reload r = { v, NULL, false };
 	struct box *b, *next, *found;
 	int error;
 
@@ -174,13 +180,20 @@ view_boxes(struct view *v)
 		HASH_FIND(hh_id, v->by_id, &b->id, sizeof(b->id), found);
 		if (found == NULL && error == 0)
 			(void)scratch_box_gone(v, b->id);
+		if (v->foreign &&
+		    (found == NULL || strcmp(found->name, b->name) != 0))
+			kept_folder(v, b->name, true);
 		free(b->name);
 		free(b);
 	}
 	if (error != 0)
 		return (error);
 	v->boxes_stale = false;
-	return (make_parents(v));
+	error = make_parents(v);
+	if (v->foreign && r.changed)
+		HASH_ITER (hh_id, v->by_id, b, next)
+			kept_folder(v, b->name, false);
+	return (error);
 }
 
 struct box *
@@ -231,14 +244,9 @@ box_of_part(struct view *v, uint64_t node, enum box_part *part)
 static void
 tell_box(struct view *v, uint32_t id)
 {
-	struct box *b = box_by_id(v, id);
-
-	if (b == NULL)
-		return;
-	view_tell(v, FORGET_INODE, part_node(b, PART_CUR), NULL);
-	view_tell(v, FORGET_INODE, part_node(b, PART_NEW), NULL);
-	view_tell(v, FORGET_INODE, special_keywords_node(b), NULL);
-	view_tell(v, FORGET_FOLDER, id, NULL);
+	kept_mail(v, id);
+	if (box_by_id(v, id) != NULL)
+		view_tell(v, FORGET_FOLDER, id, NULL);
 }
 
 static void
@@ -251,14 +259,12 @@ on_change(void *arg, const struct watch_event *e)
 		v->dirty_since_ms = view_now_ms(v);
 	if ((e->what & WATCH_MAILBOXES) != 0)
 		v->boxes_stale = true;
-	special_announce(v, e->what, e->mailbox);
+	special_announce(v, e->what);
 	if (!v->foreign)
 		return;
-	if ((e->what & WATCH_MAILBOXES) != 0) {
-		view_tell(v, FORGET_INODE, NODE_ROOT, NULL);
-		HASH_ITER (hh_id, v->by_id, b, next)
-			view_tell(v, FORGET_INODE, b->folder, NULL);
-	}
+	/* Nobody may ask before the kernel has heard of it. */
+	if ((e->what & WATCH_MAILBOXES) != 0)
+		(void)view_boxes(v);
 	if ((e->what & WATCH_MESSAGES) == 0)
 		return;
 	nudge_after(v);
@@ -268,7 +274,7 @@ on_change(void *arg, const struct watch_event *e)
 		HASH_ITER (hh_id, v->by_id, b, next)
 			tell_box(v, b->id);
 	if (e->ino != 0)
-		view_tell(v, FORGET_INODE, e->ino, NULL);
+		view_tell(v, FORGET_ATTR, e->ino, NULL);
 }
 
 /* ---- opening, closing ---- */
@@ -300,6 +306,17 @@ make_inbox(struct view *v)
 	return (txn_commit(t));
 }
 
+/* The other half is for everything else. */
+static size_t
+half_of_descriptors(void)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) != 0)
+		return (0);
+	return (r.rlim_cur < HELD_MAX * 2 ? (size_t)r.rlim_cur / 2 : HELD_MAX);
+}
+
 int
 view_open(
     struct store *s, int dirfd, const struct view_options *o, struct view **out)
@@ -316,6 +333,7 @@ view_open(
 	v->dir = dirfd;
 	v->o = *o;
 	v->boxes_stale = true;
+	v->held_max = half_of_descriptors();
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_cond_init(&v->synced, &attr);
@@ -357,7 +375,6 @@ view_close(struct view *v)
 {
 	struct box *b, *next;
 	struct zombie *z, *znext;
-	struct aux *x, *xnext;
 	int error, e;
 
 	if (v == NULL)
@@ -377,13 +394,7 @@ view_close(struct view *v)
 		HASH_DEL(v->zombies, z);
 		free(z);
 	}
-	HASH_ITER (hh, v->aux, x, xnext) {
-		HASH_DEL(v->aux, x);
-		if (x->fd >= 0)
-			(void)close(x->fd);
-		free(x->name);
-		free(x);
-	}
+	aux_free(v);
 	HASH_ITER (hh_id, v->by_id, b, next)
 		box_free(v, b);
 	stale_free(v);
@@ -498,7 +509,6 @@ int
 view_fsync(struct view *v, uint64_t node)
 {
 	struct scratch *s;
-	struct aux *x;
 	int error = 0, fd = -1;
 
 	view_lock(v);
@@ -517,14 +527,13 @@ view_fsync(struct view *v, uint64_t node)
 		}
 	} else if (s != NULL && s->kind != SCRATCH_SAVED)
 		error = scratch_settle(v, s);
-	else if ((x = aux_find(v, node)) != NULL) {
-		fd = aux_open(v, node, x->dir ? 0 : 2);
-		if (fd == -EACCES || fd == -EROFS)
-			fd = aux_open(v, node, 0);
-		error = fd < 0 ? fd : 0;
+	else if (aux_find(v, node) != NULL) {
+		error = aux_fsync(v, node);
+		goto out;
 	}
 	if (error == 0 && fd < 0)
 		error = sync_locked(v);
+out:
 	view_unlock(v);
 	if (fd >= 0) {
 		if (error == 0 && fsync(fd) != 0)

@@ -64,13 +64,20 @@ void view_lock(struct view *v);
 void view_unlock(struct view *v);
 struct store *view_store(struct view *v);
 
-/* What the kernel should forget, told after a change it did not make itself. */
+/*
+ * What the kernel should forget, told after a change it did not make itself
+ * (view_kept.c).
+ */
 enum forget_what {
-	FORGET_INODE, /* attributes and pages of node */
+	FORGET_INODE, /* attributes and pages, also a listing, of node */
+	FORGET_ATTR, /* attributes of node */
 	FORGET_ENTRY, /* name in the directory node */
+	FORGET_SPECIALS, /* all of .dsyncfs/ */
 	/* node: a mailbox's id; its mail has changed */
 	FORGET_FOLDER
 };
+/* The i-th file that FORGET_SPECIALS is about; false: there are no more. */
+bool special_each_shown(unsigned i, uint64_t *node);
 typedef void view_forget_fn(
     void *arg, enum forget_what what, uint64_t node, const char *name);
 /* fn is called under the lock: it only notes. */
@@ -102,11 +109,17 @@ int view_lookup(
     struct view *v, uint64_t parent, const char *name, struct stat *st);
 int view_getattr(struct view *v, uint64_t node, struct stat *st);
 
-enum { SET_SIZE = 1, SET_MTIME = 2, SET_MODE = 4, SET_OWNER = 8 };
+enum {
+	SET_SIZE = 1,
+	SET_MTIME = 2,
+	SET_MODE = 4,
+	SET_OWNER = 8,
+	SET_ATIME = 16 /* kept where a real file is behind the node */
+};
 struct view_set {
 	unsigned what; /* SET_* */
 	uint64_t size;
-	struct timespec mtime;
+	struct timespec mtime, atime;
 	mode_t mode;
 	uid_t uid; /* (uid_t)-1: as it is */
 	gid_t gid;
@@ -150,6 +163,22 @@ int view_statfs(struct view *v, struct statvfs *out);
 ssize_t view_getxattr(
     struct view *v, uint64_t node, const char *name, void *p, size_t size);
 ssize_t view_listxattr(struct view *v, uint64_t node, char *p, size_t size);
+/*
+ * Where the bytes of a message lie: while it says the same, view_read gives the
+ * same.  -EBUSY: it is being written to; -ENOENT: it is none.
+ */
+int view_body(struct view *v, uint64_t node, struct body_ref *out);
+/*
+ * The messages that follow this one in its mailbox: their nodes.  How many,
+ * -errno.
+ */
+int view_following(struct view *v, uint64_t node, uint64_t *out, size_t max);
+/*
+ * user.* of what is real; -EPERM: the view's own, -EOPNOTSUPP: any other name
+ * or node.  flags as for setxattr(2); p NULL: it is removed.
+ */
+int view_setxattr(struct view *v, uint64_t node, const char *name,
+    const void *p, size_t size, int flags);
 /* The kernel has dropped the node. */
 void view_forget(struct view *v, uint64_t node, uint64_t count);
 

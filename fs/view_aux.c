@@ -2,8 +2,8 @@
  * view_aux -- files that are not mail: real files under aux/, one directory a
  * mailbox (aux/BOX), whatever the mailbox is called.
  *
- * A node is known by its parent and name, so that no handle is held for it; a
- * file that is unlinked while the kernel knows it keeps a handle until it is
+ * A node is known by its parent and name, so that no descriptor is held for it;
+ * a file that is unlinked while the kernel knows it keeps one until it is
  * forgotten.
  */
 #include "fs/view_internal.h"
@@ -12,85 +12,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/name.h"
 
 #define REAL_OFF ((uint64_t)1 << 33) /* offsets of real entries begin here */
-
-static int
-open_beneath(struct view *v, const char *path, int flags)
-{
-	struct open_how how = {
-		.flags = (uint64_t)(unsigned)(flags | O_CLOEXEC),
-		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS,
-	};
-	long fd;
-
-	do
-		fd = syscall(SYS_openat2, v->dir, path, &how, sizeof(how));
-	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
-	return (fd < 0 ? -errno : (int)fd);
-}
-
-struct aux *
-aux_find(struct view *v, uint64_t node)
-{
-	struct aux *x;
-
-	HASH_FIND(hh, v->aux, &node, sizeof(node), x);
-	return (x);
-}
-
-/* Path of a directory node (folder or aux) under the store's directory. */
-static int
-dir_path(struct view *v, uint64_t node, char out[PATH_MAX])
-{
-	struct box *b;
-	struct aux *x;
-	size_t n;
-	int error;
-
-	if (node == NODE_ROOT || (b = box_of_folder(v, node)) != NULL) {
-		(void)snprintf(out, PATH_MAX, "aux/%" PRIu32,
-		    node == NODE_ROOT ? v->inbox : box_of_folder(v, node)->id);
-		return (0);
-	}
-	if ((x = aux_find(v, node)) == NULL || x->name == NULL)
-		return (-ESTALE);
-	if ((error = dir_path(v, x->parent, out)) != 0)
-		return (error);
-	n = strlen(out);
-	if (n + strlen(x->name) + 2 > PATH_MAX)
-		return (-ENAMETOOLONG);
-	out[n] = '/';
-	memcpy(out + n + 1, x->name, strlen(x->name) + 1);
-	return (0);
-}
-
-int
-aux_open_dir(struct view *v, uint64_t node)
-{
-	char path[PATH_MAX];
-	int error;
-
-	if ((error = dir_path(v, node, path)) != 0)
-		return (error);
-	error = open_beneath(v, path, O_RDONLY | O_DIRECTORY);
-	if (error == -ENOENT &&
-	    (node == NODE_ROOT || box_of_folder(v, node) != NULL)) {
-		if (mkdirat(v->dir, path, 0700) != 0 && errno != EEXIST)
-			return (-errno);
-		error = open_beneath(v, path, O_RDONLY | O_DIRECTORY);
-	}
-	return (error);
-}
+#define OTHERS_MAX 16
 
 int
 aux_init(struct view *v)
@@ -151,14 +81,94 @@ give_away(int dir, const char *name)
 		: -errno);
 }
 
+/*
+ * The caller's mask has been applied by the kernel; ours is no business of his.
+ * Nor is it that a set-user-ID bit goes when the owner changes.
+ */
 static int
-remember(
-    struct view *v, uint64_t node, uint64_t parent, const char *name, bool dir)
+full_mode(int dir, const char *name, mode_t mode)
+{
+	struct stat st;
+
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return (-errno);
+	if ((mode & ~st.st_mode) == 0)
+		return (0);
+	mode |= st.st_mode & 07777;
+	return (fchmodat(dir, name, mode, 0) == 0 ? 0 : -errno);
+}
+
+/* ---- names ---- */
+
+/* It is found by a name (again), or by nobody. */
+static void
+release(struct view *v, struct aux *x)
+{
+	char path[48];
+
+	if (x->fd >= 0) {
+		(void)close(x->fd);
+		x->fd = -1;
+		v->held--;
+	}
+	if (x->aside) {
+		scratch_gone_path(x->node, path);
+		(void)unlinkat(v->dir, path, 0);
+		x->aside = false;
+	}
+}
+
+static void
+drop_other(struct aux *x, uint64_t parent, const char *name)
+{
+	struct aux_name **at = &x->other, *o;
+
+	while ((o = *at) != NULL)
+		if (o->parent == parent && strcmp(o->name, name) == 0) {
+			*at = o->next;
+			free(o->name);
+			free(o);
+		} else
+			at = &o->next;
+}
+
+static bool
+known_as(const struct aux *x, uint64_t parent, const char *name)
+{
+	return (x->name != NULL && x->parent == parent &&
+	    strcmp(x->name, name) == 0);
+}
+
+/* The name that it was known by becomes one of the others. */
+static void
+keep_other(struct aux *x)
+{
+	struct aux_name *o;
+	size_t n = 0;
+
+	drop_other(x, x->parent, x->name);
+	for (o = x->other; o != NULL; o = o->next)
+		n++;
+	if (n >= OTHERS_MAX || (o = calloc(1, sizeof(*o))) == NULL) {
+		free(x->name);
+		return;
+	}
+	o->parent = x->parent;
+	o->name = x->name;
+	o->next = x->other;
+	x->other = o;
+}
+
+static int
+remember(struct view *v, uint64_t node, uint64_t parent, const char *name,
+    const struct stat *real)
 {
 	struct aux *x = aux_find(v, node);
-	char *copy = strdup(name);
+	char *copy;
 
-	if (copy == NULL)
+	if (x != NULL && known_as(x, parent, name))
+		goto known;
+	if ((copy = strdup(name)) == NULL)
 		return (-ENOMEM);
 	if (x == NULL) {
 		if ((x = calloc(1, sizeof(*x))) == NULL) {
@@ -169,19 +179,18 @@ remember(
 		x->fd = -1;
 		HASH_ADD(hh, v->aux, node, sizeof(x->node), x);
 	}
-	/* Held only for want of a name: it has one again. */
-	if (x->fd >= 0) {
-		(void)close(x->fd);
-		x->fd = -1;
-	}
-	/* It has a name (again): no handle is needed to find it. */
-	if (x->fd >= 0)
-		(void)close(x->fd);
-	x->fd = -1;
-	free(x->name);
+	drop_other(x, parent, name);
+	if (x->name != NULL && real->st_nlink > 1 && !S_ISDIR(real->st_mode) &&
+	    x->fd < 0 && !x->aside)
+		keep_other(x);
+	else
+		free(x->name);
 	x->name = copy;
 	x->parent = parent;
-	x->dir = dir;
+known:
+	release(v, x);
+	x->dir = S_ISDIR(real->st_mode);
+	x->granted |= real->st_mode & (S_IRUSR | S_IWUSR);
 	return (0);
 }
 
@@ -196,7 +205,7 @@ stat_at(
 	if (fstatat(dir, name, &real, AT_SYMLINK_NOFOLLOW) != 0)
 		return (-errno);
 	node = NODE_AUX | real.st_ino;
-	error = remember(v, node, parent, name, S_ISDIR(real.st_mode));
+	error = remember(v, node, parent, name, &real);
 	if (error == 0)
 		to_stat(v, &real, node, st);
 	return (error);
@@ -231,33 +240,6 @@ aux_exists(struct view *v, uint64_t parent, const char *name)
 	return (there);
 }
 
-/* A descriptor on the node itself; flags as for open(2). */
-int
-aux_open(struct view *v, uint64_t node, int flags)
-{
-	struct aux *x = aux_find(v, node);
-	char path[PATH_MAX];
-	int error;
-
-	if (x == NULL)
-		return (-ESTALE);
-	if (x->fd >= 0) {
-		char self[64];
-		int fd;
-
-		if ((flags & O_PATH) != 0) {
-			fd = fcntl(x->fd, F_DUPFD_CLOEXEC, 0);
-			return (fd < 0 ? -errno : fd);
-		}
-		(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", x->fd);
-		fd = open(self, flags | O_CLOEXEC);
-		return (fd < 0 ? -errno : fd);
-	}
-	if ((error = dir_path(v, node, path)) != 0)
-		return (error);
-	return (open_beneath(v, path, flags));
-}
-
 int
 aux_getattr(struct view *v, uint64_t node, struct stat *st)
 {
@@ -273,44 +255,10 @@ aux_getattr(struct view *v, uint64_t node, struct stat *st)
 		error = -errno;
 	if (x == NULL || fd != x->fd)
 		(void)close(fd);
-	if (error == 0)
+	if (error == 0) {
+		real.st_nlink -= x != NULL && x->aside;
 		to_stat(v, &real, node, st);
-	return (error);
-}
-
-int
-aux_setattr(struct view *v, uint64_t node, const struct view_set *set)
-{
-	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT } };
-	char self[64];
-	struct stat st;
-	int fd, error = 0;
-
-	if ((set->what & SET_OWNER) != 0 && geteuid() != 0 &&
-	    ((set->uid != (uid_t)-1 && set->uid != v->o.uid) ||
-		(set->gid != (gid_t)-1 && set->gid != v->o.gid)))
-		return (-EPERM);
-	if ((fd = aux_open(v, node, O_PATH | O_NOFOLLOW)) < 0)
-		return (fd);
-	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
-	if (fstat(fd, &st) != 0)
-		error = -errno;
-	else if ((set->what & SET_OWNER) != 0 && geteuid() == 0 &&
-	    fchownat(fd, "", set->uid, set->gid, AT_EMPTY_PATH) != 0)
-		error = -errno;
-	else if (S_ISLNK(st.st_mode))
-		error = 0;
-	else if ((set->what & SET_SIZE) != 0 &&
-	    truncate(self, (off_t)set->size) != 0)
-		error = -errno;
-	else if ((set->what & SET_MODE) != 0 &&
-	    chmod(self, set->mode & 07777) != 0)
-		error = -errno;
-	ts[1] = set->mtime;
-	if (error == 0 && (set->what & SET_MTIME) != 0 &&
-	    !S_ISLNK(st.st_mode) && utimensat(AT_FDCWD, self, ts, 0) != 0)
-		error = -errno;
-	(void)close(fd);
+	}
 	return (error);
 }
 
@@ -345,73 +293,186 @@ aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
 		error = -EPERM;
 	if (error == 0)
 		error = give_away(dir, name);
+	if (error == 0 && target == NULL)
+		error = full_mode(dir, name, mode & 07777);
 	if (error == 0)
 		error = stat_at(v, dir, parent, name, st);
 	(void)close(dir);
-	if (error == 0 && (x = aux_find(v, st->st_ino)) != NULL)
+	if (error == 0 && (x = aux_find(v, st->st_ino)) != NULL) {
 		x->lookups++;
+		/* Whoever made it may write, whatever mode he gave it. */
+		if (S_ISREG(mode))
+			x->granted = S_IRUSR | S_IWUSR;
+	}
 	return (error);
 }
 
+/* ---- names that go ---- */
+
+static bool
+still_there(struct view *v, const struct aux *x, const struct aux_name *o)
+{
+	int dir = aux_open_dir(v, o->parent);
+	struct stat real;
+	bool same;
+
+	if (dir < 0)
+		return (false);
+	same = fstatat(dir, o->name, &real, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (NODE_AUX | real.st_ino) == x->node;
+	(void)close(dir);
+	return (same);
+}
+
+/* From now on it is known by another name, if one is known. */
+static bool
+change_name(struct view *v, struct aux *x)
+{
+	struct aux_name *o;
+
+	while ((o = x->other) != NULL) {
+		x->other = o->next;
+		if (!still_there(v, x, o)) {
+			free(o->name);
+			free(o);
+			continue;
+		}
+		keep_other(x);
+		x->parent = o->parent;
+		x->name = o->name;
+		free(o);
+		return (true);
+	}
+	return (false);
+}
+
+enum kept { KEPT_AS_IT_IS, KEPT_HELD, KEPT_ASIDE };
+
 /*
- * The last name of a file that the kernel still knows is about to go, or the
- * only one by which it is known here.
+ * The name of a file is about to go.  Where that is the only one by which it is
+ * known here, it is held by a descriptor (also so that its inode's number is
+ * given to nobody else), or moved aside when there are too many of them.
  */
 static int
-keep_open(struct view *v, int dir, uint64_t parent, const char *name)
+keep(struct view *v, int dir, uint64_t parent, const char *name, enum kept *how,
+    struct aux **out)
 {
 	struct stat real;
 	struct aux *x;
-	int fd;
+	char path[48];
 
+	*how = KEPT_AS_IT_IS;
+	*out = NULL;
 	if (fstatat(dir, name, &real, AT_SYMLINK_NOFOLLOW) != 0)
 		return (-errno);
-	x = aux_find(v, NODE_AUX | real.st_ino);
-	if (x == NULL || x->fd >= 0)
+	*out = x = aux_find(v, NODE_AUX | real.st_ino);
+	if (x == NULL || x->fd >= 0 || x->aside)
 		return (0);
 	if (real.st_nlink > 1 && !S_ISDIR(real.st_mode) &&
-	    (x->name == NULL || x->parent != parent ||
-		strcmp(x->name, name) != 0))
+	    (!known_as(x, parent, name) || change_name(v, x)))
 		return (0);
-	/* A held inode's number is given to nobody else meanwhile. */
-	fd = openat(dir, name,
-	    (S_ISREG(real.st_mode) ? O_RDWR : O_PATH) | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0 && errno == EACCES)
-		fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	if (fd < 0)
+	if (v->held >= v->held_max && !S_ISDIR(real.st_mode)) {
+		scratch_gone_path(x->node, path);
+		if (renameat(dir, name, v->dir, path) != 0)
+			return (-errno);
+		x->aside = true;
+		*how = KEPT_ASIDE;
+		return (0);
+	}
+	x->fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (x->fd < 0)
 		return (-errno);
-	x->fd = fd;
+	v->held++;
+	*how = KEPT_HELD;
 	return (0);
 }
 
 /* It stays after all. */
 static void
-let_go(struct view *v, int dir, const char *name)
+undo_keep(
+    struct view *v, int dir, const char *name, enum kept how, struct aux *x)
 {
-	struct stat real;
-	struct aux *x;
+	char path[48];
 
-	if (fstatat(dir, name, &real, AT_SYMLINK_NOFOLLOW) != 0 ||
-	    (x = aux_find(v, NODE_AUX | real.st_ino)) == NULL || x->fd < 0)
-		return;
-	(void)close(x->fd);
-	x->fd = -1;
+	if (how == KEPT_ASIDE) {
+		scratch_gone_path(x->node, path);
+		(void)renameat(v->dir, path, dir, name);
+		x->aside = false;
+	} else if (how == KEPT_HELD)
+		release(v, x);
 }
 
 int
 aux_unlink(struct view *v, uint64_t parent, const char *name, bool is_dir)
 {
 	int dir = aux_open_dir(v, parent), error;
+	struct stat real;
+	enum kept how;
+	struct aux *x;
 
 	if (dir < 0)
 		return (dir);
-	error = keep_open(v, dir, parent, name);
-	if (error == 0 && unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0) != 0) {
+	if (fstatat(dir, name, &real, AT_SYMLINK_NOFOLLOW) != 0)
 		error = -errno;
-		let_go(v, dir, name);
+	else if (is_dir != S_ISDIR(real.st_mode))
+		error = is_dir ? -ENOTDIR : -EISDIR;
+	else if ((error = keep(v, dir, parent, name, &how, &x)) == 0) {
+		if (how != KEPT_ASIDE &&
+		    unlinkat(dir, name, is_dir ? AT_REMOVEDIR : 0) != 0) {
+			error = -errno;
+			undo_keep(v, dir, name, how, x);
+		} else if (x != NULL)
+			drop_other(x, parent, name);
 	}
 	(void)close(dir);
 	return (error);
+}
+
+/* What is there under that name has had the other one before. */
+static int
+has_moved(struct view *v, int dir, uint64_t parent, const char *name,
+    uint64_t old_parent, const char *old_name)
+{
+	struct stat real, st;
+	struct aux *x;
+	int error;
+
+	if (fstatat(dir, name, &real, AT_SYMLINK_NOFOLLOW) != 0 ||
+	    (x = aux_find(v, NODE_AUX | real.st_ino)) == NULL)
+		return (0);
+	error = stat_at(v, dir, parent, name, &st);
+	drop_other(x, old_parent, old_name);
+	return (error);
+}
+
+/* Onto a name that may be there: what has it is kept. */
+static int
+rename_onto(struct view *v, int a, const char *name, int b, uint64_t to,
+    const char *new_name)
+{
+	enum kept how = KEPT_AS_IT_IS;
+	struct aux *x = NULL;
+	struct stat st;
+	int error;
+
+	if (fstatat(a, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
+		return (-errno);
+	/* A directory takes no file's place, so none is moved aside. */
+	if (S_ISDIR(st.st_mode) &&
+	    fstatat(b, new_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    !S_ISDIR(st.st_mode))
+		return (-ENOTDIR);
+	error = keep(v, b, to, new_name, &how, &x);
+	if (error != 0 && error != -ENOENT)
+		return (error);
+	if (renameat(a, name, b, new_name) != 0) {
+		error = -errno;
+		undo_keep(v, b, new_name, how, x);
+		return (error);
+	}
+	if (x != NULL)
+		drop_other(x, to, new_name);
+	return (0);
 }
 
 int
@@ -419,7 +480,6 @@ aux_rename(struct view *v, uint64_t from, const char *name, uint64_t to,
     const char *new_name, unsigned flags)
 {
 	int a = aux_open_dir(v, from), b, error = 0;
-	struct stat real, st;
 
 	if (a < 0)
 		return (a);
@@ -427,16 +487,14 @@ aux_rename(struct view *v, uint64_t from, const char *name, uint64_t to,
 		(void)close(a);
 		return (b);
 	}
-	if (flags == 0 && (error = keep_open(v, b, to, new_name)) == -ENOENT)
-		error = 0;
-	if (error == 0 && renameat2(a, name, b, new_name, flags) != 0)
+	if (flags == 0)
+		error = rename_onto(v, a, name, b, to, new_name);
+	else if (renameat2(a, name, b, new_name, flags) != 0)
 		error = -errno;
-	if (error == 0 &&
-	    fstatat(b, new_name, &real, AT_SYMLINK_NOFOLLOW) == 0 &&
-	    aux_find(v, NODE_AUX | real.st_ino) != NULL)
-		error = stat_at(v, b, to, new_name, &st);
+	if (error == 0)
+		error = has_moved(v, b, to, new_name, from, name);
 	if (error == 0 && flags == RENAME_EXCHANGE)
-		(void)stat_at(v, a, from, name, &st);
+		error = has_moved(v, a, from, name, to, new_name);
 	(void)close(a);
 	(void)close(b);
 	return (error);
@@ -522,8 +580,8 @@ aux_readdir(
 			continue;
 		if (fstatat(fd, d->d_name, &real, AT_SYMLINK_NOFOLLOW) != 0)
 			continue;
-		error = remember(v, NODE_AUX | real.st_ino, node, d->d_name,
-		    S_ISDIR(real.st_mode));
+		error =
+		    remember(v, NODE_AUX | real.st_ino, node, d->d_name, &real);
 		to_stat(v, &real, NODE_AUX | real.st_ino, &st);
 		if (error == 0 &&
 		    (error = fn(arg, d->d_name, &st, off_out(d->d_off))) == 0 &&
@@ -532,6 +590,33 @@ aux_readdir(
 	}
 	(void)closedir(dir);
 	return (error);
+}
+
+static void
+drop(struct view *v, struct aux *x)
+{
+	struct aux_name *o;
+
+	aux_drop_handles(v, x->node);
+	release(v, x);
+	HASH_DEL(v->aux, x);
+	while ((o = x->other) != NULL) {
+		x->other = o->next;
+		free(o->name);
+		free(o);
+	}
+	free(x->name);
+	free(x);
+}
+
+void
+aux_free(struct view *v)
+{
+	struct aux *x, *next;
+
+	HASH_ITER (hh, v->aux, x, next)
+		drop(v, x);
+	aux_free_handles(v);
 }
 
 void
@@ -547,40 +632,27 @@ aux_forget(struct view *v, uint64_t node, uint64_t count)
 	/* Directories stay known: others are found through them. */
 	if (x->dir && x->fd < 0)
 		return;
-	HASH_DEL(v->aux, x);
-	if (x->fd >= 0)
-		(void)close(x->fd);
-	free(x->name);
-	free(x);
-}
-
-static void
-drop_node(struct view *v, uint64_t node)
-{
-	struct aux *x = aux_find(v, node);
-
-	if (x == NULL)
-		return;
-	HASH_DEL(v->aux, x);
-	if (x->fd >= 0)
-		(void)close(x->fd);
-	free(x->name);
-	free(x);
+	drop(v, x);
 }
 
 int
 aux_becomes_box(struct view *v, uint64_t node, uint32_t id)
 {
-	char from[PATH_MAX], to[64];
-	int error;
+	struct aux *x = aux_find(v, node);
+	char to[64];
+	int parent, error = 0;
 
-	if ((error = dir_path(v, node, from)) != 0)
-		return (error);
+	if (x == NULL)
+		return (-ESTALE);
+	if ((parent = aux_open_dir(v, x->parent)) < 0)
+		return (parent);
 	(void)snprintf(to, sizeof(to), "aux/%" PRIu32, id);
-	if (renameat(v->dir, from, v->dir, to) != 0)
-		return (-errno);
-	drop_node(v, node);
-	return (0);
+	if (renameat(parent, x->name, v->dir, to) != 0)
+		error = -errno;
+	(void)close(parent);
+	if (error == 0)
+		drop(v, x);
+	return (error);
 }
 
 int
@@ -589,6 +661,7 @@ aux_leave_dir(
 {
 	char from[64];
 	uint64_t node = b->folder;
+	struct stat real;
 	int dir = aux_open_dir(v, node), to, error = 0;
 
 	/* It is there now, if only empty. */
@@ -598,10 +671,11 @@ aux_leave_dir(
 	if ((to = aux_open_dir(v, parent)) < 0)
 		return (to);
 	(void)snprintf(from, sizeof(from), "aux/%" PRIu32, b->id);
-	if (renameat(v->dir, from, to, name) != 0)
+	if (renameat(v->dir, from, to, name) != 0 ||
+	    fstatat(to, name, &real, AT_SYMLINK_NOFOLLOW) != 0)
 		error = -errno;
 	(void)close(to);
-	return (error != 0 ? error : remember(v, node, parent, name, true));
+	return (error != 0 ? error : remember(v, node, parent, name, &real));
 }
 
 int
@@ -653,11 +727,14 @@ aux_mkdirs(struct view *v, const char *canonical)
 unsigned
 aux_subdirs(struct view *v, uint64_t folder, struct timespec *mtime)
 {
-	char path[PATH_MAX];
+	struct box *b = box_of_folder(v, folder);
 	struct stat st;
+	char path[64];
 
-	if (dir_path(v, folder, path) != 0 ||
-	    fstatat(v->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
+	if (b == NULL)
+		return (0);
+	(void)snprintf(path, sizeof(path), "aux/%" PRIu32, b->id);
+	if (fstatat(v->dir, path, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return (0);
 	*mtime = st.st_mtim;
 	return (st.st_nlink > 2 ? (unsigned)st.st_nlink - 2 : 0);

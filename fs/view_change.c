@@ -11,10 +11,11 @@
 #include <unistd.h>
 
 #include "base/log.h"
-#include "base/name.h"
 
 #define HIDE_ALL 7u
 #define NAME_LIMIT 255
+/* Where Dovecot moves a mailbox to before it removes what it finds there. */
+#define DOVECOT_TRASH "..DOVECOT-TRASHED"
 
 /* What a name in a directory is about. */
 enum place_kind {
@@ -93,15 +94,6 @@ find_place(struct view *v, uint64_t dir, const char *name, struct place *p)
 		p->kind = PLACE_AUX;
 	arena_fini(&a);
 	return (0);
-}
-
-static int
-finish(struct txn *t, int error)
-{
-	if (error == 0)
-		return (txn_commit(t));
-	txn_abort(t);
-	return (error);
 }
 
 /* ---- files ---- */
@@ -253,6 +245,10 @@ view_link(struct view *v, uint64_t node, uint64_t parent, const char *name,
 	if (error != 0)
 		goto out;
 	s = scratch_by_node(v, node);
+	/* What lies in cur or new becomes the message that it is to be. */
+	if (p.kind == PLACE_PART && s != NULL && s->kind == SCRATCH_FILE &&
+	    s->part != PART_TMP && scratch_settle(v, s) == 0)
+		s = scratch_by_node(v, node);
 	if (p.kind == PLACE_AUX && (node & NODE_AUX) != 0)
 		error = aux_link(v, node, parent, name, st);
 	else if (p.kind != PLACE_PART || (node & NODE_AUX) != 0)
@@ -280,6 +276,8 @@ view_link(struct view *v, uint64_t node, uint64_t parent, const char *name,
 			goto out;
 		error = msg_link(v, node, p.box->id, p.part, name);
 	}
+	if (error == 0 && p.kind == PLACE_PART)
+		kept_name(v, p.box->id, p.part, name);
 out:
 	view_unlock(v);
 	if (error == 0 && (node & NODE_AUX) == 0)
@@ -288,59 +286,6 @@ out:
 }
 
 /* ---- directories ---- */
-
-static int
-create_box(struct view *v, const char *canonical, uint32_t *id)
-{
-	struct mailbox_new new = { .name = canonical };
-	struct txn *t;
-	int error;
-
-	if ((error = txn_begin(v->store, NULL, &t)) != 0)
-		return (error);
-	return (finish(t, txn_mailbox_create(t, &new, id)));
-}
-
-/*
- * A plain directory gets its first cur, new or tmp: it is a mailbox now.  Only
- * that part is shown until the others are made too.
- */
-static int
-become_box(struct view *v, uint64_t dir, enum box_part part)
-{
-	struct arena a = ARENA_INIT;
-	struct aux *x = aux_find(v, dir);
-	char *canonical;
-	struct box *b;
-	uint32_t id;
-	int error;
-
-	if (x == NULL || x->name == NULL)
-		return (-ENOENT);
-	canonical = canonical_name(v, &a, x->parent, x->name);
-	if (canonical == NULL) {
-		error = -ENOENT;
-		goto out;
-	}
-	if ((error = create_box(v, canonical, &id)) != 0 ||
-	    (error = aux_becomes_box(v, dir, id)) != 0)
-		goto out;
-	v->boxes_stale = true;
-	if ((error = view_boxes(v)) != 0)
-		goto out;
-	if ((b = box_by_id(v, id)) == NULL) {
-		error = -EIO;
-		goto out;
-	}
-	/* The kernel knows the folder by this number. */
-	HASH_DELETE(hh_folder, v->by_folder, b);
-	b->folder = dir;
-	HASH_ADD(hh_folder, v->by_folder, folder, sizeof(b->folder), b);
-	b->hidden = HIDE_ALL & ~(1u << part);
-out:
-	arena_fini(&a);
-	return (error);
-}
 
 static int
 mkdir_aux(struct view *v, uint64_t parent, const char *name, mode_t mode,
@@ -352,7 +297,7 @@ mkdir_aux(struct view *v, uint64_t parent, const char *name, mode_t mode,
 
 	if (!part_dir_name(name, &part) || aux_find(v, parent) == NULL)
 		return (aux_create(v, parent, name, S_IFDIR | mode, NULL, st));
-	error = become_box(v, parent, part);
+	error = box_begin_as_dir(v, parent, part);
 	if (error == -ENOENT)
 		return (aux_create(v, parent, name, S_IFDIR | mode, NULL, st));
 	if (error != 0)
@@ -424,57 +369,15 @@ part_is_empty(struct view *v, const struct box *b, enum box_part part)
 	return (error == 1 ? -ENOTEMPTY : error);
 }
 
-static bool
-has_children(struct view *v, const struct box *b)
-{
-	struct box *c, *next;
-
-	if (v->o.layout != LAYOUT_FS)
-		return (false);
-	HASH_ITER (hh_id, v->by_id, c, next)
-		if (c != b && name_is_child(b->name, c->name))
-			return (true);
-	return (false);
-}
-
-static int
-delete_box(struct view *v, const struct box *b)
-{
-	struct txn *t;
-	int error;
-
-	if ((error = txn_begin(v->store, NULL, &t)) != 0)
-		return (error);
-	return (finish(t, txn_mailbox_delete(t, b->id, 0)));
-}
-
 static int
 rmdir_box(struct view *v, const struct box *b)
 {
 	if (b->folder == NODE_ROOT)
 		return (-EBUSY);
-	if ((b->hidden & HIDE_ALL) != HIDE_ALL || has_children(v, b) ||
+	if ((b->hidden & HIDE_ALL) != HIDE_ALL || box_has_children(v, b) ||
 	    !aux_empty(v, b->folder))
 		return (-ENOTEMPTY);
-	return (delete_box(v, b));
-}
-
-/* A plain directory of the fs layout may hold mailboxes. */
-static bool
-mailboxes_below(struct view *v, uint64_t parent, const char *name)
-{
-	struct arena a = ARENA_INIT;
-	struct box *c, *next;
-	char *canonical = NULL;
-	bool found = false;
-
-	if (v->o.layout == LAYOUT_FS)
-		canonical = canonical_name(v, &a, parent, name);
-	if (canonical != NULL)
-		HASH_ITER (hh_id, v->by_id, c, next)
-			found = found || name_is_child(canonical, c->name);
-	arena_fini(&a);
-	return (found);
+	return (box_delete(v, b));
 }
 
 int
@@ -497,7 +400,7 @@ view_rmdir(struct view *v, uint64_t parent, const char *name)
 			error = rmdir_box(v, p.box);
 			break;
 		case PLACE_AUX:
-			error = mailboxes_below(v, parent, name)
+			error = boxes_below(v, parent, name)
 			    ? -ENOTEMPTY
 			    : aux_unlink(v, parent, name, true);
 			break;
@@ -513,84 +416,21 @@ view_rmdir(struct view *v, uint64_t parent, const char *name)
 /* ---- renaming ---- */
 
 /*
- * Maildir++ folders are siblings: renaming one leaves those named below it.
- * The engine moves them along, so they are moved back in the same batch.
+ * To a name that is no mailbox's.  Mail has no place there: it would be lost,
+ * so mv(1) is to copy it.  Only Dovecot asks for that loss.
  */
 static int
-rename_box(struct view *v, const struct box *b, const char *to)
+leave_mailboxes(struct view *v, const struct box *b, const struct place *to)
 {
-	struct arena a = ARENA_INIT;
-	struct box *c, *next;
-	struct txn *t;
+	bool trash =
+	    to->dir == NODE_ROOT && strcmp(to->name, DOVECOT_TRASH) == 0;
 	int error;
 
-	if ((error = txn_begin(v->store, NULL, &t)) != 0)
-		return (error);
-	error = txn_mailbox_rename(t, b->id, to, 0);
-	if (v->o.layout == LAYOUT_MAILDIRPP)
-		HASH_ITER (hh_id, v->by_id, c, next) {
-			if (error != 0)
-				break;
-			if (c != b && name_is_child(b->name, c->name))
-				error =
-				    txn_mailbox_rename(t, c->id, c->name, 0);
-		}
-	error = finish(t, error);
-	arena_fini(&a);
-	return (error);
-}
-
-/* Does another mailbox between that directory and this one take it along? */
-static bool
-goes_along(struct view *v, const struct box *b, const char *from)
-{
-	struct box *c, *next;
-
-	HASH_ITER (hh_id, v->by_id, c, next)
-		if (c != b && name_is_child(from, c->name) &&
-		    name_is_child(c->name, b->name))
-			return (true);
-	return (false);
-}
-
-static int
-rename_boxes_below(
-    struct view *v, struct txn *t, const char *from, const char *to)
-{
-	struct arena a = ARENA_INIT;
-	struct box *c, *next;
-	char *name;
-	int error = 0;
-
-	HASH_ITER (hh_id, v->by_id, c, next) {
-		if (!name_is_child(from, c->name) || goes_along(v, c, from))
-			continue;
-		name = arena_printf(&a, "%s%s", to, c->name + strlen(from));
-		error = name == NULL ? -ENOMEM
-				     : txn_mailbox_rename(t, c->id, name, 0);
-		if (error != 0)
-			break;
-	}
-	arena_fini(&a);
-	return (error);
-}
-
-/* A plain directory of the fs layout moves with the mailboxes below it. */
-static int
-rename_below(struct view *v, const char *from, const char *to)
-{
-	struct mailbox m;
-	struct txn *t;
-	int error = store_mailbox_by_name(v->store, from, &m);
-	bool node = error == 0 && m.exists;
-
-	if (error != 0 && error != -ENOENT)
-		return (error);
-	if ((error = txn_begin(v->store, NULL, &t)) != 0)
-		return (error);
-	return (finish(t,
-	    node ? txn_mailbox_rename(t, m.id, to, 0)
-		 : rename_boxes_below(v, t, from, to)));
+	if (!trash &&
+	    ((b->hidden & HIDE_ALL) != HIDE_ALL || box_has_children(v, b)))
+		return (-EXDEV);
+	error = aux_leave_dir(v, b, to->dir, to->name);
+	return (error != 0 ? error : box_delete(v, b));
 }
 
 static int
@@ -598,6 +438,7 @@ rename_folder(struct view *v, const struct place *from, const struct place *to)
 {
 	struct arena a = ARENA_INIT;
 	struct box *b = from->box;
+	struct txn *t;
 	char *canonical;
 	int error;
 
@@ -609,19 +450,22 @@ rename_folder(struct view *v, const struct place *from, const struct place *to)
 		return (-EINVAL);
 	canonical = canonical_name(v, &a, to->dir, to->name);
 	if (canonical == NULL) {
-		/*
-		 * Out of the mailboxes, as Dovecot does before it removes one:
-		 * what is left is a directory without mail.
-		 */
-		error = aux_leave_dir(v, b, to->dir, to->name);
-		if (error == 0)
-			error = delete_box(v, b);
+		error = leave_mailboxes(v, b, to);
 		goto out;
 	}
-	if (aux_exists(v, to->dir, to->name) &&
-	    (error = aux_unlink(v, to->dir, to->name, true)) != 0)
+	if (boxes_below(v, to->dir, to->name)) {
+		error = -ENOTEMPTY;
 		goto out;
-	error = rename_box(v, b, canonical);
+	}
+	if ((error = box_rename_begin(v, b, canonical, &t)) != 0)
+		goto out;
+	/* An empty directory may be in its place, as for rename(2). */
+	if (aux_exists(v, to->dir, to->name))
+		error = aux_unlink(v, to->dir, to->name, true);
+	if (error == 0)
+		error = txn_commit(t);
+	else
+		txn_abort(t);
 out:
 	arena_fini(&a);
 	return (error);
@@ -645,6 +489,8 @@ rename_onto_special(
 		return (-EPERM);
 	if ((error = aux_lookup(v, from->dir, from->name, &st)) != 0)
 		return (error);
+	if (!S_ISREG(st.st_mode))
+		return (-EINVAL);
 	if ((fd = aux_open(v, st.st_ino, 0)) < 0)
 		return (fd);
 	while ((got = read(fd, buf, sizeof(buf))) > 0) {
@@ -700,8 +546,13 @@ rename_in_parts(struct view *v, const struct place *from,
 		return (-EEXIST);
 	}
 	arena_fini(&a);
-	if (s != NULL)
-		return (scratch_rename(v, s, to->box->id, to->part, to->name));
+	if (s != NULL) {
+		error =
+		    scratch_rename(v, s, to->box->id, to->part, to->name);
+		if (error == 0)
+			kept_name(v, to->box->id, to->part, to->name);
+		return (error);
+	}
 	if (from->part == PART_TMP)
 		return (-ENOENT);
 	/* Being rewritten: the new content goes under the new name. */
@@ -717,25 +568,77 @@ rename_in_parts(struct view *v, const struct place *from,
 	    to->box->id, to->part, to->name, flags);
 	if (error == 0 && there != NULL)
 		error = scratch_unlink(v, there);
+	if (error == 0)
+		kept_name(v, to->box->id, to->part, to->name);
 	return (error);
 }
 
+/*
+ * Mailboxes below a directory move with it: their transaction is tried first,
+ * and committed when the directory has been renamed.
+ */
 static int
 rename_aux(struct view *v, const struct place *from, const struct place *to,
     unsigned flags)
 {
 	struct arena a = ARENA_INIT;
-	char *was, *will;
+	struct txn *t = NULL;
+	char *was = NULL, *will = NULL;
 	int error = 0;
 
-	if (v->o.layout == LAYOUT_FS &&
-	    (was = canonical_name(v, &a, from->dir, from->name)) != NULL &&
-	    (will = canonical_name(v, &a, to->dir, to->name)) != NULL)
-		error = rename_below(v, was, will);
+	if (v->o.layout == LAYOUT_FS) {
+		was = canonical_name(v, &a, from->dir, from->name);
+		will = canonical_name(v, &a, to->dir, to->name);
+	}
+	if (boxes_below(v, to->dir, to->name))
+		error = -ENOTEMPTY;
+	else if (was != NULL && will != NULL)
+		error = boxes_rename_begin(v, was, will, &t);
+	else if (boxes_below(v, from->dir, from->name))
+		error = -EXDEV; /* none of them can be there */
 	arena_fini(&a);
-	return (error != 0 ? error
-			   : aux_rename(v, from->dir, from->name, to->dir,
-				 to->name, flags));
+	if (error == 0)
+		error = aux_rename(
+		    v, from->dir, from->name, to->dir, to->name, flags);
+	if (error != 0) {
+		txn_abort(t);
+		return (error);
+	}
+	if (t != NULL && (error = txn_commit(t)) != 0)
+		(void)aux_rename(v, to->dir, to->name, from->dir, from->name,
+		    RENAME_NOREPLACE);
+	return (error);
+}
+
+/*
+ * Only files and directories that are real on both sides, and hold no mailbox,
+ * can change places.  RENAME_NOREPLACE: the kernel has looked, but a name may
+ * have come since.
+ */
+static int
+flags_fit(struct view *v, const struct place *from, const struct place *to,
+    unsigned flags)
+{
+	struct stat st;
+
+	if ((flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) != 0)
+		return (-EINVAL);
+	if ((flags & RENAME_EXCHANGE) != 0)
+		return (from->kind != PLACE_AUX || to->kind != PLACE_AUX ||
+			    boxes_below(v, from->dir, from->name) ||
+			    boxes_below(v, to->dir, to->name)
+			? -EINVAL
+			: 0);
+	if (flags == 0 || to->kind == PLACE_PART)
+		return (0);
+	if (to->kind == PLACE_SPECIAL)
+		return (
+		    special_getattr(v, to->special, &st) == 0 && st.st_size > 0
+			? -EEXIST
+			: 0);
+	return (to->kind != PLACE_AUX || aux_exists(v, to->dir, to->name)
+		? -EEXIST
+		: 0);
 }
 
 int
@@ -747,6 +650,8 @@ view_rename(struct view *v, uint64_t from, const char *name, uint64_t to,
 
 	if (error == 0 && (error = find_place(v, from, name, &a)) == 0)
 		error = find_place(v, to, new_name, &b);
+	if (error == 0)
+		error = flags_fit(v, &a, &b, flags);
 	if (error != 0)
 		goto out;
 	if (a.kind == PLACE_PART && b.kind == PLACE_PART)

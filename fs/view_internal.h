@@ -20,6 +20,7 @@ struct box {
 	unsigned hidden;
 	/* dovecot-keywords was, at so many names */
 	size_t keywords_removed;
+	bool shows_keywords; /* the kernel knows that there is such a file */
 	UT_hash_handle hh_id, hh_name, hh_folder;
 };
 
@@ -36,7 +37,8 @@ enum scratch_kind {
 /*
  * A file being written.  Its bytes are the real file `path` under scratch/.
  * state x fields: FILE and SAVED have box, part, name; DIRTY none of them;
- * EDIT has box.  unlinked: only fd is left, for whoever has it open.
+ * EDIT has box.  unlinked: only fd is left, for whoever has it open; or, aside,
+ * path under scratch/gone.
  */
 struct scratch {
 	uint64_t node;
@@ -46,7 +48,7 @@ struct scratch {
 	char *name; /* owned; NULL for DIRTY, EDIT */
 	char *path; /* owned, under the store's directory */
 	int fd; /* -1: closed for now */
-	bool unlinked;
+	bool unlinked, aside;
 	uint64_t touched_ms; /* of the last write */
 	struct scratch *prev, *next; /* all of them, in order of making */
 	UT_hash_handle hh_node, hh_name;
@@ -54,14 +56,28 @@ struct scratch {
 	char *key;
 };
 
-/* Something real under aux/ that the kernel knows. */
+/* A name of a file that has several. */
+struct aux_name {
+	uint64_t parent;
+	char *name; /* owned */
+	struct aux_name *next;
+};
+
+/*
+ * Something real under aux/ that the kernel knows.  It is found by its name,
+ * and without one by fd or, aside, under scratch/gone.
+ */
 struct aux {
 	/* NODE_AUX | inode; or what a folder left behind */
 	uint64_t node;
 	uint64_t parent; /* an aux node, or a folder node */
 	char *name; /* owned */
+	struct aux_name *other; /* owned: names seen before, some of them */
 	bool dir;
+	/* S_IRUSR, S_IWUSR: what a program's descriptor may be good for */
+	mode_t granted;
 	int fd; /* -1, or what is left after unlink */
+	bool aside;
 	uint64_t lookups;
 	uint64_t special; /* it was renamed over this file, 0 */
 	UT_hash_handle hh;
@@ -103,9 +119,13 @@ struct touched {
 	uint64_t ino;
 	enum box_part part;
 	char *name; /* owned; NULL: it was not there */
+	/* what an open file of it still needs */
+	struct body_ref body;
+	struct stat st;
 };
 
 struct body_cache;
+struct aux_handles;
 
 struct view {
 	struct store *store; /* borrowed */
@@ -118,6 +138,9 @@ struct view {
 	struct scratch *scratch, *scratch_last, *scratch_by_node,
 	    *scratch_by_name;
 	struct aux *aux;
+	struct aux_handles *handles; /* owned, NULL until there are any */
+	/* Descriptors of files without a name; above max such go aside. */
+	size_t held, held_max;
 	struct zombie *zombies;
 	struct alias *aliases;
 	struct stale *stale;
@@ -160,6 +183,27 @@ uint64_t part_node(const struct box *b, enum box_part part);
 struct box *box_of_part(struct view *v, uint64_t node, enum box_part *part);
 void view_tell(
     struct view *v, enum forget_what what, uint64_t node, const char *name);
+
+/* ---- mailboxes as folders (view_box.c) ---- */
+/*
+ * A plain directory gets its first cur, new or tmp: it is a mailbox now.  Only
+ * that part is shown until the others are made too.  -ENOENT: it can be none.
+ */
+int box_begin_as_dir(struct view *v, uint64_t dir, enum box_part part);
+int box_delete(struct view *v, const struct box *b);
+/* Mailboxes that lie in its folder (layout fs). */
+bool box_has_children(struct view *v, const struct box *b);
+/* A plain directory of the fs layout may hold mailboxes. */
+bool boxes_below(struct view *v, uint64_t parent, const char *name);
+/*
+ * Renaming, up to what can fail for the caller: *out is to be committed when
+ * what is real has been renamed too.  The second is for a plain directory of
+ * the fs layout, which moves with the mailboxes below it; NULL: there are none.
+ */
+int box_rename_begin(
+    struct view *v, const struct box *b, const char *to, struct txn **out);
+int boxes_rename_begin(
+    struct view *v, const char *from, const char *to, struct txn **out);
 
 /* ---- names (view_name.c) ---- */
 /* Directory name of a mailbox below its parent's directory, in the arena. */
@@ -226,6 +270,9 @@ int msg_setattr(struct view *v, uint64_t ino, const struct view_set *set);
 ssize_t msg_read(struct view *v, uint64_t ino, void *p, size_t n, uint64_t off);
 /* A program expunged it: what an open file of it still needs is kept. */
 void msg_gone(struct view *v, const struct msg *m);
+/* st: as it was last seen. */
+void zombie_add(struct view *v, const struct stat *st,
+    const struct body_ref *body);
 void body_cache_free(struct body_cache *c);
 struct alias *alias_find(
     struct view *v, uint32_t box, enum box_part part, const char *name);
@@ -252,6 +299,21 @@ void nudge_before(void *arg, uint32_t box, uint32_t uid);
 /* The transaction is through. */
 void nudge_after(struct view *v);
 void nudge_free(struct view *v);
+
+/* ---- what the kernel keeps (view_kept.c) ---- */
+/*
+ * A program has just given a message this name.  Where it is shown by another
+ * one all the same, the kernel has to ask again, and the name stays openable
+ * for a while.
+ */
+void kept_name(
+    struct view *v, uint32_t box, enum box_part part, const char *name);
+/* A mailbox's mail changed by no request about its directories. */
+void kept_mail(struct view *v, uint32_t box);
+/* Its folder's name has gone, or come. */
+void kept_folder(struct view *v, const char *canonical, bool gone);
+/* A letter is about to get a meaning, which names may have used otherwise. */
+void kept_keywords(struct view *v, uint32_t box);
 
 /* ---- scratch (view_scratch.c) ---- */
 int scratch_recover(struct view *v);
@@ -289,12 +351,13 @@ int scratch_settle_edit(struct view *v, struct scratch *s);
 int scratch_read_all(struct view *v, struct scratch *s, char **p, size_t *n);
 void scratch_done_durable(struct view *v, size_t n);
 int scratch_box_gone(struct view *v, uint32_t box);
+/* Where a file without a name is, that no descriptor is held for. */
+void scratch_gone_path(uint64_t node, char out[48]);
 
 /* ---- aux (view_aux.c) ---- */
 int aux_lookup(
     struct view *v, uint64_t parent, const char *name, struct stat *st);
 int aux_getattr(struct view *v, uint64_t node, struct stat *st);
-int aux_setattr(struct view *v, uint64_t node, const struct view_set *set);
 /* Is there a real file of that name in this directory? */
 bool aux_exists(struct view *v, uint64_t parent, const char *name);
 int aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
@@ -306,9 +369,6 @@ int aux_link(struct view *v, uint64_t node, uint64_t parent, const char *name,
     struct stat *st);
 int aux_readdir(
     struct view *v, uint64_t node, uint64_t off, view_dir_fn *fn, void *arg);
-int aux_open(struct view *v, uint64_t node, int flags);
-int aux_open_dir(struct view *v, uint64_t node);
-struct aux *aux_find(struct view *v, uint64_t node);
 void aux_forget(struct view *v, uint64_t node, uint64_t count);
 int aux_readlink(struct view *v, uint64_t node, char *out, size_t size);
 /* The directory becomes mailbox `id`: its files move to the mailbox's. */
@@ -323,7 +383,28 @@ int aux_leave_dir(
 unsigned aux_subdirs(struct view *v, uint64_t folder, struct timespec *mtime);
 bool aux_empty(struct view *v, uint64_t folder);
 int aux_init(struct view *v);
-unsigned aux_subdirs(struct view *v, uint64_t folder, struct timespec *mtime);
+void aux_free(struct view *v);
+
+/* ---- descriptors on aux files (view_aux_open.c) ---- */
+struct aux *aux_find(struct view *v, uint64_t node);
+/* A descriptor on the node itself; flags as for open(2). */
+int aux_open(struct view *v, uint64_t node, int flags);
+/* On an aux directory, or a folder's, which is made when it is not there. */
+int aux_open_dir(struct view *v, uint64_t node);
+
+/* ---- reading and writing them (view_aux_io.c) ---- */
+/* The lock is given up meanwhile. */
+ssize_t aux_read(
+    struct view *v, uint64_t node, void *p, size_t n, uint64_t off);
+ssize_t aux_write(
+    struct view *v, uint64_t node, const void *p, size_t n, uint64_t off);
+int aux_fallocate(
+    struct view *v, uint64_t node, int mode, uint64_t off, uint64_t len);
+int aux_fsync(struct view *v, uint64_t node);
+int aux_setattr(struct view *v, uint64_t node, const struct view_set *set);
+/* Closes what is kept for the node. */
+void aux_drop_handles(struct view *v, uint64_t node);
+void aux_free_handles(struct view *v);
 
 /* ---- special (view_special.c) ---- */
 /* A special file of that name in this directory: its node, or 0. */
@@ -342,6 +423,8 @@ int special_unlink(struct view *v, uint64_t node);
 uint32_t special_box(struct view *v, uint64_t node);
 uint64_t special_subscriptions_node(void);
 uint64_t special_keywords_node(const struct box *b);
-void special_announce(struct view *v, unsigned what, uint32_t box);
+/* Is there a dovecot-keywords? */
+bool special_shows_keywords(struct view *v, const struct box *box);
+void special_announce(struct view *v, unsigned what);
 
 #endif

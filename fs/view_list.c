@@ -57,17 +57,6 @@ note_msg(void *arg, uint32_t box, const struct msg *m)
 }
 
 static int
-count_one(void *arg, uint32_t box, const struct msg *m)
-{
-	unsigned *n = arg;
-
-	(void)box;
-	(void)m;
-	++*n;
-	return (0);
-}
-
-static int
 give_batch(struct listing *l)
 {
 	struct scratch *s;
@@ -81,9 +70,7 @@ give_batch(struct listing *l)
 
 		s = scratch_by_node(l->v, e->m.ino);
 		if (s == NULL || scratch_stat(l->v, s, &st) != 0) {
-			links = 0;
-			error = store_msgs_by_ino(
-			    l->v->store, e->m.ino, count_one, &links);
+			error = store_count_ino(l->v->store, e->m.ino, &links);
 			if (error != 0)
 				return (error);
 			links += alias_of(l->v, l->b->id, e->uid) != NULL;

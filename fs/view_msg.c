@@ -142,12 +142,14 @@ msg_by_ino(struct view *v, struct arena *a, uint64_t ino, uint32_t *box,
 	return (0);
 }
 
-static void
-leave_zombie(struct view *v, const struct msg *m)
+void
+zombie_add(
+    struct view *v, const struct stat *st, const struct body_ref *body)
 {
+	uint64_t node = st->st_ino;
 	struct zombie *z;
 
-	HASH_FIND(hh, v->zombies, &m->ino, sizeof(m->ino), z);
+	HASH_FIND(hh, v->zombies, &node, sizeof(node), z);
 	if (z != NULL)
 		return;
 	if (HASH_COUNT(v->zombies) >= ZOMBIES_MAX) {
@@ -157,9 +159,10 @@ leave_zombie(struct view *v, const struct msg *m)
 	}
 	if ((z = calloc(1, sizeof(*z))) == NULL)
 		return;
-	z->node = m->ino;
-	z->body = m->body;
-	stat_msg(v, m, 0, &z->st);
+	z->node = node;
+	z->body = *body;
+	z->st = *st;
+	z->st.st_nlink = 0;
 	HASH_ADD(hh, v->zombies, node, sizeof(z->node), z);
 }
 
@@ -168,9 +171,11 @@ msg_gone(struct view *v, const struct msg *m)
 {
 	struct scratch *s = scratch_by_node(v, m->ino);
 	struct arena a = ARENA_INIT;
+	struct stat st;
 	struct msg other;
 
-	leave_zombie(v, m);
+	stat_msg(v, m, 0, &st);
+	zombie_add(v, &st, &m->body);
 	/* What was written to it goes with its last name. */
 	if (s != NULL && s->kind == SCRATCH_DIRTY &&
 	    msg_by_ino(v, &a, m->ino, NULL, &other, NULL) == -ENOENT)
@@ -505,6 +510,60 @@ out:
 }
 
 /* ---- bodies ---- */
+
+int
+view_body(struct view *v, uint64_t node, struct body_ref *out)
+{
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	int error;
+
+	view_lock(v);
+	error = scratch_by_node(v, node) != NULL
+	    ? -EBUSY
+	    : msg_by_ino(v, &a, node, NULL, &m, NULL);
+	if (error == 0)
+		*out = m.body;
+	view_unlock(v);
+	arena_fini(&a);
+	return (error);
+}
+
+struct following {
+	uint64_t *out;
+	size_t n, max;
+};
+
+static int
+note_following(void *arg, uint32_t box, const struct msg *m)
+{
+	struct following *f = arg;
+
+	(void)box;
+	if (f->n == f->max)
+		return (1);
+	f->out[f->n++] = m->ino;
+	return (0);
+}
+
+int
+view_following(struct view *v, uint64_t node, uint64_t *out, size_t max)
+{
+	struct following f = { out, 0, max };
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	uint32_t box;
+	int error;
+
+	view_lock(v);
+	error = msg_by_ino(v, &a, node, &box, &m, NULL);
+	if (error == 0)
+		error = store_msgs(
+		    v->store, box, m.uid + 1, note_following, &f);
+	view_unlock(v);
+	arena_fini(&a);
+	return (error < 0 ? error : (int)f.n);
+}
 
 #define BODIES_OPEN 16
 

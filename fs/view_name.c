@@ -57,20 +57,32 @@ folder_name(struct view *v, struct arena *a, const char *canonical)
 char *
 dir_prefix(struct view *v, struct arena *a, uint64_t node)
 {
+	const char *level[NAME_MAX_BYTES / 2], *top;
 	struct box *b;
 	struct aux *x;
-	char *up, *level;
+	char *out, *at;
+	size_t n = 0, len = 0;
 
-	if (node == NODE_ROOT)
-		return (arena_strdup(a, ""));
-	if ((b = box_of_folder(v, node)) != NULL)
-		return (arena_strdup(a, b->name));
-	if (v->o.layout != LAYOUT_FS || (x = aux_find(v, node)) == NULL)
+	while (node != NODE_ROOT && (b = box_of_folder(v, node)) == NULL) {
+		/* Deeper down than names go there are no mailboxes. */
+		if (v->o.layout != LAYOUT_FS || n == NAME_MAX_BYTES / 2 ||
+		    (x = aux_find(v, node)) == NULL || x->name == NULL ||
+		    (level[n] = mutf7_decode(a, x->name)) == NULL)
+			return (NULL);
+		if ((len += strlen(level[n++]) + 1) > NAME_MAX_BYTES)
+			return (NULL);
+		node = x->parent;
+	}
+	top = node == NODE_ROOT ? "" : b->name;
+	if ((out = arena_alloc(a, strlen(top) + len + 1)) == NULL)
 		return (NULL);
-	if ((up = dir_prefix(v, a, x->parent)) == NULL || x->name == NULL ||
-	    (level = mutf7_decode(a, x->name)) == NULL)
-		return (NULL);
-	return (up[0] == '\0' ? level : arena_printf(a, "%s/%s", up, level));
+	at = stpcpy(out, top);
+	while (n > 0) {
+		if (at != out)
+			*at++ = '/';
+		at = stpcpy(at, level[--n]);
+	}
+	return (out);
 }
 
 static char *

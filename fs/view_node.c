@@ -74,9 +74,15 @@ stat_part(
 
 	if ((error = store_mailbox(v->store, b->id, &m)) != 0)
 		return (error);
+	/* Where nothing was ever delivered: mostly when the mailbox was made. */
 	stat_dir(v, part_node(b, part),
-	    part == PART_NEW ? m.changed_new : m.changed,
-	    part == PART_NEW ? m.changed_new_nsec : m.changed_nsec, 2, st);
+	    part == PART_TMP       ? (int64_t)m.uidvalidity
+		: part == PART_NEW ? m.changed_new
+				   : m.changed,
+	    part == PART_TMP       ? 0
+		: part == PART_NEW ? m.changed_new_nsec
+				   : m.changed_nsec,
+	    2, st);
 	/* Files that are not yet messages count too. */
 	(void)snprintf(
 	    dir, sizeof(dir), "scratch/%" PRIu32 ".%c", b->id, "cnt"[part]);
@@ -203,8 +209,8 @@ lookup_in_part(struct view *v, const struct box *b, enum box_part part,
 {
 	struct scratch *s = scratch_by_name(v, b->id, part, name);
 	struct arena a = ARENA_INIT;
-	struct msg m, first;
 	unsigned n = 1;
+	struct msg m;
 	bool old;
 	int error;
 
@@ -216,8 +222,9 @@ lookup_in_part(struct view *v, const struct box *b, enum box_part part,
 	if (error == 0 && (s = scratch_by_node(v, m.ino)) != NULL)
 		error = scratch_stat(v, s, st);
 	else if (error == 0 &&
-	    (error = msg_by_ino(v, &a, m.ino, NULL, &first, &n)) == 0)
-		stat_msg(v, &m, n, st);
+	    (error = store_count_ino(v->store, m.ino, &n)) == 0)
+		stat_msg(v, &m,
+		    n + (alias_of(v, b->id, m.uid) != NULL), st);
 	if (error == 0 && old)
 		st->st_ino |= NODE_STALE;
 	arena_fini(&a);
@@ -326,12 +333,9 @@ view_read(struct view *v, uint64_t node, void *p, size_t n, uint64_t off)
 		got = fd < 0 ? fd : fd_read(fd, p, n, off);
 	} else if ((node & NODE_SPECIAL) != 0)
 		got = special_read(v, node, p, n, off);
-	else if ((node & NODE_AUX) != 0) {
-		fd = aux_open(v, node, O_RDONLY);
-		got = fd < 0 ? fd : fd_read(fd, p, n, off);
-		if (fd >= 0)
-			(void)close(fd);
-	} else
+	else if ((node & NODE_AUX) != 0)
+		got = aux_read(v, node, p, n, off);
+	else
 		got = msg_read(v, node, p, n, off);
 	view_unlock(v);
 	return (got);
@@ -364,38 +368,37 @@ writable(struct view *v, uint64_t node, struct scratch **out)
 	return (0);
 }
 
+static ssize_t
+scratch_write(
+    struct view *v, uint64_t node, const void *p, size_t n, uint64_t off)
+{
+	struct scratch *s;
+	ssize_t put;
+	int fd, error;
+
+	if ((error = writable(v, node, &s)) != 0)
+		return (error);
+	if ((fd = scratch_fd(v, s)) < 0)
+		return (fd);
+	do
+		put = pwrite(fd, p, n, (off_t)off);
+	while (put < 0 && errno == EINTR);
+	if (put < 0)
+		put = -errno;
+	s->touched_ms = view_now_ms(v);
+	return (put);
+}
+
 ssize_t
 view_write(struct view *v, uint64_t node, const void *p, size_t n, uint64_t off)
 {
-	struct scratch *s = NULL;
 	ssize_t put;
-	int fd, error;
 
 	view_lock(v);
 	node = real_node(v, node);
 	v->requests++;
-	if ((node & NODE_AUX) != 0) {
-		fd = v->o.readonly ? -EROFS : aux_open(v, node, O_RDWR);
-		error = fd < 0 ? fd : 0;
-	} else {
-		error = writable(v, node, &s);
-		fd = error != 0 ? -1 : scratch_fd(v, s);
-		if (error == 0 && fd < 0)
-			error = fd;
-	}
-	if (error != 0)
-		put = error;
-	else {
-		do
-			put = pwrite(fd, p, n, (off_t)off);
-		while (put < 0 && errno == EINTR);
-		if (put < 0)
-			put = -errno;
-	}
-	if (s != NULL)
-		s->touched_ms = view_now_ms(v);
-	else if (fd >= 0)
-		(void)close(fd);
+	put = (node & NODE_AUX) != 0 ? aux_write(v, node, p, n, off)
+				     : scratch_write(v, node, p, n, off);
 	view_unlock(v);
 	return (put);
 }
@@ -404,23 +407,19 @@ int
 view_fallocate(
     struct view *v, uint64_t node, int mode, uint64_t off, uint64_t len)
 {
-	struct scratch *s = NULL;
-	int fd, error = 0;
+	struct scratch *s;
+	int fd, error;
 
 	view_lock(v);
 	node = real_node(v, node);
 	if ((node & NODE_AUX) != 0)
-		fd = v->o.readonly ? -EROFS : aux_open(v, node, O_RDWR);
-	else if ((error = writable(v, node, &s)) == 0)
-		fd = scratch_fd(v, s);
-	else
-		fd = error;
-	if (fd < 0)
-		error = fd;
-	else if (fallocate(fd, mode, (off_t)off, (off_t)len) != 0)
-		error = -errno;
-	if (s == NULL && fd >= 0)
-		(void)close(fd);
+		error = aux_fallocate(v, node, mode, off, len);
+	else if ((error = writable(v, node, &s)) == 0) {
+		if ((fd = scratch_fd(v, s)) < 0)
+			error = fd;
+		else if (fallocate(fd, mode, (off_t)off, (off_t)len) != 0)
+			error = -errno;
+	}
 	view_unlock(v);
 	return (error);
 }

@@ -21,7 +21,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* in one transaction; more are only seen by who looks again */
+/*
+ * In one transaction: more that only come are seen by who looks again, and
+ * others may be noted twice.
+ */
 #define TOUCHED_MAX 1024
 /* how long an expunged name waits for the helper */
 #define GONE_SECONDS 30
@@ -55,7 +58,7 @@ nudge_free(struct view *v)
 static bool
 is_touched(const struct view *v, uint32_t box, uint32_t uid)
 {
-	for (size_t i = 0; i < v->n_touched; i++)
+	for (size_t i = 0; i < v->n_touched && i < TOUCHED_MAX; i++)
 		if (v->touched[i].box == box && v->touched[i].uid == uid)
 			return (true);
 	return (false);
@@ -70,17 +73,21 @@ nudge_before(void *arg, uint32_t box, uint32_t uid)
 	struct msg m;
 	char *name;
 
-	if (!v->foreign || v->n_touched == TOUCHED_MAX ||
-	    is_touched(v, box, uid))
+	if (uid == 0)
+		kept_keywords(v, box);
+	if (uid == 0 || !v->foreign || is_touched(v, box, uid))
 		return;
 	if (store_msg(v->store, box, uid, &a, &m) == 0) {
 		t.ino = m.ino;
 		t.part = msg_part(&m);
+		t.body = m.body;
+		stat_msg(v, &m, 1, &t.st);
 		name = msg_file_name(v, &a, box, &m);
 		t.name = name != NULL ? strdup(name) : NULL;
 		if (t.name == NULL)
 			goto out;
-	}
+	} else if (v->n_touched >= TOUCHED_MAX)
+		goto out;
 	grown = realloc(v->touched, (v->n_touched + 1) * sizeof(*grown));
 	if (grown == NULL) {
 		free(t.name);
@@ -123,6 +130,8 @@ left(struct view *v, struct arena *a, const struct box *b,
 		.gone = true,
 		.name = t->name };
 
+	zombie_add(v, &t->st, &t->body);
+	view_tell(v, FORGET_ATTR, t->ino, NULL);
 	stale_add(v, &s, GONE_SECONDS);
 	nudge(v, b, path_of(v, a, b, t->part, t->name), NULL);
 }
@@ -138,6 +147,9 @@ came(struct view *v, struct arena *a, const struct box *b,
 	};
 
 	view_tell(v, FORGET_ENTRY, part_node(b, msg_part(m)), name);
+	/* It may be a copy: one name more. */
+	if (t->name == NULL)
+		view_tell(v, FORGET_ATTR, m->ino, NULL);
 	if (t->name != NULL && v->o.stale_names != 0) {
 		stale_add(v, &s, v->o.stale_names);
 		from = path_of(v, a, b, t->part, t->name);

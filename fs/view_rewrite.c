@@ -45,45 +45,92 @@ copy_body(struct view *v, const struct body_ref *ref, int fd)
 	return ((int)(got < 0 ? got : 0));
 }
 
-int
-scratch_dirty(struct view *v, uint64_t ino, struct scratch **out)
+static int
+dirty_message(struct view *v, struct arena *a, uint32_t box,
+    const struct msg *m, struct scratch **out)
 {
-	struct arena a = ARENA_INIT;
 	struct scratch *s = NULL;
 	char name[64], *path;
-	struct msg m;
-	uint32_t box;
 	int error, fd;
 
-	if ((error = msg_by_ino(v, &a, ino, &box, &m, NULL)) != 0)
-		goto out;
-	(void)snprintf(name, sizeof(name), "%" PRIu32 ".%" PRIu64, m.uid, ino);
-	if ((path = scratch_path(box, 'd', name)) == NULL) {
-		error = -ENOMEM;
-		goto out;
+	(void)snprintf(
+	    name, sizeof(name), "%" PRIu32 ".%" PRIu64, m->uid, m->ino);
+	if ((path = scratch_path(box, 'd', name)) == NULL)
+		return (-ENOMEM);
+	if ((error = scratch_box_dir(v, box, 'd')) != 0) {
+		free(path);
+		return (error);
 	}
-	if ((error = scratch_box_dir(v, box, 'd')) != 0 ||
-	    (error = scratch_new(v, ino, SCRATCH_DIRTY, box, path, &s)) != 0)
-		goto out;
+	error = scratch_new(v, m->ino, SCRATCH_DIRTY, box, path, &s);
+	if (error != 0)
+		return (error);
 	fd = openat(v->dir, s->path,
 	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		error = -errno;
-		goto out;
+		goto fail;
 	}
 	s->fd = fd;
-	if ((s->name = msg_file_name(v, &a, box, &m)) == NULL ||
+	if ((s->name = msg_file_name(v, a, box, m)) == NULL ||
 	    (s->name = strdup(s->name)) == NULL) {
 		error = -ENOMEM;
-		goto out;
+		goto fail;
 	}
-	s->part = msg_part(&m);
-	error = copy_body(v, &m.body, fd);
-	if (error == 0)
-		*out = s;
-out:
-	if (error != 0 && s != NULL)
+	s->part = msg_part(m);
+	if ((error = copy_body(v, &m->body, fd)) != 0)
+		goto fail;
+	*out = s;
+	return (0);
+fail:
+	scratch_drop(v, s, false);
+	return (error);
+}
+
+/* A message that is gone but open: a copy for those only who have it open. */
+static int
+dirty_zombie(struct view *v, uint64_t ino, struct scratch **out)
+{
+	struct scratch *s = NULL;
+	struct zombie *z;
+	char path[48];
+	int error, fd;
+
+	HASH_FIND(hh, v->zombies, &ino, sizeof(ino), z);
+	if (z == NULL)
+		return (-ESTALE);
+	scratch_gone_path(ino, path);
+	error = scratch_new(v, ino, SCRATCH_DIRTY, v->inbox, strdup(path), &s);
+	if (error != 0)
+		return (error);
+	s->unlinked = s->aside = true;
+	fd = openat(v->dir, path,
+	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		error = -errno;
+	else {
+		s->fd = fd;
+		error = copy_body(v, &z->body, fd);
+	}
+	if (error != 0)
 		scratch_drop(v, s, false);
+	else
+		*out = s;
+	return (error);
+}
+
+int
+scratch_dirty(struct view *v, uint64_t ino, struct scratch **out)
+{
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	uint32_t box;
+	int error;
+
+	error = msg_by_ino(v, &a, ino, &box, &m, NULL);
+	if (error == 0)
+		error = dirty_message(v, &a, box, &m, out);
+	else if (error == -ENOENT)
+		error = dirty_zombie(v, ino, out);
 	arena_fini(&a);
 	return (error);
 }
@@ -156,6 +203,32 @@ replace_all(struct replace *r)
 	return (error);
 }
 
+/*
+ * Expunged meanwhile elsewhere: what was written is kept, under its name or,
+ * where another message has that by now, beside it.
+ */
+static int
+save_apart(struct view *v, struct scratch *s)
+{
+	size_t base = mail_base_len(s->name);
+	char *name;
+	int error;
+
+	if (box_by_id(v, s->box) == NULL)
+		s->box = v->inbox;
+	error = scratch_save(v, s, s->box, s->part, s->name);
+	if (error == -EEXIST) {
+		if (asprintf(&name, "%.*s.%" PRIu64 "%s", (int)base, s->name,
+			s->node, s->name + base) < 0)
+			return (-ENOMEM);
+		error = scratch_save(v, s, s->box, s->part, name);
+		free(name);
+	}
+	if (error == 0)
+		kept_mail(v, s->box);
+	return (error);
+}
+
 int
 scratch_settle_dirty(struct view *v, struct scratch *s)
 {
@@ -167,15 +240,16 @@ scratch_settle_dirty(struct view *v, struct scratch *s)
 		error = scratch_body(v, s, &r.as);
 	if (error != 0)
 		goto out;
-	if (r.n == 0) {
-		/* Expunged meanwhile elsewhere: what was written is kept. */
-		if (box_by_id(v, s->box) == NULL)
-			s->box = v->inbox;
-		error = scratch_save(v, s, s->box, s->part, s->name);
-	} else if (!scratch_same_body(&r.inst[0].m.body, &r.as.body))
+	if (r.n == 0)
+		error = save_apart(v, s);
+	else if (!scratch_same_body(&r.inst[0].m.body, &r.as.body))
 		error = replace_all(&r);
-	if (error == 0)
+	for (size_t i = 0; error == 0 && i < r.n; i++)
+		kept_mail(v, r.inst[i].box);
+	if (error == 0) {
+		view_tell(v, FORGET_ATTR, s->node, NULL);
 		error = scratch_set_aside(v, s);
+	}
 	if (error == 0)
 		scratch_drop(v, s, true);
 out:

@@ -6,6 +6,8 @@
  * scratch/BOX.d/UID.INO	a message that is being rewritten
  * scratch/edit/NODE		subscriptions, dovecot-keywords being rewritten
  * scratch/done/BOX.INO.N	saved, but its frame is not yet durable (V2)
+ * scratch/gone/NODE		unlinked, but perhaps still open; here and in
+ * aux/
  */
 #include "fs/view_internal.h"
 
@@ -151,8 +153,10 @@ scratch_new(struct view *v, uint64_t node, enum scratch_kind kind, uint32_t box,
 void
 scratch_drop(struct view *v, struct scratch *s, bool keep_file)
 {
-	if (!keep_file && !s->unlinked)
+	if (s->unlinked ? s->aside : !keep_file)
 		(void)unlinkat(v->dir, s->path, 0);
+	if (s->unlinked && !s->aside)
+		v->held--;
 	forget_name(v, s);
 	HASH_DELETE(hh_node, v->scratch_by_node, s);
 	if (s->prev != NULL)
@@ -169,6 +173,13 @@ scratch_drop(struct view *v, struct scratch *s, bool keep_file)
 	free(s);
 }
 
+/* Not the only thing that is left of it. */
+static bool
+may_close(const struct scratch *s)
+{
+	return (s->fd >= 0 && (!s->unlinked || s->aside));
+}
+
 static void
 close_some(struct view *v)
 {
@@ -176,13 +187,38 @@ close_some(struct view *v)
 	size_t open = 0;
 
 	for (s = v->scratch; s != NULL; s = s->next)
-		open += s->fd >= 0;
+		open += may_close(s);
 	for (s = v->scratch; s != NULL && open >= FDS_MAX; s = s->next)
-		if (s->fd >= 0 && !s->unlinked) {
+		if (may_close(s)) {
 			(void)close(s->fd);
 			s->fd = -1;
 			open--;
 		}
+}
+
+void
+scratch_gone_path(uint64_t node, char out[48])
+{
+	(void)snprintf(out, 48, "scratch/gone/%" PRIx64, node);
+}
+
+/* Its name goes; it can be opened by another one that nobody sees. */
+static int
+put_aside(struct view *v, struct scratch *s)
+{
+	char path[48], *copy;
+
+	scratch_gone_path(s->node, path);
+	if ((copy = strdup(path)) == NULL)
+		return (-ENOMEM);
+	if (renameat(v->dir, s->path, v->dir, path) != 0) {
+		free(copy);
+		return (-errno);
+	}
+	free(s->path);
+	s->path = copy;
+	s->aside = true;
+	return (0);
 }
 
 int
@@ -455,10 +491,16 @@ scratch_unlink(struct view *v, struct scratch *s)
 		return (error);
 	}
 	/* Whoever has it open goes on, until the kernel forgets it. */
-	if ((error = scratch_fd(v, s)) < 0)
-		return (error);
-	if (unlinkat(v->dir, s->path, 0) != 0)
-		return (-errno);
+	if (v->held >= v->held_max) {
+		if ((error = put_aside(v, s)) != 0)
+			return (error);
+	} else {
+		if ((error = scratch_fd(v, s)) < 0)
+			return (error);
+		if (unlinkat(v->dir, s->path, 0) != 0)
+			return (-errno);
+		v->held++;
+	}
 	s->unlinked = true;
 	forget_name(v, s);
 	return (0);
@@ -553,6 +595,8 @@ scratch_settle(struct view *v, struct scratch *s)
 		s->touched_ms = UINT64_MAX;
 		return (error);
 	}
+	kept_mail(v, s->box);
+	view_tell(v, FORGET_ATTR, s->node, NULL);
 	error = scratch_set_aside(v, s);
 	scratch_drop(v, s, true);
 	return (error);
@@ -662,6 +706,18 @@ recover_done(struct view *v, uint32_t box, char letter, const char *name)
 	return (error);
 }
 
+/* Nobody has it open any more. */
+static int
+recover_gone(struct view *v, uint32_t box, char letter, const char *name)
+{
+	char path[NAME_MAX + 16];
+
+	(void)box;
+	(void)letter;
+	(void)snprintf(path, sizeof(path), "scratch/gone/%s", name);
+	return (unlinkat(v->dir, path, 0) == 0 ? 0 : -errno);
+}
+
 static int
 recover_dir(struct view *v, uint32_t none, char letter, const char *name)
 {
@@ -689,12 +745,14 @@ scratch_recover(struct view *v)
 		return (0);
 	if ((error = make_dir(v, "scratch")) != 0 ||
 	    (error = make_dir(v, "scratch/edit")) != 0 ||
-	    (error = make_dir(v, "scratch/done")) != 0) {
+	    (error = make_dir(v, "scratch/done")) != 0 ||
+	    (error = make_dir(v, "scratch/gone")) != 0) {
 		log_error("scratch: cannot be made in the store: %s",
 		    strerror(-error));
 		return (error);
 	}
-	if ((error = each_name(v, "scratch/done", 0, 0, recover_done)) != 0)
+	if ((error = each_name(v, "scratch/gone", 0, 0, recover_gone)) != 0 ||
+	    (error = each_name(v, "scratch/done", 0, 0, recover_done)) != 0)
 		return (error);
 	return (each_name(v, "scratch", 0, 0, recover_dir));
 }

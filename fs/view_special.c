@@ -73,19 +73,6 @@ special_writable(uint64_t node)
 	    kind_of(node) == SPECIAL_KEYWORDS);
 }
 
-static bool
-has_keywords(struct view *v, const struct box *b)
-{
-	struct arena a = ARENA_INIT;
-	const char *const *names;
-	size_t n = 0;
-
-	if (store_keyword_table(v->store, b->id, &a, &names, &n) != 0)
-		n = 0;
-	arena_fini(&a);
-	return (n > 0);
-}
-
 uint64_t
 special_lookup(struct view *v, uint64_t parent, const char *name)
 {
@@ -439,6 +426,16 @@ note_bearer(void *arg, uint32_t box, const struct msg *m)
 	return (b->uids.error);
 }
 
+bool
+special_shows_keywords(struct view *v, const struct box *box)
+{
+	struct buf b = BUF_INIT;
+	bool shows = keywords_text(v, box->id, &b) == 0 && b.len > 0;
+
+	buf_fini(&b);
+	return (shows);
+}
+
 /* The messages that have the letter have the keyword from now on. */
 static int
 name_letter(struct view *v, struct txn *t, uint32_t box, unsigned letter,
@@ -464,6 +461,7 @@ name_letter(struct view *v, struct txn *t, uint32_t box, unsigned letter,
 static int
 apply_keywords(struct view *v, uint32_t box, char *text)
 {
+	struct box *shown;
 	struct arena a = ARENA_INIT;
 	const char *const *names;
 	char *line, *save, *end;
@@ -496,6 +494,8 @@ apply_keywords(struct view *v, uint32_t box, char *text)
 		error = txn_commit(t);
 	else
 		txn_abort(t);
+	if (error == 0 && (shown = box_by_id(v, box)) != NULL)
+		shown->keywords_removed = 0;
 	if (error == -EPERM)
 		log_warning("dovecot-keywords: a number cannot get another "
 			    "name, every message that has it would change");
@@ -519,8 +519,10 @@ special_unlink(struct view *v, uint64_t node)
 		return (-EPERM);
 	/* What the letters mean stays: messages still have them. */
 	error = store_keyword_table(v->store, b->id, &a, &names, &n);
-	if (error == 0)
+	if (error == 0) {
 		b->keywords_removed = n;
+		b->shows_keywords = false;
+	}
 	arena_fini(&a);
 	return (error);
 }
@@ -606,6 +608,9 @@ special_getattr(struct view *v, uint64_t node, struct stat *st)
 		st->st_nlink = 2;
 		return (0);
 	}
+	/* Its text changes without the store; what is read now is not kept. */
+	if (kind_of(node) == SPECIAL_STATUS)
+		view_tell(v, FORGET_SPECIALS, 0, NULL);
 	st->st_mode = S_IFREG | (special_writable(node) ? 0600 : 0400);
 	st->st_nlink = 1;
 	if (kind_of(node) == SPECIAL_CHANGES) {
@@ -654,16 +659,25 @@ special_readdir(struct view *v, uint64_t off, view_dir_fn *fn, void *arg)
 }
 
 void
-special_announce(struct view *v, unsigned what, uint32_t box)
+special_announce(struct view *v, unsigned what)
 {
-	struct box *b = box_by_id(v, box);
-
-	view_tell(v, FORGET_INODE, node_of(SPECIAL_STATUS), NULL);
-	view_tell(v, FORGET_INODE, node_of(SPECIAL_CHANGES), NULL);
-	view_tell(v, FORGET_INODE, node_of(SPECIAL_PEERS), NULL);
-	if ((what & WATCH_SUBSCRIPTIONS) != 0)
+	view_tell(v, FORGET_SPECIALS, 0, NULL);
+	if ((what & WATCH_SUBSCRIPTIONS) != 0) {
 		view_tell(
 		    v, FORGET_INODE, node_of(SPECIAL_SUBSCRIPTIONS), NULL);
-	if (b != NULL && has_keywords(v, b))
-		view_tell(v, FORGET_INODE, special_keywords_node(b), NULL);
+		/* The first one makes the file, the last takes it away. */
+		view_tell(v, FORGET_INODE, NODE_ROOT, NULL);
+	}
+}
+
+bool
+special_each_shown(unsigned i, uint64_t *node)
+{
+	static const unsigned kinds[] = { SPECIAL_STATUS, SPECIAL_CHANGES,
+		SPECIAL_PEERS };
+
+	if (i >= sizeof(kinds) / sizeof(kinds[0]))
+		return (false);
+	*node = node_of(kinds[i]);
+	return (true);
 }

@@ -94,26 +94,20 @@ report(const struct dial *d, int r, unsigned tried)
 int
 dial(const struct dial *d, int64_t end, int *fd)
 {
-	struct addrinfo hints = { .ai_family = d->family,
-		.ai_socktype = SOCK_STREAM,
-		.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV };
 	struct addrinfo *all = NULL, *ai;
 	unsigned tried = 0, left = 0;
+	const char *why;
 	char port[8];
 	int r;
 
 	(void)snprintf(port, sizeof(port), "%u", d->port);
-	r = getaddrinfo(d->host, port, &hints, &all);
-	if (r == EAI_ADDRFAMILY || r == EAI_NONAME) {
-		/* a machine with nothing but loopback has addresses too */
-		hints.ai_flags &= ~AI_ADDRCONFIG;
-		r = getaddrinfo(d->host, port, &hints, &all);
-	}
+	r = lookup(d->host, port, d->family, end, d->limits, &all, &why);
+	if (r == -ECANCELED)
+		return (r);
 	if (r != 0) {
 		log_error("%s: cannot find the address of %s: %s", d->peer,
-		    d->host,
-		    r == EAI_SYSTEM ? strerror(errno) : gai_strerror(r));
-		return (r == EAI_MEMORY ? -ENOMEM : -EHOSTUNREACH);
+		    d->host, why);
+		return (r == -ENOMEM ? r : -EHOSTUNREACH);
 	}
 	r = -EHOSTUNREACH;
 	for (ai = all; ai != NULL; ai = ai->ai_next)

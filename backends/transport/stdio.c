@@ -27,6 +27,7 @@ struct fds_link {
 	bool in_socket, out_socket;
 	int error; /* final, reported */
 	bool broken; /* the peer takes no more */
+	bool ended; /* the peer says no more, and read has said so */
 };
 
 static struct fds_link *
@@ -65,6 +66,7 @@ fds_read(struct link *l, void *p, size_t n)
 		r = f->in_socket ? recv(f->in, p, n, MSG_DONTWAIT)
 				 : read(f->in, p, n);
 	while (r < 0 && errno == EINTR);
+	f->ended |= r == 0 && n != 0;
 	if (r >= 0)
 		return (r);
 	return (errno == EAGAIN ? -EAGAIN : fail_with(f, errno));
@@ -105,7 +107,9 @@ static int
 fds_wait(struct link *l, int want_write, int timeout_ms)
 {
 	struct fds_link *f = fds_of(l);
-	struct pollfd p[2] = { { .fd = f->in, .events = POLLIN },
+	/* an end that is known is nothing to write on */
+	bool done = want_write && f->ended && f->out >= 0;
+	struct pollfd p[2] = { { .fd = done ? -1 : f->in, .events = POLLIN },
 		{ .fd = want_write ? f->out : -1, .events = POLLOUT } };
 	int r;
 

@@ -22,8 +22,8 @@ struct link_limits {
 	unsigned connect_ms; /* to reach and to be let in; 30 s */
 	unsigned grace_ms; /* for the far side to end by itself; 10 s */
 	/*
-	 * Asked when a signal interrupts a constructor or close: true ends the
-	 * wait.  NULL: never.
+	 * Asked a few times a second, and when a signal comes, while a
+	 * constructor or close waits: true ends the wait.  NULL: never.
 	 */
 	bool (*stop)(void *arg);
 	void *arg;

@@ -146,6 +146,16 @@ size_t sock_queued(const struct sock *s);
  */
 int sock_report(const char *peer, int error);
 
+/* ---- names (lookup.c) ---- */
+
+struct addrinfo;
+/*
+ * TCP addresses of host, for freeaddrinfo.  -ETIMEDOUT, -ECANCELED, other
+ * -errno; not reported: *why says it.
+ */
+int lookup(const char *host, const char *port, int family, int64_t end,
+    const struct link_limits *l, struct addrinfo **out, const char **why);
+
 /* ---- connecting (dial.c) ---- */
 
 struct dial {

@@ -1,11 +1,17 @@
 /*
- * until -- waiting that has an end, and that a signal can end.
+ * until -- waiting that has an end, and that a stop can end.
  */
 #include "backends/transport/transport_internal.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <time.h>
+
+/*
+ * A mount's stop is no signal to the thread that waits: so often it is looked
+ * for.
+ */
+#define LOOK_MS 250
 
 int64_t
 mono_ms(void)
@@ -44,6 +50,15 @@ stopped(const struct link_limits *l)
 	return (l != NULL && l->stop != NULL && l->stop(l->arg));
 }
 
+/* What is waited at once, until end at most. */
+static int
+slice_ms(int64_t end, const struct link_limits *l)
+{
+	int ms = until_ms(end);
+
+	return (l != NULL && l->stop != NULL && ms > LOOK_MS ? LOOK_MS : ms);
+}
+
 int
 poll_until(struct pollfd *p, nfds_t n, int64_t end, const struct link_limits *l)
 {
@@ -52,12 +67,12 @@ poll_until(struct pollfd *p, nfds_t n, int64_t end, const struct link_limits *l)
 	for (;;) {
 		if (stopped(l))
 			return (-ECANCELED);
-		r = poll(p, n, until_ms(end));
+		r = poll(p, n, slice_ms(end, l));
 		if (r > 0)
 			return (r);
-		if (r == 0)
+		if (r == 0 && until_ms(end) == 0)
 			return (-ETIMEDOUT);
-		if (errno != EINTR)
+		if (r < 0 && errno != EINTR)
 			return (-errno);
 	}
 }
@@ -71,7 +86,7 @@ link_wait_until(
 	do {
 		if (stopped(l))
 			return (-ECANCELED);
-		r = link->ops->wait(link, want_write, until_ms(end));
-	} while (r == -EINTR);
+		r = link->ops->wait(link, want_write, slice_ms(end, l));
+	} while (r == -EINTR || (r == -ETIMEDOUT && until_ms(end) > 0));
 	return (r);
 }

@@ -48,6 +48,8 @@ struct cmd_remote_status {
 	int last_status;
 	char last_error[512]; /* "" */
 	uint64_t waiting; /* local changes */
+	/* something waits over there; -1: nobody knows */
+	int waiting_there;
 };
 struct cmd_remote {
 	const char *name; /* LOCATION2 */
@@ -119,8 +121,8 @@ int hook_run(const char *command, const char *const *names, size_t n,
     const atomic_int *stop);
 /*
  * How many changes of the store (n) have not been part of a good sync with this
- * LOCATION2 yet, under the store's lock.  Zeroed at first, *k goes on from where
- * it was: the cost is what is new.  -ENOENT: there was no sync yet.
+ * LOCATION2 yet (all, when there was none), under the store's lock.  Zeroed at
+ * first, *k goes on from where it was: the cost is what is new.  -errno.
  */
 struct cmd_waiting {
 	uint64_t from, next; /* LSNs: of the last good sync, not yet counted */

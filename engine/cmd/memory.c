@@ -41,7 +41,7 @@ put_text(struct buf *b, const char *s)
 /* ---- where the log stands ---- */
 
 struct walk {
-	const struct guid *peer;
+	const struct guid *peer; /* whose changes do not count; NULL: nobody */
 	uint64_t n;
 	int64_t oldest;
 };
@@ -51,7 +51,7 @@ count_entry(void *arg, const struct log_entry *e)
 {
 	struct walk *w = arg;
 
-	if (e->modseq == 0 || guid_eq(&e->origin, w->peer))
+	if (e->modseq == 0 || (w->peer != NULL && guid_eq(&e->origin, w->peer)))
 		return (0);
 	if (w->n++ == 0)
 		w->oldest = e->time;
@@ -111,6 +111,12 @@ cmd_waiting(struct store *s, const char *location, struct cmd_waiting *k)
 	uint64_t next;
 	int r = memory_peer_by_label(s, location, &a, &m);
 
+	if (r == -ENOENT) {
+		/* no sync yet: all that there is waits */
+		m.lsn = 0;
+		w.peer = NULL;
+		r = 0;
+	}
 	if (r == 0 && (m.lsn != k->from || k->next > store_log_end(s)))
 		*k = (struct cmd_waiting){ .from = m.lsn, .next = m.lsn };
 	if (r == 0)

@@ -116,6 +116,8 @@ remotes_json(struct view *v)
 		json_str(&j, "sync", s.sync);
 		json_bool(&j, "syncing", s.syncing);
 		json_bool(&j, "connected", s.connected);
+		if (s.waiting_there >= 0)
+			json_bool(&j, "waiting_there", s.waiting_there != 0);
 		json_int(&j, "last_success", s.last_success);
 		json_int(&j, "last_status", s.last_status);
 		json_str(&j, "last_error",

@@ -184,7 +184,7 @@ packs_close(struct packs *p)
 		p->os->ops->close(p->renew_file);
 	tools_free(p->tools);
 	ZSTD_freeDCtx(atomic_load(&p->spare));
-	pack_file_close(p, atomic_load(&p->spare_file));
+	pack_file_drop_spares(p);
 	free(p->dir);
 	free(p);
 }
@@ -666,15 +666,14 @@ packs_list(struct packs *p, uint32_t **ids, size_t *n)
 bool
 packs_have(struct packs *p, uint32_t id)
 {
-	struct pack_file *file = atomic_exchange(&p->spare_file, NULL);
-	bool open = file != NULL && file->id == id;
+	struct pack_file *file = pack_file_spare(p, id);
 	char path[PACK_PATH];
 	struct os_stat st;
 
-	if (file != NULL)
-		pack_file_close(p, atomic_exchange(&p->spare_file, file));
-	if (open)
+	if (file != NULL) {
+		pack_file_give(p, file);
 		return (true);
+	}
 	pack_path(p, id, path);
 	return (p->os->ops->stat(p->os, path, &st) == 0);
 }
@@ -690,7 +689,7 @@ packs_drop(struct packs *p, uint32_t id)
 	if (p->file != NULL && p->pack == id)
 		close_files(p);
 	/* what is open keeps its room */
-	pack_file_close(p, atomic_exchange(&p->spare_file, NULL));
+	pack_file_drop_spares(p);
 	pack_path(p, id, path);
 	if ((error = p->os->ops->unlink(p->os, path)) != 0 &&
 	    error != -ENOENT) {

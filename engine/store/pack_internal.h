@@ -30,6 +30,7 @@
 #define ENTRY_BLOCK 12u
 #define BLOCK_ZSTD 0x80000000u
 #define PACK_PATH 300
+#define SPARE_FILES 4
 
 /* A pack that is open for reading; its header was right. */
 struct pack_file {
@@ -59,8 +60,11 @@ struct packs {
 	/* owned: for one reader at a time, taken and given back by any thread
 	 */
 	_Atomic(ZSTD_DCtx *) spare;
-	/* owned, and used likewise: the pack that was read last */
-	_Atomic(struct pack_file *) spare_file;
+	/*
+	 * owned, and used likewise: packs that were read last.  A lone reader
+	 * always gets the first, which the system then reads ahead.
+	 */
+	_Atomic(struct pack_file *) spare_file[SPARE_FILES];
 };
 
 struct entry {
@@ -84,5 +88,10 @@ int pack_reader_check(struct pack_reader *r);
 int pack_reader_new(struct packs *p, const struct body_ref *ref, bool fresh,
     struct pack_reader **out, const char **why);
 void pack_file_close(struct packs *p, struct pack_file *file);
+/* One of this pack that nobody uses, or NULL. */
+struct pack_file *pack_file_spare(struct packs *p, uint32_t id);
+/* Takes file over. */
+void pack_file_give(struct packs *p, struct pack_file *file);
+void pack_file_drop_spares(struct packs *p);
 
 #endif

@@ -12,12 +12,17 @@
 #include "base/log.h"
 #include "store/pack_internal.h"
 
+#define HEAD_MAX (16u << 10)
+
 struct pack_reader {
 	struct packs *p; /* borrowed */
 	struct pack_file *file; /* owned */
 	struct os_file *f; /* borrowed from file */
 	struct body_ref ref;
 	struct entry e;
+	/* owned: the first bytes of the entry, mostly all of it */
+	uint8_t *head;
+	size_t head_len;
 	uint8_t *table; /* owned */
 	/* owned: place of each block in the file */
 	uint64_t *start;
@@ -87,6 +92,18 @@ read_exact(
 	return ((size_t)got == n ? 0 : -EBADMSG);
 }
 
+/* Of the reader's own entry: from its head where that has it. */
+static int
+read_entry(struct pack_reader *r, void *buf, size_t n, uint64_t off)
+{
+	uint64_t at = off - r->ref.offset;
+
+	if (at > r->head_len || n > r->head_len - at)
+		return (read_exact(r->p, r->f, buf, n, off));
+	memcpy(buf, r->head + at, n);
+	return (0);
+}
+
 static int
 load_table(struct pack_reader *r)
 {
@@ -97,8 +114,8 @@ load_table(struct pack_reader *r)
 	if ((r->table = malloc(n + 1)) == NULL ||
 	    (r->start = malloc((r->e.blocks + 1) * sizeof(*r->start))) == NULL)
 		return (-ENOMEM);
-	if ((error = read_exact(
-		 r->p, r->f, r->table, n, r->ref.offset + ENTRY_HEADER)) != 0)
+	if ((error = read_entry(
+		 r, r->table, n, r->ref.offset + ENTRY_HEADER)) != 0)
 		return (error);
 	if (xxh3_64(r->table, n) != r->e.table_sum)
 		return (-EBADMSG);
@@ -154,39 +171,72 @@ pack_file_open(struct packs *p, uint32_t id, struct pack_file **out)
 	return (error);
 }
 
-/* The one that was used last will do, when it is of this pack. */
+struct pack_file *
+pack_file_spare(struct packs *p, uint32_t id)
+{
+	for (size_t i = 0; i < SPARE_FILES; i++) {
+		struct pack_file *file =
+		    atomic_exchange(&p->spare_file[i], NULL);
+
+		if (file != NULL && file->id == id)
+			return (file);
+		if (file != NULL)
+			pack_file_close(
+			    p, atomic_exchange(&p->spare_file[i], file));
+	}
+	return (NULL);
+}
+
+void
+pack_file_give(struct packs *p, struct pack_file *file)
+{
+	for (size_t i = 0; i < SPARE_FILES && file != NULL; i++)
+		file = atomic_exchange(&p->spare_file[i], file);
+	pack_file_close(p, file);
+}
+
+void
+pack_file_drop_spares(struct packs *p)
+{
+	for (size_t i = 0; i < SPARE_FILES; i++)
+		pack_file_close(p, atomic_exchange(&p->spare_file[i], NULL));
+}
+
+/* One that was used before will do. */
 static int
 pack_file_take(struct packs *p, uint32_t id, bool fresh, struct pack_file **out)
 {
-	struct pack_file *file = atomic_exchange(&p->spare_file, NULL);
-
-	if (file != NULL && file->id == id && !fresh) {
-		*out = file;
+	if (!fresh && (*out = pack_file_spare(p, id)) != NULL)
 		return (0);
-	}
-	pack_file_close(p, file);
 	return (pack_file_open(p, id, out));
 }
 
 static int
 reader_open(struct pack_reader *r, bool fresh)
 {
-	uint8_t h[ENTRY_HEADER];
-	struct os_stat st;
+	uint64_t want = ENTRY_HEADER +
+	    entry_blocks(r->ref.size) * ENTRY_BLOCK + r->ref.size;
 	int error = pack_file_take(r->p, r->ref.pack, fresh, &r->file);
+	ssize_t got;
 
 	if (error != 0)
 		return (error);
 	r->f = r->file->f;
-	if ((error = r->p->os->ops->fstat(r->f, &st)) != 0)
-		return (error);
-	if (r->ref.offset < PACK_HEADER || r->ref.offset % 8 != 0 ||
-	    st.size < ENTRY_HEADER || r->ref.offset > st.size - ENTRY_HEADER)
+	if (r->ref.offset < PACK_HEADER || r->ref.offset % 8 != 0)
 		return (-EBADMSG);
-	if ((error = read_exact(r->p, r->f, h, sizeof(h), r->ref.offset)) != 0)
-		return (error);
-	error = entry_decode(h, r->ref.pack, r->ref.offset,
-	    st.size - r->ref.offset - ENTRY_HEADER, &r->e);
+	/* It never takes more than what it is of: one read for all. */
+	want = want < HEAD_MAX ? want : HEAD_MAX;
+	if ((r->head = malloc((size_t)want)) == NULL)
+		return (-ENOMEM);
+	got = r->p->os->ops->pread(r->f, r->head, (size_t)want, r->ref.offset);
+	if (got < 0)
+		return ((int)got);
+	if (got < (ssize_t)ENTRY_HEADER)
+		return (-EBADMSG);
+	r->head_len = (size_t)got;
+	/* What lies behind the end of the file is missed when it is read. */
+	error = entry_decode(r->head, r->ref.pack, r->ref.offset,
+	    UINT64_MAX - r->ref.offset - ENTRY_HEADER, &r->e);
 	if (error == 0 &&
 	    (r->e.size != r->ref.size ||
 		memcmp(r->e.hash, r->ref.hash, 16) != 0))
@@ -240,8 +290,8 @@ pack_reader_close(struct pack_reader *r)
 	if (r == NULL)
 		return;
 	if (r->file != NULL)
-		pack_file_close(
-		    r->p, atomic_exchange(&r->p->spare_file, r->file));
+		pack_file_give(r->p, r->file);
+	free(r->head);
 	if (r->z != NULL)
 		ZSTD_freeDCtx(atomic_exchange(&r->p->spare, r->z));
 	free(r->table);
@@ -303,7 +353,7 @@ load_block(struct pack_reader *r, uint64_t i)
 	len &= ~BLOCK_ZSTD;
 	if (len > want)
 		return (-EBADMSG);
-	if ((error = read_exact(r->p, r->f, r->stored, len, r->start[i])) != 0)
+	if ((error = read_entry(r, r->stored, len, r->start[i])) != 0)
 		return (error);
 	if (xxh3_64(r->stored, len) != sum || (!packed && len != want))
 		return (-EBADMSG);

@@ -174,6 +174,8 @@ int store_msgs_by_guid(
     struct store *s, const char *guid, msg_fn *fn, void *arg);
 /* Every instance of an inode number. */
 int store_msgs_by_ino(struct store *s, uint64_t ino, msg_fn *fn, void *arg);
+/* How many they are. */
+int store_count_ino(struct store *s, uint64_t ino, unsigned *count);
 /* UID order, uid >= from.  The store may not be changed from the callback. */
 int store_msgs(
     struct store *s, uint32_t mailbox, uint32_t from, msg_fn *fn, void *arg);
@@ -478,7 +480,8 @@ typedef void watch_fn(void *arg, const struct watch_event *e);
 void store_watch(struct store *s, watch_fn *fn, void *arg);
 /*
  * Called within a transaction, before a message is saved, changed or expunged:
- * it is as it was, or not there yet.  It may look at the store, no more, and
+ * it is as it was, or not there yet; and, with uid 0, before a keyword gets a
+ * number in the mailbox.  It may look at the store, no more, and
  * the transaction may still be given up.  One watcher.
  */
 typedef void watch_msg_fn(void *arg, uint32_t mailbox, uint32_t uid);

@@ -188,6 +188,23 @@ store_msgs_by_ino(struct store *s, uint64_t ino, msg_fn *fn, void *arg)
 }
 
 int
+store_count_ino(struct store *s, uint64_t ino, unsigned *count)
+{
+	struct btree_cursor c;
+	struct key prefix;
+	int error;
+
+	*count = 0;
+	key_table(&prefix, T_INO);
+	key_u64(&prefix, ino);
+	error = idx_seek(&s->st, &prefix, &c);
+	for (; error == 0 && idx_under(&c, &prefix) && c.klen == 17;
+	     error = idx_next(&s->st, &c))
+		*count += node_live(&s->st, get_be32(c.key + 9)) != NULL;
+	return (error);
+}
+
+int
 store_msgs(
     struct store *s, uint32_t mailbox, uint32_t from, msg_fn *fn, void *arg)
 {

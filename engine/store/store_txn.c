@@ -93,9 +93,12 @@ txn_record(struct txn *t, const struct record *r)
 
 	if (t->s->watch_msg != NULL &&
 	    (r->type == RECORD_SAVE || r->type == RECORD_FLAGS ||
-		r->type == RECORD_STATE || r->type == RECORD_EXPUNGE))
+		r->type == RECORD_STATE || r->type == RECORD_EXPUNGE ||
+		r->type == RECORD_KEYWORD))
 		t->s->watch_msg(t->s->watch_msg_arg, r->mailbox,
-		    r->type == RECORD_SAVE ? r->msg.uid : r->uid);
+		    r->type == RECORD_SAVE          ? r->msg.uid
+			: r->type == RECORD_KEYWORD ? 0
+						    : r->uid);
 	record_put(&t->payload, &t->scratch, r);
 	error = t->payload.error;
 	if (error == 0 && t->payload.len > JOURNAL_FRAME_MAX)

@@ -21,6 +21,11 @@ printf 'Subject: mine\n\nhello\n' >mnt/tmp/1.x
 mv mnt/tmp/1.x mnt/new/1.x
 cat mnt/new/1.x
 [ "$(stat -c %u mnt/new/1.x)" = "$(id -u)" ]
+# A file that is written through the descriptor that made it, and is read-only for everybody who comes later.
+(umask 0222; echo text >mnt/protected)
+[ "$(cat mnt/protected)" = text ] && [ "$(stat -c %a mnt/protected)" = 444 ]
+cp -p mnt/protected mnt/copy && [ "$(cat mnt/copy)" = text ]
+rm -f mnt/protected mnt/copy
 "$bin/dsyncfs-sync" -o "mail_location=dsyncfs:$1/store" dump
 fusermount3 -u mnt
 for i in $(seq 100); do mountpoint -q mnt || break; sleep 0.05; done

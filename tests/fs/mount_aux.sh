@@ -38,9 +38,25 @@ check "rmdir of a full one fails" eval '! rmdir "$MNT/.notmuch/db" 2>"$TMP/e" &&
 check "into another directory" eval 'mkdir "$MNT/plain" && mv "$MNT/.notmuch/db" "$MNT/plain/db" && [ -f "$MNT/plain/db/f1" ]'
 check "a directory not under itself" eval '! mv "$MNT/plain" "$MNT/plain/db/" 2>/dev/null'
 check "rm -r while it is read" eval 'rm -r "$MNT/plain/db" && [ -z "$(ls -A "$MNT/plain")" ]'
+check "a tree deeper than any path is made and removed" python3 - "$MNT/deep" <<'P'
+import os, subprocess, sys
+top = os.getcwd()
+os.mkdir(sys.argv[1])
+os.chdir(sys.argv[1])
+for i in range(1500):
+    os.mkdir("dir")
+    os.chdir("dir")
+open("file", "w").write("deep")
+assert open("file").read() == "deep"
+os.chdir(top)
+sys.exit(subprocess.call(["rm", "-r", sys.argv[1]]))
+P
 check "a plain directory that holds cur is left alone in this layout" eval 'mkdir -p "$MNT/plain/md/cur" && echo x >"$MNT/plain/md/cur/x" && [ -f "$MNT/plain/md/cur/x" ] && rm -r "$MNT/plain"'
 check "a dot directory becomes a mailbox with its first cur" eval \
 	'mkdir "$MNT/.Late" && echo own >"$MNT/.Late/own" && mkdir "$MNT/.Late/cur" "$MNT/.Late/new" "$MNT/.Late/tmp" && [ "$(cat "$MNT/.Late/own")" = own ] && ds mailboxes | grep -q ^Late'
+check "mv of a mailbox to where none can be copies its mail" eval \
+	'mkdir -p "$MNT/.Old/cur" "$MNT/.Old/new" "$MNT/.Old/tmp" "$MNT/arch" && printf "Subject: kept\n\nx\n" >"$MNT/.Old/tmp/1.x" && mv "$MNT/.Old/tmp/1.x" "$MNT/.Old/new/" && mv "$MNT/.Old" "$MNT/arch/Old" && grep -q kept "$MNT/arch/Old/new/1.x" && [ ! -e "$MNT/.Old" ] && rm -r "$MNT/arch"'
+check "a fifo does not become subscriptions" eval 'mkfifo "$MNT/fifo" && ! timeout 5 mv "$MNT/fifo" "$MNT/subscriptions" 2>/dev/null; rm "$MNT/fifo"'
 before=$(lines)
 check "an aux file cannot become mail by a link" eval '! ln "$MNT/dovecot-uidlist" "$MNT/cur/x" 2>/dev/null'
 
@@ -113,6 +129,76 @@ P
 for d in "$MNT" "$MNT/.Box"; do
 	check "O_EXCL, O_APPEND, mmap, holes, locks, unlinked and replaced files in ${d#"$TMP/"}" python3 "$TMP/fd.py" "$d"
 done
+pid() { mounted_process "$STORE" | sort -n | head -1; }	# not its helper
+descriptors() { ls "/proc/$(pid)/fd" | wc -l; }
+check "removing one of two names of many files keeps no descriptor" eval \
+	'mkdir "$MNT/one" && for i in $(seq 200); do echo $i >"$MNT/one/$i"; done && n=$(descriptors) && [ "$n" -gt 5 ] && cp -al "$MNT/one" "$MNT/two" && rm -r "$MNT/two" && [ "$(cat "$MNT/one/77")" = 77 ] && [ "$(descriptors)" -lt $((n + 100)) ] && rm -r "$MNT/one"'
+check "as many descriptors as there may be" eval \
+	'awk "/open files/ { exit \$4 != \$5 }" "/proc/$(pid)/limits"'
+check "a mode is what its maker's mask makes of it" eval \
+	'(umask 002; mkdir "$MNT/mdir"; echo >"$MNT/mdir/f"; umask 0; mkfifo "$MNT/mdir/p") && [ "$(cd "$MNT/mdir" && stat -c %a . f p | tr "\n" " ")" = "775 664 666 " ] && rm -r "$MNT/mdir"'
+check "access times, and times of symbolic links" eval \
+	'echo x >"$MNT/t" && ln -s t "$MNT/tl" && touch -a -d @1234.5 "$MNT/t" && touch -m -d @2345.25 "$MNT/t" && touch -h -d @3456 "$MNT/tl" && [ "$(stat -c %.2X:%.2Y "$MNT/t")" = 1234.50:2345.25 ] && [ "$(stat -c %X:%Y "$MNT/tl")" = 3456:3456 ] && rm "$MNT/t" "$MNT/tl"'
+cat >"$TMP/xattr.py" <<'P'
+import errno, os, sys
+m, store = sys.argv[1:]
+def fails(code, f, *a, **k):
+    try:
+        f(*a, **k)
+    except OSError as e:
+        assert e.errno == code, (a, e)
+    else:
+        sys.exit("no error: %r" % (a,))
+# As where the store is.
+probe = store + "/aux/probe"
+open(probe, "w").close()
+try:
+    os.setxattr(probe, "user.x", b"1")
+    able = True
+except OSError as e:
+    able = False
+os.unlink(probe)
+os.makedirs(m + "/xd", exist_ok=True)
+open(m + "/xf", "w").close()
+for f in (m + "/xf", m + "/xd", m + "/.Box", m):
+    if not able:
+        fails(errno.ENOTSUP, os.setxattr, f, "user.one", b"v")
+        continue
+    own = os.listxattr(f)
+    os.setxattr(f, "user.one", b"value")
+    os.setxattr(f, "user.two", b"", os.XATTR_CREATE)
+    fails(errno.EEXIST, os.setxattr, f, "user.two", b"", os.XATTR_CREATE)
+    fails(errno.ENODATA, os.setxattr, f, "user.three", b"", os.XATTR_REPLACE)
+    assert os.getxattr(f, "user.one") == b"value"
+    assert sorted(os.listxattr(f)) == sorted(own + ["user.one", "user.two"]), os.listxattr(f)
+    os.removexattr(f, "user.one")
+    os.removexattr(f, "user.two")
+    fails(errno.ENODATA, os.getxattr, f, "user.one")
+    assert os.listxattr(f) == own
+for f in (m + "/xf", m + "/.Box"):
+    fails(errno.EPERM, os.setxattr, f, "user.dsyncfs.uid", b"1")
+    fails(errno.EPERM, os.removexattr, f, "user.dsyncfs.uid")
+fails(errno.ENOTSUP, os.setxattr, m + "/xf", "trusted.x", b"1")
+os.unlink(m + "/xf"); os.rmdir(m + "/xd")
+P
+check "extended attributes, as where the store is" python3 "$TMP/xattr.py" "$MNT" "$STORE"
+check "a mail is all data" python3 - "$MNT" <<'P'
+import errno, os, sys
+m = sys.argv[1]
+open(m + "/tmp/1.seek", "w").write("Subject: x\n\n")
+os.rename(m + "/tmp/1.seek", m + "/cur/1.seek:2,")
+f = os.open(m + "/cur/1.seek:2,", os.O_RDONLY)
+assert os.lseek(f, 3, os.SEEK_DATA) == 3
+assert os.lseek(f, 3, os.SEEK_HOLE) == 12
+for what in (os.SEEK_DATA, os.SEEK_HOLE):
+    try:
+        os.lseek(f, 12, what)
+        sys.exit("behind the end")
+    except OSError as e:
+        assert e.errno == errno.ENXIO
+os.unlink(m + "/cur/1.seek:2,")
+P
+before=$(lines)
 mkdir "$MNT/x"
 check "the same in a plain directory" python3 "$TMP/fd.py" "$MNT/x"
 check "sqlite's way: many small writes by four processes" python3 - "$MNT/x" <<'P'

@@ -97,6 +97,10 @@ check "ENAMETOOLONG" errno ENAMETOOLONG "open('$MNT/tmp/' + 'x' * 256, 'w')"
 check "ENAMETOOLONG among other files" errno ENAMETOOLONG "open('$MNT/' + 'x' * 256, 'w')"
 check "EXDEV: a message does not become another file" errno "EXDEV|EPERM" "os.rename('$MNT/new/1.one', '$MNT/1.one')"
 check "EXDEV: nor another file a message" errno "EXDEV|EPERM" "open('$MNT/aux', 'w').close(); os.rename('$MNT/aux', '$MNT/new/aux')"
+check "EXDEV for links between the two" errno EXDEV "open('$MNT/aux', 'w').close(); os.link('$MNT/aux', '$MNT/cur/aux')"
+check "and the other way" errno EXDEV "os.link('$MNT/new/1.one', '$MNT/linked')"
+check "EXDEV for a link to subscriptions" errno EXDEV "os.link('$MNT/aux', '$MNT/subscriptions')"
+check "EEXIST for a link onto a directory" errno EEXIST "os.link('$MNT/aux', '$MNT/cur')"
 check "EPERM for the device nodes" errno "EPERM|EINVAL" "os.mknod('$MNT/dev', 0o20600, os.makedev(1, 3))"
 check "ENODATA for an unknown attribute" errno "ENODATA" "os.getxattr('$MNT/new/1.one', 'user.dsyncfs.none')"
 check "EPERM or ENOTSUP for setting one" errno "EPERM|EOPNOTSUPP|ENOTSUP|EACCES" "os.setxattr('$MNT/new/1.one', 'user.dsyncfs.uid', b'9')"
@@ -173,6 +177,20 @@ check_not "a mount point of a dead mount" dsyncfs "dsyncfs:$STORE" "$MNT"
 check "is told with what to do" says "fusermount3 -u" dsyncfs "dsyncfs:$STORE" "$MNT"
 fusermount3 -uz "$MNT"
 check "then it mounts again" mount_store "$STORE" "$MNT"
+check "unmount" umount_store "$STORE" "$MNT"
+
+# A command has the store: its end is waited for.
+mkfifo "$TMP/open"
+ds dsync-server <"$TMP/open" >/dev/null 2>&1 &
+exec 7>"$TMP/open"
+store_is_busy() { ds mailboxes >/dev/null 2>&1; [ $? = 75 ]; }
+check "a command has the store" within 10 store_is_busy
+"$MOUNT" "dsyncfs:$STORE" "$MNT" </dev/null >"$TMP/waited.log" 2>&1 7>&- &
+sleep 1
+check_not "no mount yet" mountpoint -q "$MNT"
+exec 7>&-
+wait $!; rc=$?
+equal "then there is: $(cat "$TMP/waited.log")" 0 $rc
 check "unmount" umount_store "$STORE" "$MNT"
 
 # In the foreground, under a service manager.

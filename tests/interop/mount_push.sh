@@ -23,6 +23,7 @@ check "a mount" mount_store "$STORE" "$MNT" "remote=$TMP/bin/far dsync-server,sy
 deliver_one "$MNT" 1700000601.M1.a one
 check "what is new here is pushed" within 30 has "$FAR" 1700000601.M1.a
 check "the connection stays" within 30 connected
+check "so it is known that nothing waits there" within 30 grep -q "^    waiting there: none" "$MNT/.dsyncfs/status"
 check "as JSON, too" says '"connected":true' "$SYNC" -o "mail_location=dsyncfs:$STORE" --json status
 check "and holds nothing over there" "$SYNC" -o "mail_location=dsyncfs:$FAR" compact
 maildir_new "$SIDE"

@@ -419,6 +419,9 @@ START_TEST(descriptors_are_not_made_non_blocking)
 	close(a[1]);
 	ck_assert_int_eq(l->ops->wait(l, 0, HELP_MS), 0);
 	ck_assert_int_eq(l->ops->read(l, in, 1), 0);
+	/* an end that is known does not cut the wait for room short */
+	ck_assert_int_eq(l->ops->wait(l, 1, 1), -ETIMEDOUT);
+	ck_assert_int_eq(l->ops->wait(l, 0, HELP_MS), 0);
 	l->ops->close(l);
 	close(b[0]);
 }

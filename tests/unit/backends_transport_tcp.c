@@ -4,10 +4,14 @@
  */
 #include <arpa/inet.h>
 #include <check.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -400,6 +404,101 @@ START_TEST(a_host_that_nobody_knows_is_not_reachable)
 }
 END_TEST
 
+/* ---- a name server that is silent ---- */
+
+static pthread_mutex_t dns = PTHREAD_MUTEX_INITIALIZER; /* held: silent */
+static atomic_int lookups, lookups_over;
+
+/* The C library's, but that one name has an answer only when dns is free. */
+int
+getaddrinfo(const char *host, const char *port, const struct addrinfo *hints,
+    struct addrinfo **out)
+{
+	int (*real)(const char *, const char *, const struct addrinfo *,
+	    struct addrinfo **) = dlsym(RTLD_NEXT, "getaddrinfo");
+	bool slow = strcmp(host, "slow.example") == 0;
+	int r;
+
+	if (slow) {
+		lookups++;
+		(void)pthread_mutex_lock(&dns);
+		(void)pthread_mutex_unlock(&dns);
+		host = "127.0.0.1";
+	}
+	r = real(host, port, hints, out);
+	if (slow)
+		lookups_over++;
+	return (r);
+}
+
+/* Whoever is left alone by now must not be in the way of the next test. */
+static void
+dns_answers(void)
+{
+	(void)pthread_mutex_unlock(&dns);
+	while (lookups_over < lookups)
+		(void)poll(NULL, 0, 1);
+}
+
+static bool
+stop_in_lookup(void *arg)
+{
+	(void)arg;
+	return (lookups > lookups_over);
+}
+
+START_TEST(a_stop_ends_a_lookup)
+{
+	struct link_limits limits = { .stop = stop_in_lookup,
+		.connect_ms = 1000000 };
+	struct link_tcp_options o = { .host = "slow.example",
+		.port = 1,
+		.user = "u",
+		.limits = &limits };
+	struct link *l;
+
+	said_begin();
+	(void)pthread_mutex_lock(&dns);
+	ck_assert_int_eq(link_tcp_new(&o, &l), -ECANCELED);
+	ck_assert_uint_eq(said_lines(), 0);
+	dns_answers();
+}
+END_TEST
+
+START_TEST(a_lookup_has_its_time)
+{
+	struct link_limits limits = { .connect_ms = 20 };
+	struct link_tcp_options o = { .host = "slow.example",
+		.port = 1,
+		.user = "u",
+		.limits = &limits };
+	struct link *l;
+
+	said_begin();
+	(void)pthread_mutex_lock(&dns);
+	ck_assert_int_eq(link_tcp_new(&o, &l), -EHOSTUNREACH);
+	assert_said("cannot find the address of slow.example: no name server "
+		    "answers");
+	dns_answers();
+}
+END_TEST
+
+START_TEST(a_slow_lookup_is_fine)
+{
+	struct addrinfo *all;
+	const char *why;
+	struct sockaddr_in *a;
+
+	ck_assert_int_eq(lookup("slow.example", "77", AF_INET,
+			     mono_ms() + HELP_MS, NULL, &all, &why),
+	    0);
+	a = (struct sockaddr_in *)(void *)all->ai_addr;
+	ck_assert_uint_eq(ntohs(a->sin_port), 77);
+	ck_assert_uint_eq(ntohl(a->sin_addr.s_addr), INADDR_LOOPBACK);
+	freeaddrinfo(all);
+}
+END_TEST
+
 START_TEST(options_that_cannot_be_are_refused)
 {
 	struct link_tcp_options o = { .host = "h", .port = 0, .user = "u" };
@@ -493,6 +592,32 @@ START_TEST(a_stop_ends_the_talk_with_a_server)
 {
 	int asked = 0;
 	struct link_limits limits = { .stop = stop_now, .arg = &asked };
+	struct link_tcp_options o = {
+		.host = "127.0.0.1", .user = "u", .limits = &limits
+	};
+	static const struct script s = { .steps = "A" };
+	struct link *l;
+
+	start(&s);
+	o.port = srv.port;
+	ck_assert_int_eq(link_tcp_new(&o, &l), -ECANCELED);
+	finish();
+}
+END_TEST
+
+/* As a mount's: no signal comes with it. */
+static bool
+stop_later(void *arg)
+{
+	return (++*(int *)arg > 8);
+}
+
+START_TEST(a_stop_without_a_signal_ends_the_talk_too)
+{
+	int asked = 0;
+	struct link_limits limits = {
+		.stop = stop_later, .arg = &asked, .connect_ms = 1000000
+	};
 	struct link_tcp_options o = {
 		.host = "127.0.0.1", .user = "u", .limits = &limits
 	};
@@ -739,12 +864,16 @@ suite(void)
 	tcase_add_test(t, a_silent_server_has_its_time);
 	tcase_add_test(t, nobody_there_is_not_reachable);
 	tcase_add_test(t, a_host_that_nobody_knows_is_not_reachable);
+	tcase_add_test(t, a_stop_ends_a_lookup);
+	tcase_add_test(t, a_lookup_has_its_time);
+	tcase_add_test(t, a_slow_lookup_is_fine);
 	tcase_add_test(t, options_that_cannot_be_are_refused);
 	tcase_add_loop_test(t, a_password_that_nobody_has_is_said, 0, 2);
 	tcase_add_test(t, a_connection_cut_later_is_an_error);
 	tcase_add_test(
 	    t, what_came_before_the_end_is_read_after_a_failed_write);
 	tcase_add_test(t, a_stop_ends_the_talk_with_a_server);
+	tcase_add_test(t, a_stop_without_a_signal_ends_the_talk_too);
 	suite_add_tcase(s, t);
 
 	t = tcase_create("tls");

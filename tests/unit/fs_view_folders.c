@@ -223,6 +223,130 @@ START_TEST(a_folder_renamed_out_of_the_mailboxes_is_deleted)
 }
 END_TEST
 
+START_TEST(a_folder_with_mail_has_no_place_outside_of_the_mailboxes)
+{
+	folder(".Foo");
+	mail(".Foo", "cur/one:2,S", MAIL);
+	ck_assert_int_eq(do_mkdir("arch"), 0);
+	mark();
+	ck_assert_int_eq(do_rename(".Foo", "arch/Foo"), -EXDEV);
+	ck_assert_int_eq(do_rename(".Foo", "plain"), -EXDEV);
+	ck_assert_int_eq(do_rename(".Foo", "arch/..DOVECOT-TRASHED"), -EXDEV);
+	ck_assert_str_eq(text(".Foo/cur/one:2,S"), MAIL);
+	ck_assert_str_eq(names("arch"), "");
+	ck_assert_uint_eq(batches(), 0);
+	/* Without mail and places for it, it is a directory. */
+	ck_assert_int_eq(do_unlink(".Foo/cur/one:2,S"), 0);
+	ck_assert_int_eq(do_rename(".Foo", "plain"), -EXDEV);
+	ck_assert_int_eq(do_make(".Foo/own", "own"), 0);
+	ck_assert_int_eq(do_rmdir(".Foo/cur"), 0);
+	ck_assert_int_eq(do_rmdir(".Foo/new"), 0);
+	ck_assert_int_eq(do_rmdir(".Foo/tmp"), 0);
+	ck_assert_int_eq(do_rename(".Foo", "plain"), 0);
+	ck_assert_str_eq(text("plain/own"), "own");
+	ck_assert_uint_eq(box("Foo"), 0);
+}
+END_TEST
+
+START_TEST(nested_folders_have_no_place_outside_of_the_mailboxes)
+{
+	folder("Foo");
+	folder("Foo/Bar");
+	mail("Foo/Bar", "cur/one:2,S", MAIL);
+	ck_assert_int_eq(do_rename("Foo", ".out"), -EXDEV);
+	ck_assert_int_eq(do_rmdir("Foo/cur"), 0);
+	ck_assert_int_eq(do_rmdir("Foo/new"), 0);
+	ck_assert_int_eq(do_rmdir("Foo/tmp"), 0);
+	ck_assert_int_eq(do_rename("Foo", ".out"), -EXDEV);
+	ck_assert_str_eq(text("Foo/Bar/cur/one:2,S"), MAIL);
+}
+END_TEST
+
+START_TEST(mailboxes_do_not_change_places)
+{
+	folder(".Foo");
+	folder(".Bar");
+	mail(".Foo", "cur/one:2,S", MAIL);
+	mail(".Bar", "cur/two:2,S", MAIL);
+	ck_assert_int_eq(do_make("subscriptions", "Foo\n"), 0);
+	ck_assert_int_eq(do_fsync("subscriptions"), 0);
+	ck_assert_int_eq(do_mkdir("dir"), 0);
+	ck_assert_int_eq(do_make("file", "Bar\n"), 0);
+	mark();
+	ck_assert_int_eq(
+	    do_rename_flags(".Foo", ".Bar", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags(".Foo", "dir", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags("dir", ".Foo", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags(".Foo", "file", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags("file", "subscriptions", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags("subscriptions", "file", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(do_rename_flags("file", "file2", 4), -EINVAL);
+	ck_assert_int_eq(
+	    do_rename_flags("file", "subscriptions", RENAME_NOREPLACE),
+	    -EEXIST);
+	ck_assert_int_eq(
+	    do_rename_flags(".Foo", "dir", RENAME_NOREPLACE), -EEXIST);
+	ck_assert_str_eq(text(".Foo/cur/one:2,S"), MAIL);
+	ck_assert_str_eq(text(".Bar/cur/two:2,S"), MAIL);
+	ck_assert_str_eq(text("subscriptions"), "V\t2\n\nFoo\n");
+	ck_assert_str_eq(names("dir"), "");
+	ck_assert_uint_eq(batches(), 0);
+	ck_assert_int_eq(do_rename_flags("dir", "file", RENAME_EXCHANGE), 0);
+	ck_assert_str_eq(text("dir"), "Bar\n");
+	ck_assert_int_eq(do_rename_flags(".Foo", ".New", RENAME_NOREPLACE), 0);
+	ck_assert_uint_ne(box("New"), 0);
+}
+END_TEST
+
+START_TEST(nested_mailboxes_do_not_change_places)
+{
+	ck_assert_int_eq(do_mkdir("a"), 0);
+	ck_assert_int_eq(do_mkdir("b"), 0);
+	ck_assert_int_eq(do_mkdir("c"), 0);
+	folder("a/deep");
+	mail("a/deep", "cur/one:2,S", MAIL);
+	ck_assert_int_eq(do_rename_flags("a", "b", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_int_eq(do_rename_flags("b", "a", RENAME_EXCHANGE), -EINVAL);
+	ck_assert_str_eq(text("a/deep/cur/one:2,S"), MAIL);
+	ck_assert_int_eq(do_make("b/x", "x"), 0);
+	ck_assert_int_eq(do_rename_flags("b", "c", RENAME_EXCHANGE), 0);
+	ck_assert_str_eq(text("c/x"), "x");
+}
+END_TEST
+
+START_TEST(a_rename_that_fails_moves_no_mailbox)
+{
+	ck_assert_int_eq(do_mkdir("a"), 0);
+	folder("a/deep");
+	mail("a/deep", "cur/one:2,S", MAIL);
+	ck_assert_int_eq(do_mkdir("b"), 0);
+	ck_assert_int_eq(do_make("b/x", "x"), 0);
+	ck_assert_int_eq(do_make("file", "x"), 0);
+	ck_assert_int_eq(do_mkdir("c"), 0);
+	folder("c/deep");
+	folder("box");
+	mark();
+	ck_assert_int_eq(do_rename("a", "b"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("a", "file"), -ENOTDIR);
+	ck_assert_int_eq(do_rename("a", "c"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("b", "c"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("box", "b"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("box", "c"), -ENOTEMPTY);
+	ck_assert_int_eq(do_rename("box", "file"), -ENOTDIR);
+	ck_assert_int_eq(do_rename("a", ".out"), -EXDEV);
+	ck_assert_int_eq(do_rename("a", "a/deep/a"), -EINVAL);
+	ck_assert_str_eq(text("a/deep/cur/one:2,S"), MAIL);
+	ck_assert_str_eq(names("c"), "deep ");
+	ck_assert(!there(".out"));
+	ck_assert_uint_eq(batches(), 0);
+}
+END_TEST
+
 START_TEST(files_that_are_not_mail_go_with_their_folder)
 {
 	folder(".Foo");
@@ -376,6 +500,9 @@ suite(void)
 	tcase_add_test(flat, a_removed_folder_is_told_to_peers_with_its_time);
 	tcase_add_test(flat, siblings_stay_when_a_folder_is_renamed);
 	tcase_add_test(flat, a_folder_renamed_out_of_the_mailboxes_is_deleted);
+	tcase_add_test(
+	    flat, a_folder_with_mail_has_no_place_outside_of_the_mailboxes);
+	tcase_add_test(flat, mailboxes_do_not_change_places);
 	tcase_add_test(flat, files_that_are_not_mail_go_with_their_folder);
 	tcase_add_test(flat, what_was_in_the_directory_before_stays_in_it);
 	tcase_add_test(flat, names_of_folders_both_ways);
@@ -387,6 +514,10 @@ suite(void)
 	tcase_add_test(nested, the_root_is_inbox);
 	tcase_add_test(nested, children_go_along_where_folders_nest);
 	tcase_add_test(nested, a_folder_with_children_is_not_removed);
+	tcase_add_test(
+	    nested, nested_folders_have_no_place_outside_of_the_mailboxes);
+	tcase_add_test(nested, nested_mailboxes_do_not_change_places);
+	tcase_add_test(nested, a_rename_that_fails_moves_no_mailbox);
 	tcase_add_test(nested, nested_names_both_ways);
 	tcase_add_test(nested, nested_subscriptions_have_slashes);
 	suite_add_tcase(su, nested);

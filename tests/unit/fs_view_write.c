@@ -126,6 +126,39 @@ START_TEST(every_link_of_a_rewritten_message_changes)
 }
 END_TEST
 
+START_TEST(an_unlinked_message_that_is_open_can_be_written_to)
+{
+	struct view_set set = { .what = SET_SIZE, .size = 4 };
+	struct stat st;
+	char got[64];
+	uint64_t n;
+
+	mail("", "cur/one:2,S", MAIL);
+	n = node("cur/one:2,S");
+	ck_assert_int_eq(do_unlink("cur/one:2,S"), 0);
+	mark();
+	ck_assert_int_eq(view_write(fs.v, n, "XX", 2, 0), 2);
+	ck_assert_int_eq(
+	    view_read(fs.v, n, got, sizeof(got), 0), (ssize_t)strlen(MAIL));
+	ck_assert_mem_eq(got, "XX", 2);
+	ck_assert_mem_eq(got + 2, MAIL + 2, strlen(MAIL) - 2);
+	ck_assert_int_eq(view_getattr(fs.v, n, &st), 0);
+	ck_assert_uint_eq(st.st_nlink, 0);
+	ck_assert_int_eq(view_setattr(fs.v, n, &set, &st), 0);
+	ck_assert_int_eq((int)st.st_size, 4);
+	ck_assert_int_eq(view_fsync(fs.v, n), 0);
+	ck_assert_str_eq(names("cur"), "");
+	ck_assert_uint_eq(batches(), 0);
+	view_forget(fs.v, n, 1);
+	ck_assert_int_eq(view_getattr(fs.v, n, &st), -ESTALE);
+	ck_assert_int_eq(view_write(fs.v, n, "XX", 2, 0), -ESTALE);
+	fs_again();
+	ck_assert_str_eq(names("cur"), "");
+	ck_assert_str_eq(names("tmp"), "");
+	ck_assert_uint_eq(batches(), 0);
+}
+END_TEST
+
 START_TEST(an_unlinked_message_that_was_written_to_is_gone)
 {
 	uint64_t was;
@@ -555,6 +588,7 @@ suite(void)
 	tcase_add_test(tc, closing_settles_what_was_written);
 	tcase_add_test(tc, a_truncated_message_is_a_rewritten_one);
 	tcase_add_test(tc, every_link_of_a_rewritten_message_changes);
+	tcase_add_test(tc, an_unlinked_message_that_is_open_can_be_written_to);
 	tcase_add_test(tc, an_unlinked_message_that_was_written_to_is_gone);
 	tcase_add_test(tc, a_file_made_in_cur_is_a_message_once_it_settles);
 	tcase_add_test(tc, a_quiet_second_settles);

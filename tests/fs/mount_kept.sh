@@ -1,0 +1,84 @@
+#!/bin/bash
+# mount_kept -- what the kernel keeps of a mount: looking again asks the mount nothing, what a sync changes is forgotten exactly, and
+# random changes by programs and by syncs leave nothing that is not so (kept.py; SEED, ROUNDS).
+. "$(dirname "$0")/../real.sh"
+needs python3
+SIDE=$TMP/side
+maildir_new "$SIDE"
+for i in $(seq 200 260); do mail "$SIDE" "$i"; done
+check "mount" mount_store "$STORE" "$MNT"
+check "mail comes" again ds mirror "maildir:$SIDE"
+
+# Requests since the last call, by name, but for those that looking costs.
+# Past the page cache, so that each look costs the same.
+requests() { dd if="$MNT/.dsyncfs/status" iflag=direct bs=64k status=none | sed -n "s/^requests_//p"; }
+# Who empties the machine's caches meanwhile makes it all for nothing: then it is done again.
+drops() { grep ^drop_ /proc/vmstat; }
+# CHANGE: what looking asks the mount after that, when all was looked at before.
+after() {
+	local before i
+	for i in 1 2 3 4 5 6 7 8; do
+		before=$(drops)
+		look >/dev/null
+		"$1" "$i" >/dev/null 2>&1
+		requests >"$TMP/a"
+		look >/dev/null
+		requests >"$TMP/b"
+		requests >"$TMP/c"
+		[ "$before" != "$(drops)" ] || break
+	done
+	paste -d' ' "$TMP/a" "$TMP/b" "$TMP/c" | awk '{ n = $4 - $2 - ($6 - $4); if (n != 0 && $1 !~ /^(forget|statfs)/) print $1, n }'
+}
+sync_it() { again ds mirror "maildir:$SIDE"; }
+look() {	# names, attributes, heads, whole
+	ls "$MNT/new" "$MNT/cur" &&
+		find "$MNT/new" "$MNT/cur" -printf '%p %s %T@ %n %i\n' &&
+		python3 - "$MNT/new" <<'P'
+import os, sys
+for e in os.scandir(sys.argv[1]):
+    with open(e.path, "rb") as f:
+        os.fstat(f.fileno())
+        f.read(4096)
+        f.seek(0)
+        f.read()
+P
+}
+equal "looking again asks nothing" "" "$(after true)"
+equal "nor after a sync that brings nothing" "" "$(after sync_it)"
+one_comes() { mail "$SIDE" $((300 + $1)); sync_it; }
+equal "of a new one, its mail alone is read" 1 "$(after one_comes | sed -n 's/^read //p')"
+check "all are there" test "$(ls "$MNT/new" | wc -l)" = "$(ls "$SIDE/new" | wc -l)"
+one_changes() { name=$(ls "$SIDE/new" | head -1); mv "$SIDE/new/$name" "$SIDE/cur/$name:2,S"; sync_it; }
+one_changes
+check_not "a name that a sync changed is not listed" eval 'ls "$MNT/new" | grep -qF "$name"'
+check "the new one is" test -e "$MNT/cur/$name:2,S"
+equal "no other mail is read again for that" 1 "$(after one_changes | sed -n 's/^read //p')"
+one_goes() { name=$(ls "$SIDE/new" | head -1); rm "$SIDE/new/$name"; sync_it; }
+one_goes
+check_not "what a sync expunged is gone" test -e "$MNT/new/$name"
+equal "nor for that" "" "$(after one_goes | sed -n 's/^read //p')"
+check "unmount" umount_store "$STORE" "$MNT"
+
+# A new mount has nothing in the page cache: a scan is read ahead.
+check "mount" mount_store "$STORE" "$MNT"
+whole() { python3 - "$MNT/new" <<'P'
+import hashlib, os, sys
+for e in sorted(os.scandir(sys.argv[1]), key=lambda e: e.inode()):
+    with open(e.path, "rb") as f:
+        print(hashlib.sha1(f.read()).hexdigest())
+P
+}
+whole | sort >"$TMP/whole"
+check "the mails are what they are" diff "$TMP/whole" <(cd "$SIDE/new" && sha1sum -- * | cut -c1-40 | sort)
+reads=$(sed -n 's/^requests_read //p' "$MNT/.dsyncfs/status") pushed=$(sed -n 's/^pushed //p' "$MNT/.dsyncfs/status")
+check "most were there before they were asked for: $pushed pushed, $reads reads" test "$pushed" -ge 40 -a "$reads" -le 20
+check "unmount" umount_store "$STORE" "$MNT"
+
+for layout in maildir++ fs; do
+	seed=${SEED:-$((RANDOM))}
+	mkdir "$TMP/kept.$layout"
+	check "random changes, layout=$layout, seed $seed" timeout 900 python3 "$ROOT/tests/fs/kept.py" "$MOUNT" "$SYNC" "$TMP/kept.$layout" "$seed" \
+		"${ROUNDS:-3}" "$layout"
+	fusermount3 -uzq "$TMP/kept.$layout/mnt"
+done
+finish
