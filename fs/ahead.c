@@ -88,13 +88,15 @@ ahead_read(struct ahead *a, fuse_req_t req, uint64_t node, size_t size)
 	pthread_mutex_lock(&a->lock);
 	s = scan_of(a, node);
 	s->used = ++a->clock;
-	if (s->in_row >= IN_ROW && a->req == NULL && !a->stop) {
+	/* A reply that is shorter than what was asked for ends the file. */
+	if (size <= WHOLE_MAX && s->in_row >= IN_ROW && a->req == NULL &&
+	    !a->stop) {
 		s->window = s->window == 0 ? WINDOW_FIRST
 		    : s->window < WINDOW_MAX ? s->window * 2
 					     : WINDOW_MAX;
 		a->req = req;
 		a->node = node;
-		a->size = size < WHOLE_MAX ? size : WHOLE_MAX;
+		a->size = size;
 		a->window = s->window;
 		a->of = s;
 		takes = true;
@@ -143,8 +145,17 @@ push_window(struct ahead *a, uint64_t node, size_t window)
 	uint64_t next[WINDOW_MAX], last = node;
 	int n = view_following(a->view, node, next, window);
 
-	for (int i = 0; i < n && push(a, next[i]); i++)
+	for (int i = 0; i < n; i++) {
+		/*
+		 * A second name of the message: the kernel holds its pages
+		 * until the read that is under way here has its answer.
+		 */
+		if (next[i] == node)
+			continue;
+		if (!push(a, next[i]))
+			break;
 		last = next[i];
+	}
 	return (last);
 }
 
