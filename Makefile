@@ -165,7 +165,8 @@ APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
 APT_TEST = check clang libclang-rt-14-dev dovecot-core dovecot-imapd \
 	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
 	inotify-tools mandoc systemd zsh fish \
-	offlineimap3 python3 procps util-linux universal-ctags rsync strace mutt e2fsprogs iproute2 openssh-server openssh-client openssl bindfs
+	offlineimap3 python3 procps util-linux universal-ctags rsync strace mutt e2fsprogs iproute2 openssh-server openssh-client openssl bindfs \
+	dovecot-sieve aerc maildrop procmail fdm safecat getmail6 git
 APT_DEB = debhelper lintian fakeroot dpkg-dev man-db
 # Installs what is missing; with everything there it asks nobody.
 define apt_install

@@ -233,14 +233,16 @@ struct file_name {
 	char *base;
 	uint8_t flags;
 	struct keywords keywords; /* those that letters can say */
+	uint32_t named; /* letters that say one of them */
 	/* for msg.letters, "" when the usual form will do */
 	char *letters;
 };
 int parse_file_name(struct view *v, struct arena *a, uint32_t box,
     enum box_part part, const char *name, struct file_name *out);
 
-int number_unknown(
-    struct view *v, struct txn *t, uint32_t box, const struct keywords *kw);
+/* Of msg.letters: no keyword gets the number of one that has no name yet. */
+int reserve_letters(
+    struct view *v, struct txn *t, uint32_t box, const char *letters);
 
 /* ---- attributes ---- */
 void stat_msg(
@@ -446,6 +448,8 @@ int special_unlink(struct view *v, uint64_t node);
 uint32_t special_box(struct view *v, uint64_t node);
 uint64_t special_subscriptions_node(void);
 uint64_t special_keywords_node(const struct box *b);
+/* Is there a dovecot-keywords? */
+bool special_shows_keywords(struct view *v, const struct box *box);
 void special_announce(struct view *v, unsigned what);
 
 #endif

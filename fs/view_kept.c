@@ -132,7 +132,7 @@ kept_keywords(struct view *v, uint32_t box)
 	/* The first one makes the file. */
 	if (!b->shows_keywords)
 		view_tell(v, FORGET_INODE, b->folder, NULL);
-	b->shows_keywords = true;
+	b->shows_keywords = special_shows_keywords(v, b);
 	kept_mail(v, box);
 	(void)store_msgs(v->store, box, 1, forget_name, v);
 }

@@ -246,7 +246,7 @@ update_txn(struct view *v, uint32_t box, uint32_t uid, uint32_t victim,
 		return (error);
 	if (victim != 0)
 		error = txn_expunge(t, box, victim);
-	if (error == 0 && (error = number_unknown(v, t, box, &u->kw_add)) == 0)
+	if (error == 0 && (error = reserve_letters(v, t, box, u->letters)) == 0)
 		error = txn_update(t, box, uid, u);
 	return (finish(t, error));
 }
@@ -315,7 +315,7 @@ move_out(struct view *v, struct arena *a, uint32_t from, enum box_part fpart,
 		    (error = keywords_apply(
 			 a, &m->keywords, &add, &gone, &as.keywords)) != 0)
 			return (error);
-	} else if (will.letters[0] == '=')
+	} else if (will.letters[0] == '=' && was.named != 0)
 		will.letters = arena_strdup(a, "");
 	as.flags =
 	    (uint8_t)((m->flags | will.flags) & ~(was.flags & ~will.flags));
@@ -328,7 +328,7 @@ move_out(struct view *v, struct arena *a, uint32_t from, enum box_part fpart,
 		return (error);
 	if (victim != 0)
 		error = txn_expunge(t, to, victim);
-	if (error == 0 && (error = number_unknown(v, t, to, &as.keywords)) == 0)
+	if (error == 0 && (error = reserve_letters(v, t, to, as.letters)) == 0)
 		error = txn_move(t, from, m->uid, to, &as, NULL);
 	return (finish(t, error));
 }
@@ -423,7 +423,7 @@ msg_link(struct view *v, uint64_t ino, uint32_t to, enum box_part part,
 		m.keywords = says.keywords;
 	if ((error = txn_begin(v->store, NULL, &t)) == 0)
 		error = finish(t,
-		    (error = number_unknown(v, t, to, &m.keywords)) != 0
+		    (error = reserve_letters(v, t, to, m.letters)) != 0
 			? error
 			: txn_save(t, to, &m, NULL));
 out:

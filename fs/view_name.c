@@ -4,7 +4,7 @@
 #include "fs/view_internal.h"
 
 #include <errno.h>
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/name.h"
@@ -156,17 +156,29 @@ msg_part(const struct msg *m)
 	return ((m->state & MSG_NEW) != 0 ? PART_NEW : PART_CUR);
 }
 
-/* A letter that the table has no name for gets one; *known is false then. */
+/*
+ * A program may use a letter first and name it later, as Dovecot does.  Until
+ * then the letter says nothing, stays in the name (msg.letters), and its number
+ * is reserved, so that no keyword of a sync gets it.
+ */
+static bool
+number_named(const char *const *table, size_t size, size_t number)
+{
+	return (number < size && table[number] != NULL &&
+	    table[number][0] != '\0' && !keyword_reserved(table[number]));
+}
+
+/* *unnamed gets those of the letters that no keyword has yet. */
 static int
 letters_to_keywords(struct view *v, struct arena *a, uint32_t box,
-    const struct mail_info *info, struct keywords *out, bool *known)
+    const struct mail_info *info, struct keywords *out, uint32_t *unnamed)
 {
 	const char *const *table = NULL;
 	const char *names[28];
 	size_t n = 0, i, size = 0;
 	int error;
 
-	*known = true;
+	*unnamed = 0;
 	if (info->letters != 0) {
 		error = store_keyword_table(v->store, box, a, &table, &size);
 		if (error != 0)
@@ -175,56 +187,38 @@ letters_to_keywords(struct view *v, struct arena *a, uint32_t box,
 	for (i = 0; i < 26; i++) {
 		if ((info->letters & 1u << i) == 0)
 			continue;
-		if (i < size && table[i] != NULL && table[i][0] != '\0') {
+		if (number_named(table, size, i))
 			names[n++] = table[i];
-			continue;
-		}
-		*known = false;
-		if ((names[n++] = arena_printf(a, "unknown-%zu", i)) == NULL)
-			return (-ENOMEM);
+		else
+			*unnamed |= 1u << i;
 	}
 	if (info->forwarded)
 		names[n++] = KEYWORD_FORWARDED;
 	return (keywords_make(a, names, n, out));
 }
 
-static bool
-in_table(const char *const *table, size_t size, const char *name)
-{
-	size_t i;
-
-	for (i = 0; i < size; i++)
-		if (strcmp(table[i], name) == 0)
-			return (true);
-	return (false);
-}
-
-/*
- * A letter that no keyword has yet is named "unknown-N" after its number, and
- * gets this number, so that the name stays what the program wrote.
- */
 int
-number_unknown(
-    struct view *v, struct txn *t, uint32_t box, const struct keywords *kw)
+reserve_letters(
+    struct view *v, struct txn *t, uint32_t box, const char *letters)
 {
 	struct arena a = ARENA_INIT;
 	const char *const *table;
-	unsigned long number;
-	char *end;
+	struct mail_info info;
+	char name[8];
 	size_t size, i;
 	int error = 0;
 
-	for (i = 0; i < kw->n && error == 0; i++) {
-		if (strncmp(kw->name[i], "unknown-", 8) != 0)
-			continue;
-		number = strtoul(kw->name[i] + 8, &end, 10);
-		if (end == kw->name[i] + 8 || *end != '\0' || number >= 26)
-			continue;
+	if (letters == NULL || letters[0] != '=')
+		return (0);
+	mail_info_parse(mail_info_text(letters + 1), &info);
+	if (info.letters != 0)
 		error = store_keyword_table(v->store, box, &a, &table, &size);
-		if (error == 0 && !in_table(table, size, kw->name[i]) &&
-		    (number >= size || table[number][0] == '\0'))
-			error = txn_keyword(t, box, kw->name[i], (int)number);
-	}
+	for (i = 0; i < 26 && error == 0; i++)
+		if ((info.letters & 1u << i) != 0 &&
+		    (i >= size || table[i] == NULL || table[i][0] == '\0')) {
+			(void)snprintf(name, sizeof(name), "(%zu)", i);
+			error = txn_keyword(t, box, name, (int)i);
+		}
 	arena_fini(&a);
 	return (error);
 }
@@ -237,16 +231,23 @@ usual_letters(struct view *v, struct arena *a, uint32_t box,
 	struct mail_info info = { .flags = m->flags };
 	const char *const *table;
 	size_t n, i, k;
+	struct mail_info own = { 0 };
 	int error;
 
-	if (m->letters != NULL && m->letters[0] != '=')
+	if (m->letters != NULL && m->letters[0] == '=') {
+		mail_info_parse(mail_info_text(m->letters + 1), &own);
+		memcpy(info.other, own.other, sizeof(info.other));
+	} else if (m->letters != NULL)
 		memcpy(info.other, m->letters,
 		    strnlen(m->letters, sizeof(info.other) - 1));
 	info.forwarded = keywords_has(&m->keywords, KEYWORD_FORWARDED);
-	if (m->keywords.n > 0) {
+	if (m->keywords.n > 0 || own.letters != 0) {
 		error = store_keyword_table(v->store, box, a, &table, &n);
 		if (error != 0)
 			return (error);
+		for (i = 0; i < 26; i++)
+			if (!number_named(table, n, i))
+				info.letters |= own.letters & 1u << i;
 		for (k = 0; k < m->keywords.n; k++)
 			for (i = 0; i < n && i < 26; i++)
 				if (strcmp(table[i], m->keywords.name[k]) ==
@@ -265,10 +266,10 @@ own_form_holds(struct view *v, struct arena *a, uint32_t box,
 {
 	struct msg says = *m, is = *m;
 	char want[64], have[64];
-	bool known;
+	uint32_t unnamed;
 	int error;
 
-	error = letters_to_keywords(v, a, box, info, &says.keywords, &known);
+	error = letters_to_keywords(v, a, box, info, &says.keywords, &unnamed);
 	if (error != 0)
 		return (error);
 	says.flags = info->flags;
@@ -283,13 +284,12 @@ own_form_holds(struct view *v, struct arena *a, uint32_t box,
 /*
  * A program may write a name's end in its own way (none in cur, letters out of
  * order).  It is kept as "=" and the text, and shown as long as it says what
- * the usual form would; after that only its unknown letters stay.
+ * the usual form would; after that only letters that say nothing stay.
  */
 char *
 msg_file_name(
     struct view *v, struct arena *a, uint32_t box, const struct msg *m)
 {
-	struct msg as = *m;
 	struct mail_info info;
 	char letters[64];
 	bool holds;
@@ -301,9 +301,8 @@ msg_file_name(
 		if (holds)
 			return (
 			    arena_printf(a, "%s%s", m->name, m->letters + 1));
-		as.letters = info.other;
 	}
-	if (usual_letters(v, a, box, &as, letters) != 0)
+	if (usual_letters(v, a, box, m, letters) != 0)
 		return (NULL);
 	if (msg_part(m) == PART_NEW && letters[0] == '\0')
 		return (arena_strdup(a, m->name));
@@ -318,23 +317,24 @@ parse_file_name(struct view *v, struct arena *a, uint32_t box,
 	const char *end = name + base;
 	struct mail_info info;
 	char usual[72];
-	bool known;
+	uint32_t unnamed;
 	int error;
 
 	if (base == 0 || name[0] == '.')
 		return (-EINVAL);
 	mail_info_parse(mail_info_text(name), &info);
 	out->flags = info.flags;
-	error = letters_to_keywords(v, a, box, &info, &out->keywords, &known);
+	error = letters_to_keywords(v, a, box, &info, &out->keywords, &unnamed);
 	if (error != 0)
 		return (error);
+	out->named = info.letters & ~unnamed;
 	if ((out->base = arena_strndup(a, name, base)) == NULL)
 		return (-ENOMEM);
 	/*
-	 * A letter for $Forwarded is shown as P, and a letter that had no name
-	 * may be another one's now: not the usual form then.
+	 * A letter for $Forwarded is shown as P, and one that no keyword has
+	 * is only in the text: not the usual form then.
 	 */
-	if (!known ||
+	if (unnamed != 0 ||
 	    (keywords_has(&out->keywords, KEYWORD_FORWARDED) &&
 		!info.forwarded))
 		goto own_form;

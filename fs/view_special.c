@@ -399,16 +399,69 @@ keywords_text(struct view *v, uint32_t box, struct buf *b)
 	if (shown != NULL && shown->keywords_removed == n)
 		n = 0;
 	for (i = 0; error == 0 && i < n; i++)
-		if (names[i] != NULL && names[i][0] != '\0')
+		if (names[i] != NULL && names[i][0] != '\0' &&
+		    !keyword_reserved(names[i]))
 			buf_printf(b, "%zu %s\n", i, names[i]);
 	arena_fini(&a);
 	return (error != 0 ? error : b->error);
+}
+
+struct bearers {
+	unsigned letter;
+	struct buf uids;
+};
+
+static int
+note_bearer(void *arg, uint32_t box, const struct msg *m)
+{
+	struct bearers *b = arg;
+	struct mail_info info;
+
+	(void)box;
+	if (m->letters == NULL || m->letters[0] != '=')
+		return (0);
+	mail_info_parse(mail_info_text(m->letters + 1), &info);
+	if ((info.letters & 1u << b->letter) != 0)
+		buf_put_le32(&b->uids, m->uid);
+	return (b->uids.error);
+}
+
+bool
+special_shows_keywords(struct view *v, const struct box *box)
+{
+	struct buf b = BUF_INIT;
+	bool shows = keywords_text(v, box->id, &b) == 0 && b.len > 0;
+
+	buf_fini(&b);
+	return (shows);
+}
+
+/* The messages that have the letter have the keyword from now on. */
+static int
+name_letter(struct view *v, struct txn *t, uint32_t box, unsigned letter,
+    const char *name)
+{
+	struct arena a = ARENA_INIT;
+	struct bearers b = { .letter = letter, .uids = BUF_INIT };
+	struct msg_update u = { 0 };
+	struct rd r;
+	int error;
+
+	if ((error = store_msgs(v->store, box, 1, note_bearer, &b)) == 0)
+		error = keywords_make(&a, &name, 1, &u.kw_add);
+	rd_init(&r, b.uids.data, b.uids.len);
+	while (error == 0 && rd_left(&r) > 0)
+		error = txn_update(t, box, rd_le32(&r), &u);
+	buf_fini(&b.uids);
+	arena_fini(&a);
+	return (error);
 }
 
 /* Names may be added; what a number means never changes (DESIGN.md 9, 9). */
 static int
 apply_keywords(struct view *v, uint32_t box, char *text)
 {
+	struct box *shown;
 	struct arena a = ARENA_INIT;
 	const char *const *names;
 	char *line, *save, *end;
@@ -426,17 +479,23 @@ apply_keywords(struct view *v, uint32_t box, char *text)
 		if (end == line || *end != ' ' || number > INT32_MAX ||
 		    !keyword_valid(end + 1))
 			error = -EINVAL;
-		else if (number < n && names[number] != NULL &&
-		    names[number][0] != '\0')
+		else if (number >= n || names[number] == NULL ||
+		    names[number][0] == '\0')
+			error = txn_keyword(t, box, end + 1, (int)number);
+		else if (!keyword_reserved(names[number]))
 			error =
 			    strcmp(names[number], end + 1) == 0 ? 0 : -EPERM;
-		else
-			error = txn_keyword(t, box, end + 1, (int)number);
+		else if ((error = txn_keyword(t, box, end + 1, (int)number)) ==
+		    0)
+			error =
+			    name_letter(v, t, box, (unsigned)number, end + 1);
 	}
 	if (error == 0)
 		error = txn_commit(t);
 	else
 		txn_abort(t);
+	if (error == 0 && (shown = box_by_id(v, box)) != NULL)
+		shown->keywords_removed = 0;
 	if (error == -EPERM)
 		log_warning("dovecot-keywords: a number cannot get another "
 			    "name, every message that has it would change");

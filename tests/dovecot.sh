@@ -7,6 +7,8 @@
 #	da NAME ARGS...				doveadm with it
 #	lda NAME ARGS...			dovecot-lda with it
 #	doveadm_dump NAME			all mail state in the format of `dsyncfs-sync dump`
+#	imap_of NAME				makes $TMP/bin/imap-NAME, an IMAP server with it
+#	dovecot_lmtp_up, lmtp_send		a server for LMTP with it, and its client
 needs doveadm dovecot dovecot-lda unshare
 
 as_mail_user() {
@@ -67,4 +69,59 @@ lda() {
 doveadm_dump() {
 	USER=mail HOME=$TMP/dovecot/$1/home as_mail_user python3 "$ROOT/tests/interop/dump_doveadm.py" \
 		"$TMP/dovecot/$1/dovecot.conf" "${@:2}"
+}
+
+# NAME: a command that is an IMAP server, its client logged in, $TMP/bin/imap-NAME
+imap_of() {
+	local as=
+	[ "$(id -u)" != 0 ] || as="unshare --user --map-user=1000 --map-group=1000"
+	mkdir -p "$TMP/bin"
+	cat >"$TMP/bin/imap-$1" <<C
+#!/bin/sh
+exec env -i PATH=/usr/bin:/bin HOME=$TMP/dovecot/$1/home USER=mail $as /usr/lib/dovecot/imap -c $TMP/dovecot/$1/dovecot.conf
+C
+	chmod 755 "$TMP/bin/imap-$1"
+}
+
+# NAME: runs it as a server for LMTP, on the socket $TMP/dovecot/NAME/run/lmtp
+dovecot_lmtp_up() {
+	local d=$TMP/dovecot/$1 user as=
+	user=$(id -un)
+	[ "$(id -u)" != 0 ] || user=nobody as="unshare --user --map-user=65534 --map-group=65534"
+	sed -e 's/^protocols =.*/protocols = lmtp/' -e "s/^mail_[ug]id = .*//" \
+		-e "s/^default_internal_user = .*/default_internal_user = $user/; s/^default_login_user = .*/default_login_user = $user/" \
+		"$d/dovecot.conf" >"$d/lmtp.conf"
+	cat >>"$d/lmtp.conf" <<C
+instance_name = $(basename "$TMP")
+default_internal_group = $(if [ "$(id -u)" = 0 ]; then echo nogroup; else id -gn; fi)
+passdb {
+  driver = static
+  args = nopassword=y
+}
+userdb {
+  driver = static
+  args = uid=$user gid=$(if [ "$(id -u)" = 0 ]; then echo nogroup; else id -gn; fi) home=$d/home
+}
+service anvil {
+  chroot =
+}
+service stats {
+  chroot =
+}
+C
+	on_exit "dovecot_lmtp_down $1"
+	$as dovecot -c "$d/lmtp.conf" >"$d/out" 2>&1 || { cat "$d/out"; return 1; }
+	wait_for test -S "$d/run/lmtp"
+}
+dovecot_lmtp_down() {
+	local p=$TMP/dovecot/$1/run/master.pid
+	[ ! -f "$p" ] || { kill "$(cat "$p")"; wait_for test ! -f "$p"; }
+}
+# NAME FROM TO FILE: one mail
+lmtp_send() {
+	python3 -c '
+import smtplib, sys
+s = smtplib.LMTP(sys.argv[1])
+s.sendmail(sys.argv[2], [sys.argv[3]], open(sys.argv[4], "rb").read())
+s.quit()' "$TMP/dovecot/$1/run/lmtp" "${@:2}"
 }

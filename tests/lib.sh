@@ -35,10 +35,10 @@ unset XDG_STATE_HOME XDG_CACHE_HOME
 report() {	# RC NAME OUTPUT
 	checks=$((checks + 1))
 	if [ "$1" = 0 ]; then
-		echo "ok $2"
+		echo "ok ${WHERE:-}$2"
 	else
 		failures=$((failures + 1))
-		echo "FAIL $2"
+		echo "FAIL ${WHERE:-}$2"
 		printf '%s\n' "$3" | head -20 | sed 's/^/    | /'
 	fi
 }

@@ -5,12 +5,15 @@
 	mail.py one SUBJECT [BODY]		one mail on standard output
 	mail.py show I [SEED]			mail number I on standard output
 	mail.py hash FILE...			SHA-1 and size with LF line ends, of each, as dump has them
+	mail.py state DIR [HEADER...]		each folder and mail below DIR: where, new or cur, flags, keywords, SHA-1 without
+						Received and the other headers named, subject; not its name, which programs choose at random
 	mail.py maildir DIR N [SEED]		a Maildir with three folders, flags and dates
 	mail.py large SUBJECT MB		one mail of so many million bytes, with all that is hard to carry
 """
 import hashlib
 import os
 import random
+import re
 import sys
 import time
 
@@ -105,6 +108,40 @@ def maildir(top, n, seed):
         put(boxes[i % 4] + where + name + ("" if where == "/new/" else ":2," + flags), data, when)
 
 
+def mail_line(path, f, keywords, without):
+    data = open(path + "/" + f, "rb").read()
+    head, sep, body = data.partition(b"\n\n")
+    head = re.sub(rb"(?mi)^(?:%s):[^\n]*\n(?:[ \t][^\n]*\n)*" % b"|".join(without), b"", head + b"\n")
+    subject = re.search(rb"(?mi)^subject: *([^\r\n]*)", head)
+    letters = f.partition(":2,")[2]
+    flags = "".join(sorted(c for c in letters if not c.islower()))
+    named = ",".join(sorted(keywords.get(c, c) for c in letters if c.islower()))
+    return "%s %s %s %s %s" % (flags or "-", named or "-", hashlib.sha1(head + sep + body).hexdigest(),
+                               len(head + sep + body), subject[1].decode(errors="replace") if subject else "")
+
+
+def state(top, without):
+    out = []
+    for path, dirs, _ in os.walk(top):
+        dirs[:] = [d for d in dirs if d not in (".dsyncfs", ".git", ".notmuch")]
+        if not {"cur", "new", "tmp"} <= set(dirs):
+            continue
+        dirs[:] = [d for d in dirs if d not in ("cur", "new", "tmp")]
+        name = os.path.relpath(path, top)
+        keywords = {}
+        try:
+            for line in open(path + "/dovecot-keywords"):
+                number, _, word = line.rstrip("\n").partition(" ")
+                keywords[chr(ord("a") + int(number))] = word
+        except FileNotFoundError:
+            pass
+        out.append(name)
+        for part in "cur", "new", "tmp":
+            for f in os.listdir(path + "/" + part):
+                out.append("%s %s %s" % (name, part, mail_line(path + "/" + part, f, keywords, without)))
+    print("\n".join(sorted(out)))
+
+
 def main(a):
     if a[0] == "deliver":
         deliver(a[1], int(a[2]), a[3] if len(a) > 3 else "1")
@@ -118,6 +155,8 @@ def main(a):
                          % (a[1], a[1].replace(" ", "."), a[2] if len(a) > 2 else "Body of " + a[1]))
     elif a[0] == "large":
         large(sys.stdout.buffer, a[1], int(a[2]) * 1000000)
+    elif a[0] == "state":
+        state(a[1], [b"Received"] + [h.encode() for h in a[2:]])
     elif a[0] == "hash":
         for f in a[1:]:
             data = open(f, "rb").read().replace(b"\r\n", b"\n")

@@ -11,6 +11,11 @@
 #	equal NAME WANT GOT		a check that two texts are the same
 #	check_status NAME N COMMAND...	a check that COMMAND exits with N
 #	mail_of, count, has_flag, ...	what a Maildir folder holds
+#	on_both COMMAND...		does the same on a mount and on a plain Maildir, and
+#					compares what each of them noted; MOUNT_OPTS are the mount's
+#	note NAME COMMAND...		keeps what the command says for that; outside of it
+#					only when NOTES, a directory, and SIDE are set
+#	state [HEADER...]		the mail below $MNT as all programs see it, but for names
 #
 # Whatever is mounted below $TMP is unmounted at the end.  TEST_PLAIN=1 puts a plain
 # Maildir in the mount's place, to debug a script without the programs.
@@ -25,6 +30,7 @@ TMP=$(realpath "$TMP")
 STORE=$TMP/store
 MNT=$TMP/mnt
 MAIL="python3 $ROOT/tests/mail.py"
+NOTES=${NOTES:-} SIDE=${SIDE:-} WORK=$TMP
 background=()
 
 mounts_below() { awk -v d="$1/" 'index($2 "/", d) == 1 { print $2 }' /proc/self/mounts | sort -r; }
@@ -56,6 +62,43 @@ needs() {
 }
 
 not() { ! "$@"; }
+
+# What is done has a directory for itself, $WORK, in it $MNT, mounted, and $HOME.  The paths of both sides are of
+# one length.  Of the mount it is also checked that all mail is there after mounting it again, and the store is whole.
+on_both() {
+	local home=$HOME plain=$TEST_PLAIN mnt=$MNT store=$STORE before
+	NOTES=$TMP/notes
+	for SIDE in mount plain; do
+		[ $SIDE = mount ] || TEST_PLAIN=1
+		WHERE="$SIDE: " WORK=$TMP/$SIDE STORE=$TMP/$SIDE/store MNT=$TMP/$SIDE/mnt HOME=$TMP/$SIDE/home
+		mkdir -p "$HOME" "$NOTES/mount" "$NOTES/plain"
+		check "a Maildir is there" mount_store "$STORE" "$MNT" "${MOUNT_OPTS:-}"
+		"$@"
+		mounted || continue
+		before=$(state)
+		check "unmount" umount_store "$STORE" "$MNT"
+		check "the store is whole" ds verify
+		check "mount again" mount_store "$STORE" "$MNT" "${MOUNT_OPTS:-}"
+		equal "all mail is as it was" "$before" "$(state)"
+		check "unmount at the end" umount_store "$STORE" "$MNT"
+	done
+	WHERE='' TEST_PLAIN=$plain HOME=$home MNT=$mnt STORE=$store
+	alike
+}
+alike() {
+	local name
+	for name in $(cd "$NOTES" && ls mount plain | grep -v ':$' | sort -u); do
+		equal "both alike: $name" "$(cat "$NOTES/plain/$name" 2>&1)" "$(cat "$NOTES/mount/$name" 2>&1)"
+	done
+}
+note() {
+	local name=$1
+	shift
+	[ -n "$NOTES" ] || return 0
+	mkdir -p "$NOTES/$SIDE"
+	"$@" 2>&1 | sed "s|$MNT|MNT|g; s|$WORK|WORK|g; s|$TMP|TMP|g" >"$NOTES/$SIDE/$name"
+}
+state() { $MAIL state "$MNT" "$@"; }
 
 within() {
 	local end=$((SECONDS + $1))

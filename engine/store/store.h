@@ -145,7 +145,8 @@ int store_deletions(struct store *s, deletion_fn *fn, void *arg);
 
 /*
  * The mailbox's keyword table (dovecot-keywords): names by number, numbers are
- * permanent.  Strings are put in the arena.
+ * permanent.  Strings are put in the arena.  A name that begins with '(' is no
+ * keyword: the number is reserved for a letter that has no name yet.
  */
 int store_keyword_table(struct store *s, uint32_t mailbox, struct arena *a,
     const char *const **names, size_t *n);
@@ -366,9 +367,15 @@ struct mailbox_update {
 };
 int txn_mailbox_update(
     struct txn *t, uint32_t id, const struct mailbox_update *u);
+/* Does it only reserve a number? */
+static inline bool
+keyword_reserved(const char *name)
+{
+	return (name[0] == '(');
+}
 /*
  * Keyword table: gives `name` the number (or, with number -1, the next free
- * one).  -EEXIST when taken by another.
+ * one).  -EEXIST when taken by another; a reserved one may be given a name.
  */
 int txn_keyword(struct txn *t, uint32_t mailbox, const char *name, int number);
 

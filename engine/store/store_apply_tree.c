@@ -203,7 +203,8 @@ apply_keyword(struct state *st, const struct record *r)
 	int error;
 
 	if (n == NULL || r->name[0] == '\0' || r->number >= RECORD_TABLE_MAX ||
-	    (r->number < n->keywords && n->keyword[r->number] != NULL))
+	    (r->number < n->keywords && n->keyword[r->number] != NULL &&
+		!keyword_reserved(n->keyword[r->number])))
 		return (-EBADMSG);
 	node_touch(st, n);
 	if ((error = node_keyword_set(st, n, r->number, r->name)) != 0)

@@ -424,7 +424,8 @@ txn_keyword(struct txn *t, uint32_t mailbox, const char *name, int number)
 	r.number = number >= 0 ? (uint32_t)number : (uint32_t)n->keywords;
 	if (r.number >= RECORD_TABLE_MAX)
 		return (txn_fail(t, -E2BIG));
-	if (r.number < n->keywords && n->keyword[r.number] != NULL)
+	if (r.number < n->keywords && n->keyword[r.number] != NULL &&
+	    !keyword_reserved(n->keyword[r.number]))
 		return (txn_fail(t, -EEXIST));
 	if ((error = txn_record(t, &r)) == 0)
 		txn_note(t, WATCH_MESSAGES, mailbox, 0, 0);

@@ -13,7 +13,7 @@ check "dovecot-lda delivers to it again" eval '$MAIL one work2 | lda box -m Work
 equal "all are there" 8 "$(da box search mailbox INBOX all | wc -l)"
 check "flags" da box flags add '\Seen \Flagged' mailbox INBOX 1:3
 check "flags replaced" da box flags replace '\Answered' mailbox INBOX 4
-check "keywords" da box flags add '$Forwarded Junk lab-a' mailbox INBOX 1:2
+check "keywords" no_word da box flags add '$Forwarded Junk lab-a' mailbox INBOX 1:2
 check "a keyword removed" da box flags remove Junk mailbox INBOX 2
 check "a flag removed" da box flags remove '\Seen' mailbox INBOX 3
 check "mailbox create" da box mailbox create Archive/2024 Lists Gone
@@ -45,6 +45,7 @@ for line in sys.stdin:
 for head, mail in boxes:
     print(head, *sorted(mail), sep="\n")'
 	}
+	check "each keyword has its name" eval 'ds dump | grep -q "keywords=[^ ]*lab-a" && ! ds dump | grep -q unknown-'
 	theirs() { doveadm_dump box --no-uid | sed 's/^guid=[^ ]* //'; }
 	equal "doveadm and the store say the same" "$(theirs | LC_ALL=C sort)" "$(ours | LC_ALL=C sort)"
 	check "unmount" umount_store "$STORE" "$MNT"

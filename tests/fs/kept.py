@@ -311,7 +311,6 @@ for round_ in range(1, ROUNDS + 1):
         sync("mirror", "--no-max-delete", "maildir:" + side)
         check_known(snapshot())
     # What is written to in place settles.
-    os.sync()
     fd = os.open(mnt + "/cur", os.O_RDONLY | os.O_DIRECTORY)
     time.sleep(2.5)
     os.fsync(fd)

@@ -39,6 +39,7 @@ check "mrefile -k copies" mrefile -k "$(mail_of "$MNT" "Subject: mail4")" "$MNT/
 check "both have it" eval 'has_mail "$MNT" "Subject: mail4" && has_mail "$MNT/.Lists" "Subject: mail4"'
 rm "$(mail_of "$MNT" "Subject: mail5")"
 equal "a removed mail is gone" 4 "$(mlist "$MNT" | wc -l)"
+note mail state
 if mounted; then
 	equal "dump counts the same" "4 7" "$(dump_of INBOX | wc -l) $(dump_of Lists | wc -l)"
 	for i in 1 2 8 9 11; do

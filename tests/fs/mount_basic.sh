@@ -57,7 +57,14 @@ check "renumbering is refused" eval 'sed "s/work/other/" "$MNT/dovecot-keywords"
 check "and nothing has changed" grep -q "work" "$MNT/dovecot-keywords"
 
 put "$MNT" letter l.1
-check "a letter without a keyword keeps its place" eval 'mv "$MNT/new/l.1" "$MNT/cur/l.1:2,Sy" && [ "$(cd "$MNT/cur" && echo l.*)" = "l.1:2,Sy" ] && grep -q "^24 unknown-24" "$MNT/dovecot-keywords" && rm "$MNT/cur/l.1:2,Sy"'
+check "a letter without a keyword keeps its place" eval 'mv "$MNT/new/l.1" "$MNT/cur/l.1:2,Sy" && [ "$(cd "$MNT/cur" && echo l.*)" = "l.1:2,Sy" ] && ! grep -q "^24" "$MNT/dovecot-keywords" && ! dump_of INBOX | grep -q "guid=l.1 .*keywords=[^ ]"'
+mkdir -p "$MNT/.Letters/cur"
+check "in another mailbox too" eval 'mv "$MNT/cur/l.1:2,Sy" "$MNT/.Letters/cur/" && [ -e "$MNT/.Letters/cur/l.1:2,Sy" ] && mv "$MNT/.Letters/cur/l.1:2,Sy" "$MNT/cur/"'
+rm -r "$MNT/.Letters"
+check "and with other flags" eval 'mv "$MNT/cur/l.1:2,Sy" "$MNT/cur/l.1:2,FSy" && [ -e "$MNT/cur/l.1:2,FSy" ]'
+check "named later it is a keyword" eval '{ cat "$MNT/dovecot-keywords"; echo "24 afterwards"; } >"$MNT/k.tmp" && mv "$MNT/k.tmp" "$MNT/dovecot-keywords" && dump_of INBOX | grep -q "guid=l.1 .*keywords=afterwards"'
+equal "the name is as it was" "l.1:2,FSy" "$(cd "$MNT/cur" && echo l.*)"
+check "taken off the name, taken off the mail" eval 'mv "$MNT/cur/l.1:2,FSy" "$MNT/cur/l.1:2,S" && ! dump_of INBOX | grep -q afterwards && rm "$MNT/cur/l.1:2,S"'
 
 # Between mailboxes.
 check "a folder, as maildirmake makes it" mkdir "$MNT/.Sub.Deep" "$MNT/.Sub.Deep/cur" "$MNT/.Sub.Deep/new" "$MNT/.Sub.Deep/tmp"

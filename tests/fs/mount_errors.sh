@@ -72,9 +72,25 @@ check "EEXIST for O_EXCL in tmp" errno EEXIST "f = '$MNT/tmp/x'; open(f, 'w').cl
 check "EEXIST for a link onto a message" errno EEXIST "os.link('$MNT/tmp/x', '$MNT/new/1.one')"
 check "ENOTDIR" errno ENOTDIR "os.stat('$MNT/new/1.one/x')"
 check "EISDIR" errno EISDIR "open('$MNT/new', 'w')"
-check "EPERM for a directory in cur" errno EPERM "os.mkdir('$MNT/cur/d')"
-check "EPERM for a symlink in cur" errno EPERM "os.symlink('x', '$MNT/cur/s')"
-check "EPERM for a fifo in new" errno EPERM "os.mkfifo('$MNT/new/f')"
+mkdir -p "$MNT/.Sub/cur" "$MNT/.Sub/new" "$MNT/.Sub/tmp" "$MNT/plain/sub"; : >"$MNT/plain/file"; mkfifo "$MNT/plain/fifo"; ln -s file "$MNT/plain/link"
+for d in cur new tmp .Sub/cur .Sub/new .Sub/tmp; do
+	check "EPERM for a directory in $d" errno EPERM "os.mkdir('$MNT/$d/d')"
+	check "EPERM for a symlink in $d" errno EPERM "os.symlink('x', '$MNT/$d/s')"
+	check "EPERM for a fifo in $d" errno EPERM "os.mkfifo('$MNT/$d/f')"
+	check "EPERM for a socket in $d" errno EPERM "import socket; os.chdir('$MNT/$d'); socket.socket(socket.AF_UNIX).bind('s')"
+	check "EPERM for a device in $d" errno "EPERM|EINVAL" "os.mknod('$MNT/$d/d', 0o20600, os.makedev(1, 3))"
+	for f in sub fifo link file; do
+		check "EXDEV for a rename of another $f into $d" errno EXDEV "os.rename('$MNT/plain/$f', '$MNT/$d/y')"
+	done
+	for f in fifo link file; do
+		check "EXDEV for a link of another $f into $d" errno "EXDEV" "os.link('$MNT/plain/$f', '$MNT/$d/y', follow_symlinks=False)"
+	done
+	equal "nothing of that is in $d" "" "$(ls -A "$MNT/$d" | grep -v '^1.one$' | grep -v '^x$')"
+done
+check "a socket among other files is one" errno 0 "import socket; os.chdir('$MNT/plain'); socket.socket(socket.AF_UNIX).bind('s')"
+check "EXDEV for a message into tmp" errno EXDEV "os.rename('$MNT/new/1.one', '$MNT/tmp/1.one')"
+check "EXDEV for a link of a message outside" errno EXDEV "os.link('$MNT/new/1.one', '$MNT/plain/1.one')"
+check "EXDEV for a folder into a mail directory" errno "EXDEV|EINVAL" "os.rename('$MNT/.Sub', '$MNT/cur/Sub')"
 check "EBUSY for rmdir of the root's cur" errno "EBUSY" "os.rmdir('$MNT/cur')"
 check "ENOTEMPTY for rmdir of new with mail" errno "ENOTEMPTY|EBUSY" "os.rmdir('$MNT/new')"
 check "ENAMETOOLONG" errno ENAMETOOLONG "open('$MNT/tmp/' + 'x' * 256, 'w')"

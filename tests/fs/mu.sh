@@ -36,6 +36,8 @@ for where in "$HOME/mu" "$MNT/.mu"; do
 	equal "$n: names, inodes and times are as they were" "$before" \
 		"$(find "$MNT" -path "$MNT/.mu" -prune -o -path '*/cur*' -printf '%i %T@ %p\n' | sort)"
 done
+note mail state
+note index eval 'mu find --muhome="$MNT/.mu" --fields="l g s" "" | sed "s|/[0-9]*\.M[^ ]*||" | sort'
 if mounted; then
 	equal "dump has them all" 31 "$(ds dump | grep -c sha1=)"
 	check "the database in the mount is no mailbox" not grep -q mu <(ds mailboxes | cut -d' ' -f1)

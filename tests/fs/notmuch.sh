@@ -57,6 +57,9 @@ before=$(look)
 out=$(notmuch new 2>&1)
 check "nothing is found again" grep -q "No new mail" <<<"$out"
 equal "names, inodes and times are as they were" "$before" "$(look)"
+note mail state
+note tags eval 'notmuch dump | sort'
+note found notmuch search --output=files --format=text subject:needle
 if mounted; then
 	equal "dump has them all" 32 "$(ds dump | grep -c sha1=)"
 	check "dump has the flags" grep -q 'flags=\\Seen keywords=[^ ]* .*'"sha1=$(hash_of "$(mail_of "$MNT" "Subject: needle")" | cut -d' ' -f1)" <(ds dump)

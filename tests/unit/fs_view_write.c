@@ -469,6 +469,40 @@ START_TEST(keywords_are_added_but_not_renumbered)
 }
 END_TEST
 
+START_TEST(a_letter_may_be_used_before_it_has_a_name)
+{
+	struct txn *t;
+
+	mail("", "cur/one:2,Sa", MAIL);
+	ck_assert_uint_eq(msg("INBOX", "one").keywords.n, 0);
+	ck_assert(!there("dovecot-keywords"));
+	/* A keyword that a sync brings gets another number, its flags too. */
+	ck_assert_int_eq(txn_begin(fs.s, NULL, &t), 0);
+	ck_assert_int_eq(txn_keyword(t, box("INBOX"), "theirs", -1), 0);
+	ck_assert_int_eq(txn_commit(t), 0);
+	make_flags(fs.s, box("INBOX"), 1, MAIL_FLAGGED, MAIL_SEEN);
+	ck_assert_str_eq(names("cur"), "one:2,Fa ");
+	fs_again();
+	ck_assert_str_eq(names("cur"), "one:2,Fa ");
+	ck_assert_str_eq(text("dovecot-keywords"), "1 theirs\n");
+	ck_assert_int_eq(do_rename("cur/one:2,Fa", "cur/one:2,FSa"), 0);
+	mark();
+	ck_assert_int_eq(
+	    do_make("dovecot-keywords.lock", "0 ours\n1 theirs\n"), 0);
+	ck_assert_int_eq(
+	    do_rename("dovecot-keywords.lock", "dovecot-keywords"), 0);
+	ck_assert_uint_eq(msg("INBOX", "one").keywords.n, 1);
+	ck_assert_str_eq(msg("INBOX", "one").keywords.name[0], "ours");
+	ck_assert_str_ne(events("INBOX"), "");
+	ck_assert_str_eq(names("cur"), "one:2,FSa ");
+	fs_again();
+	ck_assert_str_eq(text("dovecot-keywords"), "0 ours\n1 theirs\n");
+	ck_assert_str_eq(names("cur"), "one:2,FSa ");
+	ck_assert_int_eq(do_rename("cur/one:2,FSa", "cur/one:2,FS"), 0);
+	ck_assert_uint_eq(msg("INBOX", "one").keywords.n, 0);
+}
+END_TEST
+
 /* ---- what a name cannot say ---- */
 
 START_TEST(attributes_tell_what_names_cannot)
@@ -570,6 +604,7 @@ suite(void)
 	tcase_add_test(tc, subscriptions_are_written_in_both_formats);
 	tcase_add_test(tc, subscriptions_are_replaced_by_a_rename);
 	tcase_add_test(tc, keywords_are_added_but_not_renumbered);
+	tcase_add_test(tc, a_letter_may_be_used_before_it_has_a_name);
 	tcase_add_test(tc, attributes_tell_what_names_cannot);
 	tcase_add_test(tc, dsyncfs_shows_what_goes_on);
 	suite_add_tcase(su, tc);
