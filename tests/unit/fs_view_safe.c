@@ -59,6 +59,68 @@ START_TEST(scratch_files_survive)
 }
 END_TEST
 
+/* ---- files in memory ---- */
+
+START_TEST(tmp_touches_no_disk_until_it_has_to)
+{
+	ck_assert_int_eq(do_make("tmp/a", MAIL), 0);
+	ck_assert_int_eq(do_make("tmp/b", MAIL), 0);
+	ck_assert_int_eq(do_make("tmp/c", MAIL), 0);
+	ck_assert_uint_eq(real_files("scratch"), 0);
+	ck_assert_int_eq(do_rename("tmp/a", "tmp/a2"), 0);
+	ck_assert_int_eq(do_rename("tmp/a2", "new/a"), 0);
+	ck_assert_int_eq(do_unlink("tmp/b"), 0);
+	ck_assert_uint_eq(real_files("scratch"), 0);
+	ck_assert_int_eq(do_fsync("tmp/c"), 0);
+	ck_assert_uint_eq(real_files("scratch"), 1);
+	ck_assert_str_eq(text("tmp/c"), MAIL);
+	ck_assert_str_eq(text("new/a"), MAIL);
+	ck_assert_str_eq(names("tmp"), "c ");
+}
+END_TEST
+
+START_TEST(tmp_outlives_the_mount)
+{
+	struct stat st;
+
+	ck_assert_int_eq(do_make("tmp/a", MAIL), 0);
+	ck_assert_int_eq(do_mtime("tmp/a", 1234567890, 42), 0);
+	fs_again();
+	ck_assert_str_eq(text("tmp/a"), MAIL);
+	ck_assert_int_eq(do_stat("tmp/a", &st), 0);
+	ck_assert_int_eq(st.st_mtim.tv_sec, 1234567890);
+	ck_assert_int_eq(st.st_mtim.tv_nsec, 42);
+}
+END_TEST
+
+/* Larger than what is kept in memory, and more of them. */
+START_TEST(tmp_holds_large_files_and_many)
+{
+	char name[32];
+
+	ck_assert_int_eq(do_make("tmp/large", MAIL), 0);
+	ck_assert_int_eq(do_write("tmp/large", "end", 300000), 0);
+	ck_assert_uint_eq(real_files("scratch"), 1);
+	ck_assert_int_eq(strncmp(text("tmp/large"), MAIL, strlen(MAIL)), 0);
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "tmp/%d", i);
+		ck_assert_int_eq(do_make(name, name), 0);
+	}
+	ck_assert_uint_gt(real_files("scratch"), 1);
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "tmp/%d", i);
+		ck_assert_str_eq(text(name), name);
+	}
+	/* What was given back is empty for the next one. */
+	for (int i = 0; i < MANY; i++) {
+		(void)snprintf(name, sizeof(name), "tmp/%d", i);
+		ck_assert_int_eq(do_unlink(name), 0);
+	}
+	ck_assert_int_eq(do_make("tmp/next", ""), 0);
+	ck_assert_str_eq(text("tmp/next"), "");
+}
+END_TEST
+
 static void
 deliver(void)
 {
@@ -433,6 +495,9 @@ suite(void)
 	tcase_add_checked_fixture(tc, setup, fs_down);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, scratch_files_survive);
+	tcase_add_test(tc, tmp_touches_no_disk_until_it_has_to);
+	tcase_add_test(tc, tmp_outlives_the_mount);
+	tcase_add_test(tc, tmp_holds_large_files_and_many);
 	tcase_add_test(tc, a_delivery_is_whole_after_a_kill);
 	tcase_add_test(tc, fsynced_bytes_without_a_frame_are_back_in_tmp);
 	tcase_add_test(tc, what_was_written_to_a_message_survives);
