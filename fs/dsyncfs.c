@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <limits.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -753,6 +754,8 @@ main(int argc, char **argv)
 	int status;
 
 	m.parent = -1;
+	/* Each thread of the loop would have some MB of its own. */
+	(void)mallopt(M_ARENA_MAX, 2);
 	pthread_mutex_init(&m.lock, NULL);
 	pthread_mutex_init(&m.commands, NULL);
 	pthread_cond_init(&m.wake, NULL);

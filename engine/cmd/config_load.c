@@ -256,7 +256,7 @@ config_template(void)
 	    "#expunge_retention = 30d\n"
 	    "\n"
 	    "# Compression of bodies: 0 (never) to 19.\n"
-	    "#zstd_level = 3\n"
+	    "#zstd_level = 1\n"
 	    "\n"
 	    "# Memory for pages of the index.\n"
 	    "#cache_size = 32M\n"

@@ -47,7 +47,7 @@ enum {
 
 struct store_settings {
 	int64_t expunge_retention; /* seconds; default 30 days */
-	int zstd_level; /* default 3; 0: never compress */
+	int zstd_level; /* default 1; 0: never compress */
 	/* index pages kept in memory, default 32 MiB */
 	size_t cache_bytes;
 	/*

@@ -10,7 +10,7 @@ void
 store_settings_default(struct store_settings *s)
 {
 	s->expunge_retention = 30 * 86400;
-	s->zstd_level = 3;
+	s->zstd_level = 1;
 	s->cache_bytes = 32u << 20;
 	s->dirty_bytes = 16u << 20;
 }
