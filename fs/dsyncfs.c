@@ -207,6 +207,15 @@ put_status(void *arg, struct buf *b)
 		buf_printf(b, "%s", m->status);
 	if (m->scheduler != NULL)
 		scheduler_text(m->scheduler, b);
+}
+
+/* .dsyncfs/status has figures, too, that the command would only drown in. */
+static void
+put_file_status(void *arg, struct buf *b)
+{
+	struct mount *m = arg;
+
+	put_status(m, b);
 	fs_put_counts(&m->fs, b);
 }
 
@@ -468,7 +477,7 @@ open_store(struct mount *m)
 		m->status = NULL;
 		return (EX_FAIL);
 	}
-	vo.status = put_status;
+	vo.status = put_file_status;
 	vo.status_arg = m;
 	dirfd = open(m->location.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0) {

@@ -11,15 +11,6 @@
 #define HIDE_ALL 7u
 
 static int
-finish(struct txn *t, int error)
-{
-	if (error == 0)
-		return (txn_commit(t));
-	txn_abort(t);
-	return (error);
-}
-
-static int
 create_box(struct view *v, const char *canonical, uint32_t *id)
 {
 	struct mailbox_new new = { .name = canonical };
@@ -28,7 +19,7 @@ create_box(struct view *v, const char *canonical, uint32_t *id)
 
 	if ((error = txn_begin(v->store, NULL, &t)) != 0)
 		return (error);
-	return (finish(t, txn_mailbox_create(t, &new, id)));
+	return (view_finish(t, txn_mailbox_create(t, &new, id)));
 }
 
 /*
@@ -93,7 +84,7 @@ box_delete(struct view *v, const struct box *b)
 
 	if ((error = txn_begin(v->store, NULL, &t)) != 0)
 		return (error);
-	return (finish(t, txn_mailbox_delete(t, b->id, 0)));
+	return (view_finish(t, txn_mailbox_delete(t, b->id, 0)));
 }
 
 static bool

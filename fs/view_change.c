@@ -40,7 +40,6 @@ static int
 begin(struct view *v)
 {
 	view_lock(v);
-	v->requests++;
 	if (v->o.readonly)
 		return (-EROFS);
 	return (view_boxes(v));

@@ -174,7 +174,6 @@ struct view {
 	char *changes; /* .dsyncfs/changes so far (owned) */
 	size_t changes_len, changes_cap;
 	uint64_t changes_next; /* LSN */
-	uint64_t requests;
 };
 
 uint64_t view_now_ms(struct view *v);
@@ -261,6 +260,8 @@ unsigned count_children(struct view *v, uint64_t dir);
 int stat_folder(struct view *v, const struct box *b, struct stat *st);
 
 /* ---- messages (view_msg.c) ---- */
+/* The end of a transaction of which error was found: commits, or gives up. */
+int view_finish(struct txn *t, int error);
 /* The message that a name in cur or new means; -ENOENT. */
 int msg_lookup(struct view *v, struct arena *a, uint32_t box,
     enum box_part part, const char *name, struct msg *out);

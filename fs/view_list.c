@@ -276,7 +276,6 @@ view_readdir(
 	int error;
 
 	view_lock(v);
-	v->requests++;
 	if ((error = view_boxes(v)) == 0) {
 		if ((b = box_of_part(v, node, &part)) != NULL)
 			error = list_part(v, b, part, off, fn, arg);

@@ -185,8 +185,8 @@ msg_gone(struct view *v, const struct msg *m)
 
 /* ---- changing ---- */
 
-static int
-finish(struct txn *t, int error)
+int
+view_finish(struct txn *t, int error)
 {
 	if (error == 0)
 		return (txn_commit(t));
@@ -248,7 +248,7 @@ update_txn(struct view *v, uint32_t box, uint32_t uid, uint32_t victim,
 		error = txn_expunge(t, box, victim);
 	if (error == 0 && (error = reserve_letters(v, t, box, u->letters)) == 0)
 		error = txn_update(t, box, uid, u);
-	return (finish(t, error));
+	return (view_finish(t, error));
 }
 
 int
@@ -280,7 +280,7 @@ msg_unlink(struct view *v, uint32_t box, enum box_part part, const char *name)
 		goto out;
 	}
 	if ((error = txn_begin(v->store, NULL, &t)) == 0)
-		error = finish(t, txn_expunge(t, box, m.uid));
+		error = view_finish(t, txn_expunge(t, box, m.uid));
 	if (error == 0)
 		msg_gone(v, &m);
 out:
@@ -330,7 +330,7 @@ move_out(struct view *v, struct arena *a, uint32_t from, enum box_part fpart,
 		error = txn_expunge(t, to, victim);
 	if (error == 0 && (error = reserve_letters(v, t, to, as.letters)) == 0)
 		error = txn_move(t, from, m->uid, to, &as, NULL);
-	return (finish(t, error));
+	return (view_finish(t, error));
 }
 
 int
@@ -422,7 +422,7 @@ msg_link(struct view *v, uint64_t ino, uint32_t to, enum box_part part,
 	if (box == to)
 		m.keywords = says.keywords;
 	if ((error = txn_begin(v->store, NULL, &t)) == 0)
-		error = finish(t,
+		error = view_finish(t,
 		    (error = reserve_letters(v, t, to, m.letters)) != 0
 			? error
 			: txn_save(t, to, &m, NULL));
@@ -503,7 +503,7 @@ msg_setattr(struct view *v, uint64_t ino, const struct view_set *set)
 		u.set_received = !was_carried(v, box, uid);
 		error = txn_update(t, box, uid, &u);
 	}
-	error = finish(t, error);
+	error = view_finish(t, error);
 out:
 	buf_fini(&list);
 	return (error);

@@ -196,7 +196,6 @@ view_getattr(struct view *v, uint64_t node, struct stat *st)
 	int error;
 
 	view_lock(v);
-	v->requests++;
 	if ((error = node_getattr(v, real_node(v, node), st)) == 0)
 		st->st_ino = node;
 	view_unlock(v);
@@ -300,7 +299,6 @@ view_lookup(struct view *v, uint64_t parent, const char *name, struct stat *st)
 	int error;
 
 	view_lock(v);
-	v->requests++;
 	error = lookup(v, parent, name, st);
 	view_unlock(v);
 	return (error);
@@ -328,7 +326,6 @@ view_read(struct view *v, uint64_t node, void *p, size_t n, uint64_t off)
 
 	view_lock(v);
 	node = real_node(v, node);
-	v->requests++;
 	s = scratch_by_node(v, node);
 	if (s != NULL && s->kind != SCRATCH_SAVED) {
 		fd = scratch_fd(v, s);
@@ -399,7 +396,6 @@ view_write(struct view *v, uint64_t node, const void *p, size_t n, uint64_t off)
 
 	view_lock(v);
 	node = real_node(v, node);
-	v->requests++;
 	put = (node & NODE_AUX) != 0 ? aux_write(v, node, p, n, off)
 				     : scratch_write(v, node, p, n, off);
 	view_unlock(v);
@@ -485,7 +481,6 @@ view_setattr(
 	int error;
 
 	view_lock(v);
-	v->requests++;
 	if ((error = view_boxes(v)) == 0 &&
 	    (error = setattr(v, real_node(v, node), set)) == 0)
 		error = node_getattr(v, real_node(v, node), st);

@@ -197,10 +197,7 @@ replace_all(struct replace *r)
 		if (error == 0)
 			error = txn_save(r->t, r->inst[i].box, &m, NULL);
 	}
-	if (error == 0)
-		return (txn_commit(r->t));
-	txn_abort(r->t);
-	return (error);
+	return (view_finish(r->t, error));
 }
 
 /*

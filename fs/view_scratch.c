@@ -412,10 +412,7 @@ save_once(struct view *v, uint32_t box, const struct msg *m, uint32_t victim)
 		error = txn_expunge(t, box, victim);
 	if (error == 0 && (error = reserve_letters(v, t, box, m->letters)) == 0)
 		error = txn_save(t, box, m, NULL);
-	if (error == 0)
-		return (txn_commit(t));
-	txn_abort(t);
-	return (error);
+	return (view_finish(t, error));
 }
 
 int

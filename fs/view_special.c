@@ -374,10 +374,7 @@ apply_subscriptions(struct view *v, const char *p, size_t n)
 	}
 	for (i = 0; i < gone.n && error == 0; i++)
 		error = txn_subscribe(t, gone.name[i], false, 0);
-	if (error == 0)
-		error = txn_commit(t);
-	else
-		txn_abort(t);
+	error = view_finish(t, error);
 out:
 	free(gone.name);
 	arena_fini(&a);
@@ -490,10 +487,7 @@ apply_keywords(struct view *v, uint32_t box, char *text)
 			error =
 			    name_letter(v, t, box, (unsigned)number, end + 1);
 	}
-	if (error == 0)
-		error = txn_commit(t);
-	else
-		txn_abort(t);
+	error = view_finish(t, error);
 	if (error == 0 && (shown = box_by_id(v, box)) != NULL)
 		shown->keywords_removed = 0;
 	if (error == -EPERM)

@@ -171,7 +171,7 @@ static bool
 idle(struct server *s)
 {
 	struct pollfd p[2] = { { .fd = s->in, .events = POLLIN | POLLRDHUP },
-		{ .fd = s->watch, .events = POLLIN } };
+		{ .events = POLLIN } };
 	struct idle k = { .beat = cmd_mono_ms() + SERVER_BEAT_MS };
 
 	if (s->end.again && !say(s, SERVER_NEWS))
@@ -181,12 +181,12 @@ idle(struct server *s)
 	while (!cmd_stopped(s->c)) {
 		if (!tell(s, &k))
 			return (false);
+		/* In a burst it is enough to look now and then. */
+		p[1].fd = k.burst != 0 ? -1 : s->watch;
 		(void)poll(p, 2, k.burst != 0 ? QUIET_MS / 3 : LOOK_MS);
 		if (p[0].revents != 0)
 			return ((p[0].revents & POLLIN) != 0 &&
 			    (p[0].revents & (POLLRDHUP | POLLERR)) == 0);
-		if (k.burst != 0 && (p[1].revents & POLLIN) != 0)
-			cmd_sleep(s->c, QUIET_MS / 10);
 	}
 	return (false);
 }

@@ -49,6 +49,7 @@ for e in os.scandir(sys.argv[1]):
         f.read()
 P
 }
+check_not "the command's status has no such figures" says requests_ ds status
 equal "looking again asks nothing" "" "$(after true)"
 equal "nor after a sync that brings nothing" "" "$(after sync_it)"
 one_comes() { mail "$SIDE" $((300 + $1)); sync_it; }
