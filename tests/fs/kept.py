@@ -6,7 +6,7 @@
 Each round changes things through the mount and beside it, looks at everything by the names that are listed and by those that were known
 before, mounts anew, and looks again: names, inode numbers, sizes, times, link counts, modes and contents have to be the same.
 """
-import os, random, subprocess, sys, time
+import glob, os, random, subprocess, sys, time
 MOUNT, SYNC, D, SEED, ROUNDS = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
 LAYOUT = sys.argv[6] if len(sys.argv) > 6 else "maildir++"
 rnd = random.Random(SEED)
@@ -310,11 +310,13 @@ for round_ in range(1, ROUNDS + 1):
         snapshot()
         sync("mirror", "--no-max-delete", "maildir:" + side)
         check_known(snapshot())
-    # What is written to in place settles.
-    fd = os.open(mnt + "/cur", os.O_RDONLY | os.O_DIRECTORY)
-    time.sleep(2.5)
-    os.fsync(fd)
-    os.close(fd)
+    # What is written to in place settles; what cannot become a message stays a file.
+    for i in range(100):
+        if not glob.glob(store + "/scratch/*.[cnd]/*") + glob.glob(store + "/scratch/edit/*"):
+            break
+        time.sleep(0.1)
+    # A command ends when the kernel has heard of all that was before.
+    sync("mailboxes")
     kept = snapshot()
     check_known(kept)
     umount()
