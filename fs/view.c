@@ -116,6 +116,9 @@ reload_one(void *arg, const struct mailbox *m)
 		b->tmp_changed = was->tmp_changed;
 	/* A folder that began as a plain directory keeps its node. */
 	b->folder = was != NULL ? was->folder : default_folder(v, m);
+	b->uidvalidity = m->uidvalidity;
+	if (was != NULL && was->uidvalidity != b->uidvalidity)
+		view_tell(v, FORGET_ATTR, part_node(b, PART_TMP), NULL);
 	if (strcmp(m->name, "INBOX") == 0)
 		b->folder = default_folder(v, m);
 	HASH_ADD(hh_id, v->by_id, id, sizeof(b->id), b);

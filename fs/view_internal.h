@@ -24,6 +24,7 @@ struct box {
 	size_t keywords_removed;
 	/* a file in tmp came, went or was renamed; 0: not in this mount */
 	struct timespec tmp_changed;
+	uint32_t uidvalidity; /* when tmp was made, where nothing else tells */
 	bool shows_keywords; /* the kernel knows that there is such a file */
 	UT_hash_handle hh_id, hh_name, hh_folder;
 };

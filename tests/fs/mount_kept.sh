@@ -82,6 +82,21 @@ reads=$(sed -n 's/^requests_read //p' "$MNT/.dsyncfs/status") pushed=$(sed -n 's
 check "most were there before they were asked for: $pushed pushed, $reads reads" test "$pushed" -ge 40 -a "$reads" -le 20
 check "unmount" umount_store "$STORE" "$MNT"
 
+# The same folder made on both sides: its UIDVALIDITY may change, and with it the time of tmp.
+SIDE=$TMP/both
+mkdir -p "$SIDE/cur" "$SIDE/new" "$SIDE/tmp" "$TMP/both.mnt"
+check "mount" "$MOUNT" "dsyncfs:$TMP/both.store" "$TMP/both.mnt"
+mkdir -p "$TMP/both.mnt/.Both/cur" "$TMP/both.mnt/.Both/new" "$TMP/both.mnt/.Both/tmp" "$SIDE/.Both/cur" "$SIDE/.Both/new" "$SIDE/.Both/tmp"
+printf '3 V%s N1 G%032x\n' 2000000000 7 >"$SIDE/.Both/dovecot-uidlist"
+before=$(stat -c %Y "$TMP/both.mnt/.Both/tmp")
+check "a sync gives it the other UIDVALIDITY" "$SYNC" -o "mail_location=dsyncfs:$TMP/both.store" mirror "maildir:$SIDE"
+stat -c %Y "$TMP/both.mnt/.Both/tmp" >"$TMP/both.kept"
+check "unmount" umount_store "$TMP/both.store" "$TMP/both.mnt"
+check "mount" "$MOUNT" "dsyncfs:$TMP/both.store" "$TMP/both.mnt"
+check "its time is told anew" diff <(stat -c %Y "$TMP/both.mnt/.Both/tmp") "$TMP/both.kept"
+check_not "and it is another one" test "$before" = "$(cat "$TMP/both.kept")"
+check "unmount" umount_store "$TMP/both.store" "$TMP/both.mnt"
+
 for layout in maildir++ fs; do
 	seed=${SEED:-$((RANDOM))}
 	mkdir "$TMP/kept.$layout"
