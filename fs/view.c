@@ -188,6 +188,8 @@ view_boxes(struct view *v)
 		if (v->foreign &&
 		    (found == NULL || strcmp(found->name, b->name) != 0))
 			kept_folder(v, b->name, true);
+		if (v->foreign && found == NULL && error == 0)
+			kept_deleted(v, b->id);
 		free(b->name);
 		free(b);
 	}

@@ -324,6 +324,8 @@ void kept_mail(struct view *v, uint32_t box);
 void kept_folder(struct view *v, const char *canonical, bool gone);
 /* A letter is about to get a meaning, which names may have used otherwise. */
 void kept_keywords(struct view *v, uint32_t box);
+/* Its mail went with it; copies elsewhere are still there. */
+void kept_deleted(struct view *v, uint32_t box);
 
 /* ---- scratch (view_scratch.c) ---- */
 int scratch_recover(struct view *v);

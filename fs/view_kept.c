@@ -102,6 +102,26 @@ kept_folder(struct view *v, const char *canonical, bool gone)
 	arena_fini(&a);
 }
 
+/* A copy in another mailbox has one link less. */
+static int
+forget_links(void *arg, uint32_t box, const struct msg *m)
+{
+	struct view *v = arg;
+	unsigned n;
+	int error = store_count_ino(v->store, m->ino, &n);
+
+	(void)box;
+	if (error == 0 && n > 0)
+		view_tell(v, FORGET_ATTR, m->ino, NULL);
+	return (error);
+}
+
+void
+kept_deleted(struct view *v, uint32_t box)
+{
+	(void)store_msgs_deleted(v->store, box, forget_links, v);
+}
+
 /* ---- keywords ---- */
 
 /* Who has chosen the end of a name may see it in its usual form now. */

@@ -179,6 +179,9 @@ int store_count_ino(struct store *s, uint64_t ino, unsigned *count);
 /* UID order, uid >= from.  The store may not be changed from the callback. */
 int store_msgs(
     struct store *s, uint32_t mailbox, uint32_t from, msg_fn *fn, void *arg);
+/* Those that a mailbox had when it was deleted. */
+int store_msgs_deleted(
+    struct store *s, uint32_t mailbox, msg_fn *fn, void *arg);
 /*
  * A number for a new file, above all that were ever used (DESIGN.md 5: stable
  * inode numbers).

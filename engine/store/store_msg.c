@@ -204,11 +204,10 @@ store_count_ino(struct store *s, uint64_t ino, unsigned *count)
 	return (error);
 }
 
-int
-store_msgs(
-    struct store *s, uint32_t mailbox, uint32_t from, msg_fn *fn, void *arg)
+static int
+msgs_of(struct store *s, struct node *n, uint32_t from, msg_fn *fn, void *arg)
 {
-	struct node *n = node_live(&s->st, mailbox);
+	uint32_t mailbox = n->id;
 	struct btree_cursor c;
 	struct key k, prefix;
 	struct arena a = ARENA_INIT;
@@ -216,8 +215,6 @@ store_msgs(
 	struct kwset kw;
 	int error;
 
-	if (n == NULL)
-		return (-ENOENT);
 	key_table(&prefix, T_MSG);
 	key_u32(&prefix, mailbox);
 	k = prefix;
@@ -248,6 +245,23 @@ store_msgs(
 	}
 	arena_fini(&a);
 	return (error);
+}
+
+int
+store_msgs(
+    struct store *s, uint32_t mailbox, uint32_t from, msg_fn *fn, void *arg)
+{
+	struct node *n = node_live(&s->st, mailbox);
+
+	return (n == NULL ? -ENOENT : msgs_of(s, n, from, fn, arg));
+}
+
+int
+store_msgs_deleted(struct store *s, uint32_t mailbox, msg_fn *fn, void *arg)
+{
+	struct node *n = node_by_id(&s->st, mailbox);
+
+	return (n == NULL ? -ENOENT : msgs_of(s, n, 1, fn, arg));
 }
 
 uint64_t

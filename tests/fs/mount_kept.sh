@@ -95,6 +95,15 @@ check "unmount" umount_store "$TMP/both.store" "$TMP/both.mnt"
 check "mount" "$MOUNT" "dsyncfs:$TMP/both.store" "$TMP/both.mnt"
 check "its time is told anew" diff <(stat -c %Y "$TMP/both.mnt/.Both/tmp") "$TMP/both.kept"
 check_not "and it is another one" test "$before" = "$(cat "$TMP/both.kept")"
+# A copy in a folder that a sync deletes is a link less.
+printf 'Subject: twice\n\ntwice\n' >"$TMP/both.mnt/new/1.twice"
+ln "$TMP/both.mnt/new/1.twice" "$TMP/both.mnt/.Both/new/1.twice.copy"
+check "a message has two names" test "$(stat -c %h "$TMP/both.mnt/new/1.twice")" = 2
+check "sync" "$SYNC" -o "mail_location=dsyncfs:$TMP/both.store" mirror "maildir:$SIDE"
+rm -r "$SIDE/.Both"
+check "sync that deletes the folder of one" "$SYNC" -o "mail_location=dsyncfs:$TMP/both.store" mirror "maildir:$SIDE"
+check_not "the folder is gone" test -e "$TMP/both.mnt/.Both"
+check "it has one" test "$(stat -c %h "$TMP/both.mnt/new/1.twice")" = 1
 check "unmount" umount_store "$TMP/both.store" "$TMP/both.mnt"
 
 for layout in maildir++ fs; do
