@@ -27,6 +27,7 @@
 #include "cmd/cmd.h"
 #include "control/control.h"
 #include "fs/last_words.h"
+#include "fs/loop.h"
 #include "fs/metrics.h"
 #include "fs/mount_hook.h"
 #include "fs/mount_options.h"
@@ -612,8 +613,10 @@ serve(struct mount *m, int helper)
 	 */
 	if (m->parent >= 0)
 		(void)setsid();
-	error = notifier_start(
-	    m->view, m->session, m->mountpoint, helper, &m->notifier);
+	error = loop_use(m->session);
+	if (error == 0)
+		error = notifier_start(m->view, m->session,
+		    m->mountpoint, helper, &m->notifier);
 	if (error == 0)
 		error = ahead_start(m->view, m->session, &m->fs.ahead);
 	if (error == 0)

@@ -11,7 +11,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "fs/loop.h"
+
 #define MAX_IO (1u << 20)
+#define SHORT_WRITE (64u << 10)
 #define FOR_EVER (365 * 86400.0) /* it is told when something changes */
 
 static struct fs *
@@ -354,6 +357,7 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		size = MAX_IO;
 	if (off == 0 && ahead_read(fs_of(req)->ahead, req, ino, size))
 		return;
+	loop_pass();
 	if ((p = malloc(size > 0 ? size : 1)) == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -374,6 +378,9 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off,
 
 	count(req, COUNT_WRITE);
 	(void)fi;
+	/* The bytes of a mail being delivered go to memory. */
+	if (size > SHORT_WRITE || (ino & NODE_AUX) != 0)
+		loop_pass();
 	put = view_write(view_of(req), ino, p, size, (uint64_t)off);
 	if (put < 0)
 		fuse_reply_err(req, (int)-put);
@@ -388,6 +395,7 @@ op_fsync(
 	count(req, COUNT_FSYNC);
 	(void)datasync;
 	(void)fi;
+	loop_pass();
 	fuse_reply_err(req, -view_fsync(view_of(req), ino));
 }
 
@@ -397,6 +405,7 @@ op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 {
 	count(req, COUNT_FALLOCATE);
 	(void)fi;
+	loop_pass();
 	fuse_reply_err(req,
 	    -view_fallocate(
 		view_of(req), ino, mode, (uint64_t)off, (uint64_t)len));

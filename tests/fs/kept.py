@@ -115,6 +115,10 @@ def move(root):
         except FileNotFoundError:
             # a letter of this mailbox is shown as another one there
             pass
+        except FileExistsError:
+            # a message of this base name is there, with other flags
+            if not any(x.split(":2,")[0] == n.split(":2,")[0] for p in ("cur", "new") for x in os.listdir(f"{root}/{to}{p}")):
+                raise
 
 
 def copy(root):
