@@ -394,6 +394,7 @@ view_close(struct view *v)
 	store_watch(v->store, NULL, NULL);
 	store_watch_msgs(v->store, NULL, NULL);
 	memory_end(v);
+	synced_end(v);
 	while (v->scratch != NULL)
 		scratch_drop(v, v->scratch, true);
 	while (v->aliases != NULL)
@@ -429,9 +430,9 @@ flush_once(struct view *v)
 {
 	struct store_sync *y;
 	const struct timespec moment = { 0, BUSY_NS };
-	uint64_t wanted = v->sync_wanted;
-	size_t done = v->n_done;
-	int error;
+	uint64_t wanted = v->sync_wanted, dropped;
+	size_t done = v->n_done, saved = synced_waiting(v);
+	int error, fd;
 
 	v->syncing = true;
 	v->dirty_since_ms = 0;
@@ -442,14 +443,21 @@ flush_once(struct view *v)
 		view_lock(v);
 	}
 	if (error == 0) {
+		fd = synced_dropped_fd(v, &dropped);
 		view_unlock(v);
+		if (fd >= 0 && fdatasync(fd) != 0)
+			fd = -1;
 		(void)store_sync_run(y);
 		view_lock(v);
+		if (fd >= 0)
+			synced_dropped_durable(v, dropped);
 		error = store_sync_done(y);
 	} else if (error == -EALREADY)
 		error = 0;
-	if (error == 0)
+	if (error == 0) {
 		scratch_done_durable(v, done);
+		synced_durable(v, saved);
+	}
 	v->sync_error = error;
 	v->sync_finished = wanted;
 	v->syncing = false;
@@ -457,8 +465,8 @@ flush_once(struct view *v)
 	return (error);
 }
 
-static int
-sync_locked(struct view *v)
+int
+view_sync_locked(struct view *v)
 {
 	uint64_t mine = ++v->sync_wanted;
 	int error = 0;
@@ -479,7 +487,7 @@ view_sync(struct view *v)
 	int error;
 
 	view_lock(v);
-	error = sync_locked(v);
+	error = view_sync_locked(v);
 	view_unlock(v);
 	return (error);
 }
@@ -508,7 +516,7 @@ view_tick(struct view *v, unsigned commit_ms)
 	(void)settle_all(v, true);
 	memory_tick(v);
 	if (v->dirty_since_ms != 0 && now - v->dirty_since_ms >= commit_ms)
-		error = sync_locked(v);
+		error = view_sync_locked(v);
 	if (error == 0 && !v->o.readonly)
 		error = store_checkpoint(v->store, false);
 	view_unlock(v);
@@ -524,11 +532,13 @@ view_fsync(struct view *v, uint64_t node)
 	view_lock(v);
 	node = real_node(v, node);
 	s = scratch_by_node(v, node);
-	if (s != NULL && (s->kind == SCRATCH_FILE)) {
+	if (s != NULL && s->memory != NULL && s->kind == SCRATCH_FILE) {
+		error = synced_fsync(v, s);
+		goto out;
+	}
+	if (s != NULL && s->kind == SCRATCH_FILE) {
 		/* A file in tmp is only itself made durable. */
-		if ((error = memory_to_disk(v, s)) != 0)
-			fd = -1;
-		else if ((fd = scratch_fd(v, s)) < 0)
+		if ((fd = scratch_fd(v, s)) < 0)
 			error = fd;
 		else if ((fd = dup(fd)) < 0)
 			error = -errno;
@@ -544,7 +554,7 @@ view_fsync(struct view *v, uint64_t node)
 		goto out;
 	}
 	if (error == 0 && fd < 0)
-		error = sync_locked(v);
+		error = view_sync_locked(v);
 out:
 	view_unlock(v);
 	if (fd >= 0) {

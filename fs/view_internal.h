@@ -39,8 +39,15 @@ enum scratch_kind {
 	SCRATCH_EDIT
 };
 
+/* A file's bytes, and when they last changed. */
+struct memory {
+	uint8_t *p; /* owned */
+	size_t len, cap;
+	struct timespec changed;
+};
+
 /*
- * A file being written.  Its bytes are the real file `path` under scratch/.
+ * A file being written.  Its bytes are memory, or the real file `path` under scratch/.
  * state x fields: FILE and SAVED have box, part, name; DIRTY none of them;
  * EDIT has box.  unlinked: only fd is left, for whoever has it open; or, aside,
  * path under scratch/gone.
@@ -53,7 +60,10 @@ struct scratch {
 	char *name; /* owned; NULL for DIRTY, EDIT */
 	char *path; /* owned, under the store's directory */
 	int fd; /* -1: closed for now */
-	bool in_memory; /* fd is all there is; path is where it would be */
+	/* owned: all there is, path is where it would be; NULL: on disk */
+	struct memory *memory;
+	/* what an fsync promised of it is in scratch/synced */
+	bool synced;
 	bool unlinked, aside;
 	uint64_t touched_ms; /* of the last write */
 	struct scratch *prev, *next; /* all of them, in order of making */
@@ -147,9 +157,11 @@ struct view {
 	struct aux_handles *handles; /* owned, NULL until there are any */
 	/* Descriptors of files without a name; above max such go aside. */
 	size_t held, held_max;
-	/* empty files in memory (owned) */
-	int memory[MEMORY_SPARE];
+	/* files in memory that are free for the next one (owned) */
+	struct memory *memory[MEMORY_SPARE];
 	size_t n_memory;
+	struct synced *synced_file; /* owned, NULL until there is one */
+	bool no_synced_file; /* it cannot be made */
 	struct zombie *zombies;
 	struct alias *aliases;
 	struct stale *stale;
@@ -178,6 +190,8 @@ struct view {
 };
 
 uint64_t view_now_ms(struct view *v);
+/* Group commit: gives the lock up. */
+int view_sync_locked(struct view *v);
 
 /* ---- boxes (view.c) ---- */
 /* brings the table up to date */
@@ -334,8 +348,8 @@ struct scratch *scratch_by_name(
     struct view *v, uint32_t box, enum box_part part, const char *name);
 int scratch_create(struct view *v, uint32_t box, enum box_part part,
     const char *name, struct scratch **out);
+/* A descriptor of the real file, which it is from here on. */
 int scratch_fd(struct view *v, struct scratch *s);
-int scratch_stat(struct view *v, struct scratch *s, struct stat *st);
 int scratch_unlink(struct view *v, struct scratch *s);
 int scratch_rename(struct view *v, struct scratch *s, uint32_t box,
     enum box_part part, const char *name);
@@ -353,9 +367,22 @@ int scratch_take_name(struct view *v, struct scratch *s, uint32_t box,
     enum box_part part, const char *name);
 char *scratch_path(uint32_t box, char letter, const char *name);
 int scratch_box_dir(struct view *v, uint32_t box, char letter);
+int scratch_sync_dir(struct view *v, uint32_t box);
 /* Takes path over in any case. */
 int scratch_new(struct view *v, uint64_t node, enum scratch_kind kind,
     uint32_t box, char *path, struct scratch **out);
+/* ---- the bytes of scratch files (view_scratch_io.c) ---- */
+int scratch_stat(struct view *v, struct scratch *s, struct stat *st);
+ssize_t scratch_read(
+    struct view *v, struct scratch *s, void *p, size_t n, uint64_t off);
+ssize_t scratch_write(
+    struct view *v, struct scratch *s, const void *p, size_t n, uint64_t off);
+int scratch_fallocate(
+    struct view *v, struct scratch *s, int mode, uint64_t off, uint64_t len);
+int scratch_setattr(
+    struct view *v, struct scratch *s, const struct view_set *set);
+/* Without what is in the store about it. */
+int scratch_real(struct view *v, struct scratch *s, struct stat *real);
 /* The file's bytes go into a pack; dates come from the file. */
 int scratch_body(struct view *v, struct scratch *s, struct msg *m);
 bool scratch_same_body(const struct body_ref *a, const struct body_ref *b);
@@ -370,11 +397,15 @@ int scratch_box_gone(struct view *v, uint32_t box);
 void scratch_gone_path(uint64_t node, char out[48]);
 
 /* ---- tmp in memory (view_memory.c) ---- */
-/* An empty file, or -errno. */
-int memory_take(struct view *v);
-void memory_give(struct view *v, int fd);
+/* An empty file; NULL: no memory. */
+struct memory *memory_take(struct view *v);
+void memory_give(struct view *v, struct memory *m); /* NULL is fine */
 void memory_free(struct view *v);
-/* From here on its bytes are where its path says. */
+ssize_t memory_read(const struct memory *m, void *p, size_t n, uint64_t off);
+ssize_t memory_write(
+    struct memory *m, const void *p, size_t n, uint64_t off);
+int memory_resize(struct memory *m, uint64_t size);
+/* From here on its bytes are where its path says, not yet durable. */
 int memory_to_disk(struct view *v, struct scratch *s);
 /* It is about to be as long as end. */
 int memory_room(struct view *v, struct scratch *s, uint64_t end);
@@ -382,6 +413,29 @@ void memory_tick(struct view *v);
 void memory_tmp_changed(struct view *v, uint32_t box);
 /* Nothing is in memory only any more. */
 void memory_end(struct view *v);
+
+/* ---- what was fsynced in tmp (view_synced.c) ---- */
+/*
+ * What it holds becomes durable.  Gives the lock up, so that s may be gone
+ * then.
+ */
+int synced_fsync(struct view *v, struct scratch *s);
+/* It is unlinked, or its bytes are durable elsewhere. */
+void synced_drop(struct view *v, struct scratch *s);
+/* It is a message now, which is not yet durable. */
+void synced_saved(struct view *v, struct scratch *s);
+/* How many are such; the first n of them have become durable. */
+size_t synced_waiting(const struct view *v);
+void synced_durable(struct view *v, size_t n);
+/*
+ * What was dropped must be so before later changes are durable: what to flush
+ * before the log (without the lock, if not -1), and that it has been.
+ */
+int synced_dropped_fd(const struct view *v, uint64_t *mark);
+void synced_dropped_durable(struct view *v, uint64_t mark);
+void synced_recover(struct view *v);
+/* Nothing is there only any more. */
+void synced_end(struct view *v);
 
 /* ---- aux (view_aux.c) ---- */
 int aux_lookup(

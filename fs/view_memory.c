@@ -2,10 +2,10 @@
  * view_memory -- files in tmp that nobody has asked to be durable: they are in
  * memory, since most are a message a moment later, or gone.
  *
- * They go to the disk with fsync, when they are large, when there are many, when
- * they have been quiet for some seconds, and when the mount ends.  Who has not
- * called fsync was promised nothing: a delivery's bytes are in a pack before its
- * rename is answered.
+ * They go to the disk when they are large, when there are many, when they have
+ * been quiet for some seconds, and when the mount ends; what an fsync promises
+ * is view_synced.c's.  Who has not called fsync was promised nothing: a
+ * delivery's bytes are in a pack before its rename is answered.
  */
 #include "fs/view_internal.h"
 
@@ -15,73 +15,150 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
 
 #define LARGE (256u << 10)
+#define FIRST (16u << 10)
+#define SPARE_MAX (64u << 10) /* of one that is kept for the next file */
 #define QUIET_MS 5000
-#define CHUNK (64u << 10)
 
-int
-memory_take(struct view *v)
+static void
+changed_now(struct memory *m)
 {
-	int fd;
-
-	if (v->n_memory > 0)
-		return (v->memory[--v->n_memory]);
-	fd = memfd_create("dsyncfs-tmp", MFD_CLOEXEC);
-	return (fd < 0 ? -errno : fd);
+	(void)clock_gettime(CLOCK_REALTIME_COARSE, &m->changed);
 }
 
-/* Making one costs more than emptying it. */
-void
-memory_give(struct view *v, int fd)
+struct memory *
+memory_take(struct view *v)
 {
-	if (v->n_memory < MEMORY_SPARE && ftruncate(fd, 0) == 0)
-		v->memory[v->n_memory++] = fd;
+	struct memory *m = v->n_memory > 0 ? v->memory[--v->n_memory]
+					   : calloc(1, sizeof(*m));
+
+	if (m != NULL)
+		changed_now(m);
+	return (m);
+}
+
+static void
+discard(struct memory *m)
+{
+	free(m->p);
+	free(m);
+}
+
+void
+memory_give(struct view *v, struct memory *m)
+{
+	if (m == NULL)
+		return;
+	m->len = 0;
+	if (v->n_memory < MEMORY_SPARE && m->cap <= SPARE_MAX)
+		v->memory[v->n_memory++] = m;
 	else
-		(void)close(fd);
+		discard(m);
 }
 
 void
 memory_free(struct view *v)
 {
 	while (v->n_memory > 0)
-		(void)close(v->memory[--v->n_memory]);
+		discard(v->memory[--v->n_memory]);
 }
+
+/* ---- its bytes ---- */
+
+ssize_t
+memory_read(const struct memory *m, void *p, size_t n, uint64_t off)
+{
+	if (off >= m->len)
+		return (0);
+	if (n > m->len - off)
+		n = m->len - (size_t)off;
+	memcpy(p, m->p + off, n);
+	return ((ssize_t)n);
+}
+
+static int
+reserve(struct memory *m, uint64_t size)
+{
+	size_t cap = m->cap == 0 ? FIRST : m->cap;
+	uint8_t *p;
+
+	if (size > LARGE)
+		return (-EFBIG);
+	while (cap < size)
+		cap *= 2;
+	if (cap > m->cap) {
+		if ((p = realloc(m->p, cap)) == NULL)
+			return (-ENOMEM);
+		m->p = p;
+		m->cap = cap;
+	}
+	return (0);
+}
+
+ssize_t
+memory_write(struct memory *m, const void *p, size_t n, uint64_t off)
+{
+	int error;
+
+	if (n == 0)
+		return (0);
+	if ((error = reserve(m, off + n)) != 0)
+		return (error);
+	if (off > m->len)
+		memset(m->p + m->len, 0, (size_t)off - m->len);
+	memcpy(m->p + off, p, n);
+	if (off + n > m->len)
+		m->len = (size_t)off + n;
+	changed_now(m);
+	return ((ssize_t)n);
+}
+
+int
+memory_resize(struct memory *m, uint64_t size)
+{
+	int error;
+
+	if ((error = reserve(m, size)) != 0)
+		return (error);
+	if (size > m->len)
+		memset(m->p + m->len, 0, (size_t)size - m->len);
+	m->len = (size_t)size;
+	changed_now(m);
+	return (0);
+}
+
+/* ---- to the disk ---- */
 
 /* A short write is followed by one that says why. */
 static int
-copy(int from, int to)
+write_all(int fd, const struct memory *m)
 {
-	char *p = malloc(CHUNK);
-	off_t at = 0;
-	ssize_t got;
-	int error = p == NULL ? -ENOMEM : 0;
+	size_t at = 0;
 
-	while (error == 0 && (got = pread(from, p, CHUNK, at)) != 0) {
-		if (got > 0)
-			got = pwrite(to, p, (size_t)got, at);
-		if (got > 0)
-			at += got;
-		else if (got == 0 || errno != EINTR)
-			error = got == 0 ? -EIO : -errno;
+	while (at < m->len) {
+		ssize_t put =
+		    pwrite(fd, m->p + at, m->len - at, (off_t)at);
+
+		if (put > 0)
+			at += (size_t)put;
+		else if (put == 0 || errno != EINTR)
+			return (put == 0 ? -EIO : -errno);
 	}
-	free(p);
-	return (error);
+	return (0);
 }
 
 int
 memory_to_disk(struct view *v, struct scratch *s)
 {
 	struct timespec ts[2];
-	struct stat st;
 	int fd, error;
 
-	if (!s->in_memory)
+	if (s->memory == NULL)
 		return (0);
 	if ((error = scratch_box_dir(v, s->box, 't')) != 0)
 		return (error);
@@ -89,31 +166,29 @@ memory_to_disk(struct view *v, struct scratch *s)
 	    O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return (-errno);
-	error = copy(s->fd, fd);
-	if (error == 0 && fstat(s->fd, &st) != 0)
+	ts[0] = ts[1] = s->memory->changed;
+	if ((error = write_all(fd, s->memory)) == 0 && futimens(fd, ts) != 0)
 		error = -errno;
-	if (error == 0) {
-		ts[0] = st.st_atim;
-		ts[1] = st.st_mtim;
-		if (ftruncate(fd, st.st_size) != 0 || futimens(fd, ts) != 0)
-			error = -errno;
-	}
+	/* What was promised of it goes along. */
+	if (error == 0 && s->synced && !s->unlinked)
+		error = fsync(fd) != 0 ? -errno : scratch_sync_dir(v, s->box);
 	if (error != 0 || s->unlinked)
 		(void)unlinkat(v->dir, s->path, 0);
 	if (error != 0) {
 		(void)close(fd);
 		return (error);
 	}
-	memory_give(v, s->fd);
+	synced_drop(v, s);
+	memory_give(v, s->memory);
+	s->memory = NULL;
 	s->fd = fd;
-	s->in_memory = false;
 	return (0);
 }
 
 int
 memory_room(struct view *v, struct scratch *s, uint64_t end)
 {
-	return (s->in_memory && end > LARGE ? memory_to_disk(v, s) : 0);
+	return (s->memory != NULL && end > LARGE ? memory_to_disk(v, s) : 0);
 }
 
 void
@@ -122,7 +197,7 @@ memory_tick(struct view *v)
 	uint64_t now = view_now_ms(v);
 
 	for (struct scratch *s = v->scratch; s != NULL; s = s->next)
-		if (s->in_memory && !s->unlinked &&
+		if (s->memory != NULL && !s->unlinked && !s->synced &&
 		    now - s->touched_ms >= QUIET_MS)
 			(void)memory_to_disk(v, s);
 }
@@ -147,7 +222,7 @@ memory_end(struct view *v)
 	int error;
 
 	for (struct scratch *s = v->scratch; s != NULL; s = s->next)
-		if (s->in_memory && !s->unlinked &&
+		if (s->memory != NULL && !s->unlinked &&
 		    (error = memory_to_disk(v, s)) != 0)
 			log_error("tmp/%s: cannot be kept: %s", s->name,
 			    strerror(-error));

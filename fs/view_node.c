@@ -306,31 +306,18 @@ view_lookup(struct view *v, uint64_t parent, const char *name, struct stat *st)
 
 /* ---- reading, writing ---- */
 
-static ssize_t
-fd_read(int fd, void *p, size_t n, uint64_t off)
-{
-	ssize_t got;
-
-	do
-		got = pread(fd, p, n, (off_t)off);
-	while (got < 0 && errno == EINTR);
-	return (got < 0 ? -errno : got);
-}
-
 ssize_t
 view_read(struct view *v, uint64_t node, void *p, size_t n, uint64_t off)
 {
 	struct scratch *s;
 	ssize_t got;
-	int fd;
 
 	view_lock(v);
 	node = real_node(v, node);
 	s = scratch_by_node(v, node);
-	if (s != NULL && s->kind != SCRATCH_SAVED) {
-		fd = scratch_fd(v, s);
-		got = fd < 0 ? fd : fd_read(fd, p, n, off);
-	} else if ((node & NODE_SPECIAL) != 0)
+	if (s != NULL && s->kind != SCRATCH_SAVED)
+		got = scratch_read(v, s, p, n, off);
+	else if ((node & NODE_SPECIAL) != 0)
 		got = special_read(v, node, p, n, off);
 	else if ((node & NODE_AUX) != 0)
 		got = aux_read(v, node, p, n, off);
@@ -367,37 +354,21 @@ writable(struct view *v, uint64_t node, struct scratch **out)
 	return (0);
 }
 
-static ssize_t
-scratch_write(
-    struct view *v, uint64_t node, const void *p, size_t n, uint64_t off)
-{
-	struct scratch *s;
-	ssize_t put;
-	int fd, error;
-
-	if ((error = writable(v, node, &s)) != 0 ||
-	    (error = memory_room(v, s, off + n)) != 0)
-		return (error);
-	if ((fd = scratch_fd(v, s)) < 0)
-		return (fd);
-	do
-		put = pwrite(fd, p, n, (off_t)off);
-	while (put < 0 && errno == EINTR);
-	if (put < 0)
-		put = -errno;
-	s->touched_ms = view_now_ms(v);
-	return (put);
-}
-
 ssize_t
 view_write(struct view *v, uint64_t node, const void *p, size_t n, uint64_t off)
 {
+	struct scratch *s;
 	ssize_t put;
+	int error;
 
 	view_lock(v);
 	node = real_node(v, node);
-	put = (node & NODE_AUX) != 0 ? aux_write(v, node, p, n, off)
-				     : scratch_write(v, node, p, n, off);
+	if ((node & NODE_AUX) != 0)
+		put = aux_write(v, node, p, n, off);
+	else if ((error = writable(v, node, &s)) != 0)
+		put = error;
+	else
+		put = scratch_write(v, s, p, n, off);
 	view_unlock(v);
 	return (put);
 }
@@ -407,45 +378,16 @@ view_fallocate(
     struct view *v, uint64_t node, int mode, uint64_t off, uint64_t len)
 {
 	struct scratch *s;
-	int fd, error;
+	int error;
 
 	view_lock(v);
 	node = real_node(v, node);
 	if ((node & NODE_AUX) != 0)
 		error = aux_fallocate(v, node, mode, off, len);
-	else if ((error = writable(v, node, &s)) == 0 &&
-	    (error = memory_room(v, s, off + len)) == 0) {
-		if ((fd = scratch_fd(v, s)) < 0)
-			error = fd;
-		else if (fallocate(fd, mode, (off_t)off, (off_t)len) != 0)
-			error = -errno;
-	}
+	else if ((error = writable(v, node, &s)) == 0)
+		error = scratch_fallocate(v, s, mode, off, len);
 	view_unlock(v);
 	return (error);
-}
-
-static int
-scratch_setattr(struct view *v, struct scratch *s, const struct view_set *set)
-{
-	struct timespec ts[2] = { { .tv_nsec = UTIME_OMIT } };
-	int fd, error;
-
-	if ((set->what & SET_SIZE) != 0 &&
-	    (error = memory_room(v, s, set->size)) != 0)
-		return (error);
-	if ((fd = scratch_fd(v, s)) < 0)
-		return (fd);
-	if ((set->what & SET_OWNER) != 0 &&
-	    ((set->uid != (uid_t)-1 && set->uid != v->o.uid) ||
-		(set->gid != (gid_t)-1 && set->gid != v->o.gid)))
-		return (-EPERM);
-	if ((set->what & SET_SIZE) != 0 && ftruncate(fd, (off_t)set->size) != 0)
-		return (-errno);
-	ts[1] = set->mtime;
-	if ((set->what & SET_MTIME) != 0 && futimens(fd, ts) != 0)
-		return (-errno);
-	s->touched_ms = view_now_ms(v);
-	return (0);
 }
 
 static int

@@ -166,5 +166,6 @@ scratch_recover(struct view *v)
 	if ((error = each_name(v, "scratch/gone", 0, 0, recover_gone)) != 0 ||
 	    (error = each_name(v, "scratch/done", 0, 0, recover_done)) != 0)
 		return (error);
+	synced_recover(v);
 	return (each_name(v, "scratch", 0, 0, recover_dir));
 }

@@ -53,6 +53,28 @@ scratch_box_dir(struct view *v, uint32_t box, char letter)
 	return (scratch_make_dir(v, dir));
 }
 
+/* The names of files in tmp become durable. */
+int
+scratch_sync_dir(struct view *v, uint32_t box)
+{
+	char path[64];
+	int error = 0;
+
+	(void)snprintf(path, sizeof(path), "scratch/%" PRIu32 ".t", box);
+	for (const char *p = path; error == 0 && p != NULL;
+	     p = p == path ? "scratch" : NULL) {
+		int fd = openat(v->dir, p,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+		if (fd < 0)
+			return (-errno);
+		if (fsync(fd) != 0)
+			error = -errno;
+		(void)close(fd);
+	}
+	return (error);
+}
+
 static char *
 make_key(uint32_t box, enum box_part part, const char *name)
 {
@@ -152,7 +174,7 @@ scratch_new(struct view *v, uint64_t node, enum scratch_kind kind, uint32_t box,
 void
 scratch_drop(struct view *v, struct scratch *s, bool keep_file)
 {
-	if (!s->in_memory && (s->unlinked ? s->aside : !keep_file))
+	if (s->memory == NULL && (s->unlinked ? s->aside : !keep_file))
 		(void)unlinkat(v->dir, s->path, 0);
 	if (s->unlinked && !s->aside)
 		v->held--;
@@ -166,9 +188,8 @@ scratch_drop(struct view *v, struct scratch *s, bool keep_file)
 		s->next->prev = s->prev;
 	else
 		v->scratch_last = s->prev;
-	if (s->in_memory)
-		memory_give(v, s->fd);
-	else if (s->fd >= 0)
+	memory_give(v, s->memory);
+	if (s->fd >= 0)
 		(void)close(s->fd);
 	free(s->path);
 	free(s);
@@ -178,7 +199,8 @@ scratch_drop(struct view *v, struct scratch *s, bool keep_file)
 static bool
 may_close(const struct scratch *s)
 {
-	return (s->fd >= 0 && (!s->unlinked || s->aside));
+	return ((s->fd >= 0 || (s->memory != NULL && !s->synced)) &&
+	    (!s->unlinked || s->aside));
 }
 
 static void
@@ -191,7 +213,8 @@ close_some(struct view *v)
 		open += may_close(s);
 	for (s = v->scratch; s != NULL && open >= FDS_MAX; s = s->next)
 		if (may_close(s) && memory_to_disk(v, s) == 0) {
-			(void)close(s->fd);
+			if (s->fd >= 0)
+				(void)close(s->fd);
 			s->fd = -1;
 			open--;
 		}
@@ -228,6 +251,10 @@ put_aside(struct view *v, struct scratch *s)
 int
 scratch_fd(struct view *v, struct scratch *s)
 {
+	int error;
+
+	if (s->memory != NULL && (error = memory_to_disk(v, s)) != 0)
+		return (error);
 	if (s->fd >= 0)
 		return (s->fd);
 	close_some(v);
@@ -255,27 +282,32 @@ scratch_create(struct view *v, uint32_t box, enum box_part part,
     const char *name, struct scratch **out)
 {
 	char *path = scratch_path(box, part_letter[part], name);
-	bool in_memory = part == PART_TMP;
+	struct memory *memory = NULL;
 	struct scratch *s;
-	int error, fd;
+	int error = 0, fd = -1;
 
 	if (path == NULL)
 		return (-ENOMEM);
-	fd = in_memory ? memory_take(v) : make_file(v, box, part, path);
-	if (fd < 0) {
+	if (part == PART_TMP)
+		error = (memory = memory_take(v)) == NULL ? -ENOMEM : 0;
+	else if ((fd = make_file(v, box, part, path)) < 0)
 		error = fd;
-		goto fail;
+	if (error != 0) {
+		free(path);
+		return (error);
 	}
 	error = scratch_new(
 	    v, store_new_ino(v->store), SCRATCH_FILE, box, path, &s);
 	if (error != 0) {
-		(void)close(fd);
+		memory_give(v, memory);
+		if (fd >= 0)
+			(void)close(fd);
 		return (error);
 	}
 	close_some(v);
 	s->fd = fd;
-	s->in_memory = in_memory;
-	if (in_memory)
+	s->memory = memory;
+	if (part == PART_TMP)
 		memory_tmp_changed(v, box);
 	if ((error = scratch_take_name(v, s, box, part, name)) != 0) {
 		scratch_drop(v, s, false);
@@ -283,100 +315,9 @@ scratch_create(struct view *v, uint32_t box, enum box_part part,
 	}
 	*out = s;
 	return (0);
-fail:
-	free(path);
-	return (error);
-}
-
-int
-scratch_stat(struct view *v, struct scratch *s, struct stat *st)
-{
-	struct arena a = ARENA_INIT;
-	struct stat real;
-	struct msg m;
-	unsigned n = 0;
-	int fd, error = 0;
-
-	if (s->kind == SCRATCH_SAVED) {
-		error = msg_by_ino(v, &a, s->node, NULL, &m, &n);
-		if (error == 0)
-			stat_msg(v, &m, n + 1, st);
-		arena_fini(&a);
-		if (error != -ENOENT)
-			return (error);
-	}
-	if ((fd = scratch_fd(v, s)) < 0)
-		return (fd);
-	if (fstat(fd, &real) != 0)
-		return (-errno);
-	if (s->kind == SCRATCH_DIRTY) {
-		(void)msg_by_ino(v, &a, s->node, NULL, &m, &n);
-		arena_fini(&a);
-	}
-	memset(st, 0, sizeof(*st));
-	st->st_ino = s->node;
-	st->st_mode = S_IFREG | (0666 & ~v->o.umask);
-	st->st_nlink = s->unlinked ? 0 : n > 0 ? n : 1;
-	st->st_uid = v->o.uid;
-	st->st_gid = v->o.gid;
-	st->st_size = real.st_size;
-	st->st_blksize = 4096;
-	st->st_blocks = real.st_blocks;
-	st->st_atim = st->st_mtim = real.st_mtim;
-	st->st_ctim = real.st_ctim;
-	return (0);
 }
 
 /* ---- to a message ---- */
-
-struct file_stream {
-	struct stream stream;
-	int fd; /* borrowed */
-	off_t at;
-};
-
-static ssize_t
-file_read(struct stream *st, void *p, size_t n)
-{
-	struct file_stream *f = (struct file_stream *)st;
-	ssize_t got;
-
-	do
-		got = pread(f->fd, p, n, f->at);
-	while (got < 0 && errno == EINTR);
-	if (got < 0)
-		return (-errno);
-	f->at += got;
-	return (got);
-}
-
-static void
-file_close(struct stream *st)
-{
-	(void)st;
-}
-
-static const struct stream_ops file_ops = { file_read, file_close };
-
-/* The file's bytes go into a pack; dates come from the file. */
-int
-scratch_body(struct view *v, struct scratch *s, struct msg *m)
-{
-	struct file_stream f = { { &file_ops, STREAM_SIZE_UNKNOWN }, -1, 0 };
-	struct stat st;
-
-	if ((f.fd = scratch_fd(v, s)) < 0)
-		return (f.fd);
-	if (fstat(f.fd, &st) != 0)
-		return (-errno);
-	f.stream.size = (uint64_t)st.st_size;
-	m->received = st.st_mtim.tv_sec;
-	m->mtime = st.st_mtim.tv_sec;
-	m->mtime_nsec = (uint32_t)st.st_mtim.tv_nsec;
-	m->saved = store_now(v->store);
-	return (
-	    store_body_from_stream(v->store, &f.stream, &m->body, &m->vsize));
-}
 
 bool
 scratch_same_body(const struct body_ref *a, const struct body_ref *b)
@@ -461,9 +402,12 @@ scratch_set_aside(struct view *v, struct scratch *s)
 	char path[96], **done;
 	char *copy;
 
-	/* Nobody was promised that the file stays. */
-	if (s->in_memory)
+	if (s->memory != NULL) {
+		/* Without an fsync nobody was promised that it stays. */
+		if (s->synced)
+			synced_saved(v, s);
 		return (0);
+	}
 
 	/* Numbered: a message may be rewritten again while a flush runs. */
 	(void)snprintf(path, sizeof(path),
@@ -518,12 +462,14 @@ scratch_unlink(struct view *v, struct scratch *s)
 		if ((error = put_aside(v, s)) != 0)
 			return (error);
 	} else {
-		if ((error = scratch_fd(v, s)) < 0)
+		if (s->memory == NULL &&
+		    ((error = scratch_fd(v, s)) < 0))
 			return (error);
-		if (!s->in_memory && unlinkat(v->dir, s->path, 0) != 0)
+		if (s->memory == NULL && unlinkat(v->dir, s->path, 0) != 0)
 			return (-errno);
 		v->held++;
 	}
+	synced_drop(v, s);
 	s->unlinked = true;
 	forget_name(v, s);
 	return (0);
@@ -567,16 +513,18 @@ scratch_rename(struct view *v, struct scratch *s, uint32_t box,
 		scratch_drop(v, s, true);
 		return (error);
 	}
-	if (part != PART_TMP && (error = memory_to_disk(v, s)) != 0)
+	/* What is in memory has no other name than its path, nor a record. */
+	if ((part != PART_TMP || s->synced) && s->memory != NULL &&
+	    (error = memory_to_disk(v, s)) != 0)
 		return (error);
 	if ((path = scratch_path(box, part_letter[part], name)) == NULL)
 		return (-ENOMEM);
-	if (!s->in_memory &&
+	if (s->memory == NULL &&
 	    (error = scratch_box_dir(v, box, part_letter[part])) != 0)
 		goto fail;
 	if (there != NULL && (error = scratch_unlink(v, there)) != 0)
 		goto fail;
-	if (!s->in_memory &&
+	if (s->memory == NULL &&
 	    renameat(v->dir, s->path, v->dir, path) != 0) {
 		error = -errno;
 		goto fail;
@@ -593,7 +541,7 @@ int
 scratch_settle(struct view *v, struct scratch *s)
 {
 	struct stat st;
-	int fd, error;
+	int error;
 
 	if (v->o.readonly || s->unlinked)
 		return (0);
@@ -610,10 +558,8 @@ scratch_settle(struct view *v, struct scratch *s)
 	}
 	if (!is_mail_place(s->part, s->name))
 		return (0);
-	if ((fd = scratch_fd(v, s)) < 0)
-		return (fd);
-	if (fstat(fd, &st) != 0)
-		return (-errno);
+	if ((error = scratch_real(v, s, &st)) != 0)
+		return (error);
 	if (st.st_size == 0)
 		return (0);
 	if ((error = scratch_save(v, s, s->box, s->part, s->name)) != 0) {

@@ -291,6 +291,8 @@ int body_writer_finish(
 void body_writer_free(struct body_writer *w);
 int store_body_from_stream(
     struct store *s, struct stream *in, struct body_ref *ref, uint64_t *vsize);
+int store_body_from_memory(struct store *s, const void *p, size_t n,
+    struct body_ref *ref, uint64_t *vsize);
 
 /*
  * Random access to the raw bytes.  body_read may run in any thread, also beside

@@ -88,12 +88,10 @@ spool_flush(struct body_writer *w)
 	return (0);
 }
 
-int
-body_writer_add(struct body_writer *w, const void *p, size_t n)
+/* Lines that end without a CR: vsize counts one for them. */
+static void
+count_bare(struct body_writer *w, const uint8_t *b, size_t n)
 {
-	const uint8_t *b = p;
-	int error;
-
 	for (const uint8_t *q = b, *end = b + n;
 	     n > 0 && (q = memchr(q, '\n', (size_t)(end - q))) != NULL; q++) {
 		uint8_t before = q > b ? q[-1] : w->last;
@@ -105,6 +103,15 @@ body_writer_add(struct body_writer *w, const void *p, size_t n)
 	}
 	if (n > 0)
 		w->last = b[n - 1];
+}
+
+int
+body_writer_add(struct body_writer *w, const void *p, size_t n)
+{
+	const uint8_t *b = p;
+	int error;
+
+	count_bare(w, b, n);
 	if ((error = digest_add(w->hash, p, n)) != 0)
 		return (error);
 	w->size += n;
@@ -309,19 +316,19 @@ pending_in_pack(struct store *s, uint32_t pack)
 	return (false);
 }
 
-int
-body_writer_finish(struct body_writer *w, struct body_ref *ref, uint64_t *vsize)
+static int
+append(struct body_writer *w, const struct body_ref *like, struct body_ref *ref,
+    uint64_t *vsize)
 {
-	struct body_ref like = { .size = w->size }, out = like;
+	struct body_ref out = *like;
 	int error;
 
-	if ((error = store_writable(w->s)) != 0 ||
-	    (error = digest_final(w->hash, like.hash)) != 0)
+	if ((error = store_writable(w->s)) != 0)
 		return (error);
-	error = find_same(w, &like, &out);
+	error = find_same(w, like, &out);
 	if (error == -ENOENT)
 		error = packs_append(
-		    w->s->packs, w->size, like.hash, raw_read, w, &out);
+		    w->s->packs, w->size, like->hash, raw_read, w, &out);
 	/*
 	 * Until a frame names it, a compaction must not drop it, whether it is
 	 * new or shared.
@@ -334,6 +341,32 @@ body_writer_finish(struct body_writer *w, struct body_ref *ref, uint64_t *vsize)
 	if (vsize != NULL)
 		*vsize = w->size + w->bare;
 	return (0);
+}
+
+int
+body_writer_finish(struct body_writer *w, struct body_ref *ref, uint64_t *vsize)
+{
+	struct body_ref like = { .size = w->size };
+	int error = digest_final(w->hash, like.hash);
+
+	return (error != 0 ? error : append(w, &like, ref, vsize));
+}
+
+int
+store_body_from_memory(struct store *s, const void *p, size_t n,
+    struct body_ref *ref, uint64_t *vsize)
+{
+	/* Its bytes are lent. */
+	struct body_writer w = { .s = s,
+		.mem = { .data = (uint8_t *)(uintptr_t)p, .len = n },
+		.size = n };
+	struct body_ref like = { .size = n };
+
+	if (s->packs == NULL)
+		return (-EINVAL);
+	count_bare(&w, p, n);
+	xxh3_128(p, n, like.hash);
+	return (append(&w, &like, ref, vsize));
 }
 
 int

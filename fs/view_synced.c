@@ -1,0 +1,609 @@
+/*
+ * view_synced -- files in tmp that were fsynced and are still in memory: what
+ * they held then is in one file for all of them, scratch/synced.
+ *
+ * A file for each would have to be made, named and removed again, and its
+ * fsync writes its bytes, its inode and its directory.  Here an fsync is one
+ * write into blocks that the file has already, and one flush for all who wait.
+ *
+ * The file: records from the start on, each at a multiple of 8.
+ *
+ *	"SYN1" (le32), kind (le32): 1 file, 2 drop, length of data (le32), of the
+ *	name (le32), generation (le64), number of the record (le64), inode
+ *	number (le64), seconds (le64) and nanoseconds (le32) of the time of
+ *	change, mailbox (le32); name; data; XXH3-64 of all that (le64); zeros.
+ *
+ * Y1  What follows the last record of a generation has another one, a random
+ *     number: old records, or bytes of a mail.
+ * Y2  A record stands for its file until a later one of that inode number, or a
+ *     drop, or until a message in the log has that number.
+ * Y3  When none stands for anything the next one goes to the start again.
+ */
+#include "fs/view_internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/digest.h"
+#include "base/log.h"
+
+#define FILE_NAME "scratch/synced"
+#define NEW_NAME "scratch/synced.new"
+#define FILE_SIZE (8u << 20)
+#define DROPS_SIZE (256u << 10) /* of it, where only drops go */
+#define ZEROS (64u << 10)
+#define RECORD_MAGIC 0x314e5953u /* "SYN1" */
+#define HEAD 56u
+#define SUM 8u
+#define TRIES 3
+
+enum record_kind { RECORD_FILE = 1, RECORD_DROP };
+
+struct synced {
+	int fd; /* owned */
+	uint64_t generation, number, end;
+	size_t files; /* scratch files with synced set */
+	/* owned: inode numbers of messages that are not yet durable */
+	uint64_t *saved;
+	size_t n_saved, cap_saved;
+	/* How often something was dropped; how many of these are durable. */
+	uint64_t dropped, dropped_durable;
+	uint64_t wanted, finished; /* group commit */
+	bool flushing, broken;
+	int error;
+};
+
+/* ---- the file ---- */
+
+static int
+new_generation(struct synced *y)
+{
+	y->end = 0;
+	y->number = 0;
+	return (getrandom(&y->generation, sizeof(y->generation), 0) ==
+		    (ssize_t)sizeof(y->generation)
+		? 0
+		: -EIO);
+}
+
+static int
+write_all(int fd, const uint8_t *p, size_t n, uint64_t off)
+{
+	while (n > 0) {
+		ssize_t put = pwrite(fd, p, n, (off_t)off);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return (put == 0 ? -EIO : -errno);
+		p += put;
+		off += (uint64_t)put;
+		n -= (size_t)put;
+	}
+	return (0);
+}
+
+/* Its blocks are written once, so that a flush has nothing else to write. */
+static int
+make_blocks(struct view *v, int fd)
+{
+	uint8_t *zeros = calloc(1, ZEROS);
+	int dir, error = zeros == NULL ? -ENOMEM : 0;
+
+	for (uint64_t at = 0; error == 0 && at < FILE_SIZE; at += ZEROS)
+		error = write_all(fd, zeros, ZEROS, at);
+	free(zeros);
+	if (error == 0 && fsync(fd) != 0)
+		error = -errno;
+	if (error != 0)
+		return (error);
+	dir = openat(v->dir, "scratch",
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir < 0)
+		return (-errno);
+	if (fsync(dir) != 0)
+		error = -errno;
+	(void)close(dir);
+	return (error);
+}
+
+static int
+make(struct view *v)
+{
+	struct synced *y = calloc(1, sizeof(*y));
+	int error;
+
+	if (y == NULL)
+		return (-ENOMEM);
+	y->fd = openat(v->dir, FILE_NAME,
+	    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (y->fd < 0) {
+		error = -errno;
+		free(y);
+		return (error);
+	}
+	if ((error = make_blocks(v, y->fd)) != 0 ||
+	    (error = new_generation(y)) != 0) {
+		(void)unlinkat(v->dir, FILE_NAME, 0);
+		(void)close(y->fd);
+		free(y);
+		return (error);
+	}
+	v->synced_file = y;
+	return (0);
+}
+
+static int
+put_record(struct synced *y, enum record_kind kind, uint64_t ino, uint32_t box,
+    const char *name, const struct memory *m)
+{
+	uint64_t room = kind == RECORD_DROP ? FILE_SIZE : FILE_SIZE - DROPS_SIZE;
+	struct buf b = BUF_INIT;
+	size_t len = strlen(name), n = m == NULL ? 0 : m->len;
+	int error;
+
+	if (y->broken)
+		return (-EIO);
+	if (y->end + HEAD + len + n + SUM + 8 > room)
+		return (-ENOSPC);
+	buf_put_le32(&b, RECORD_MAGIC);
+	buf_put_le32(&b, kind);
+	buf_put_le32(&b, (uint32_t)n);
+	buf_put_le32(&b, (uint32_t)len);
+	buf_put_le64(&b, y->generation);
+	buf_put_le64(&b, y->number);
+	buf_put_le64(&b, ino);
+	buf_put_le64(&b, m == NULL ? 0 : (uint64_t)m->changed.tv_sec);
+	buf_put_le32(&b, m == NULL ? 0 : (uint32_t)m->changed.tv_nsec);
+	buf_put_le32(&b, box);
+	buf_put(&b, name, len);
+	if (n > 0)
+		buf_put(&b, m->p, n);
+	if (b.error == 0)
+		buf_put_le64(&b, xxh3_64(b.data, b.len));
+	while (b.error == 0 && b.len % 8 != 0)
+		buf_put_u8(&b, 0);
+	if ((error = b.error) == 0)
+		error = write_all(y->fd, b.data, b.len, y->end);
+	if (error == 0) {
+		y->end += b.len;
+		y->number++;
+	}
+	buf_fini(&b);
+	return (error);
+}
+
+/* ---- what need not be kept any more ---- */
+
+/* After an error what it holds is not to be trusted; all else is as before. */
+static void
+give_up(struct synced *y, int error)
+{
+	if (!y->broken)
+		log_error(FILE_NAME ": %s; what is fsynced in tmp goes to a file of "
+				    "its own", strerror(-error));
+	y->broken = true;
+}
+
+static void
+drop(struct view *v, uint64_t ino)
+{
+	static const uint8_t none[8];
+	struct synced *y = v->synced_file;
+	int error;
+
+	if (y->broken)
+		return;
+	y->dropped++;
+	if (y->files == 0 && y->n_saved == 0) {
+		error = write_all(y->fd, none, sizeof(none), 0);
+		if (error == 0)
+			error = new_generation(y);
+	} else
+		error = put_record(y, RECORD_DROP, ino, 0, "", NULL);
+	if (error != 0)
+		give_up(y, error);
+}
+
+void
+synced_drop(struct view *v, struct scratch *s)
+{
+	if (!s->synced)
+		return;
+	s->synced = false;
+	v->synced_file->files--;
+	drop(v, s->node);
+}
+
+void
+synced_saved(struct view *v, struct scratch *s)
+{
+	struct synced *y = v->synced_file;
+	uint64_t *grown;
+	size_t cap;
+
+	s->synced = false;
+	y->files--;
+	if (y->n_saved == y->cap_saved) {
+		cap = y->cap_saved == 0 ? 64 : y->cap_saved * 2;
+		grown = realloc(y->saved, cap * sizeof(*grown));
+		if (grown == NULL) {
+			/* The record just stays. */
+			y->broken = true;
+			return;
+		}
+		y->saved = grown;
+		y->cap_saved = cap;
+	}
+	y->saved[y->n_saved++] = s->node;
+}
+
+size_t
+synced_waiting(const struct view *v)
+{
+	return (v->synced_file == NULL ? 0 : v->synced_file->n_saved);
+}
+
+void
+synced_durable(struct view *v, size_t n)
+{
+	struct synced *y = v->synced_file;
+
+	if (n == 0)
+		return;
+	if (y->files == 0 && y->n_saved == n) {
+		y->n_saved = 0;
+		drop(v, 0);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		drop(v, y->saved[i]);
+	y->n_saved -= n;
+	memmove(y->saved, y->saved + n, y->n_saved * sizeof(*y->saved));
+}
+
+int
+synced_dropped_fd(const struct view *v, uint64_t *mark)
+{
+	const struct synced *y = v->synced_file;
+
+	*mark = 0;
+	if (y == NULL || y->dropped == y->dropped_durable)
+		return (-1);
+	*mark = y->dropped;
+	return (y->fd);
+}
+
+void
+synced_dropped_durable(struct view *v, uint64_t mark)
+{
+	struct synced *y = v->synced_file;
+
+	if (mark > y->dropped_durable)
+		y->dropped_durable = mark;
+}
+
+/* ---- fsync ---- */
+
+static int
+flush_once(struct view *v, struct synced *y)
+{
+	uint64_t wanted = y->wanted, dropped = y->dropped;
+	int error = 0;
+
+	y->flushing = true;
+	view_unlock(v);
+	if (fdatasync(y->fd) != 0)
+		error = -errno;
+	view_lock(v);
+	if (error == 0)
+		synced_dropped_durable(v, dropped);
+	else
+		give_up(y, error);
+	y->error = error;
+	y->finished = wanted;
+	y->flushing = false;
+	pthread_cond_broadcast(&v->synced);
+	return (error);
+}
+
+static int
+flush(struct view *v)
+{
+	struct synced *y = v->synced_file;
+	uint64_t mine = ++y->wanted;
+	int error = 0;
+
+	while (y->finished < mine) {
+		if (y->flushing) {
+			pthread_cond_wait(&v->synced, &v->lock);
+			error = y->error;
+		} else
+			error = flush_once(v, y);
+	}
+	return (error);
+}
+
+static int
+put(struct view *v, struct scratch *s)
+{
+	int error;
+
+	if (v->synced_file == NULL) {
+		if (v->no_synced_file)
+			return (-EIO);
+		/* A full disk: not again for each fsync. */
+		if ((error = make(v)) != 0) {
+			v->no_synced_file = true;
+			return (error);
+		}
+	}
+	error = put_record(v->synced_file, RECORD_FILE, s->node, s->box,
+	    s->name, s->memory);
+	if (error == 0 && !s->synced) {
+		s->synced = true;
+		v->synced_file->files++;
+	}
+	return (error);
+}
+
+/* It is full.  What still lies in tmp is quiet, and there is not much of it. */
+static int
+make_room(struct view *v)
+{
+	for (struct scratch *s = v->scratch; s != NULL; s = s->next)
+		if (s->synced)
+			(void)memory_to_disk(v, s);
+	return (view_sync_locked(v));
+}
+
+static int
+to_disk(struct view *v, struct scratch *s)
+{
+	int error = memory_to_disk(v, s);
+
+	if (error == 0 && fsync(s->fd) != 0)
+		error = -errno;
+	return (error != 0 ? error : scratch_sync_dir(v, s->box));
+}
+
+int
+synced_fsync(struct view *v, struct scratch *s)
+{
+	uint64_t node = s->node;
+	int error = s->unlinked ? 0 : put(v, s);
+
+	for (int i = 0; i < TRIES && error == -ENOSPC &&
+	     v->synced_file != NULL; i++) {
+		if ((error = make_room(v)) != 0)
+			return (error);
+		/* Meanwhile it may have become anything. */
+		s = scratch_by_node(v, node);
+		if (s == NULL || s->unlinked || s->kind != SCRATCH_FILE)
+			return (view_sync_locked(v));
+		if (s->memory == NULL)
+			return (to_disk(v, s));
+		error = put(v, s);
+	}
+	if (s->unlinked)
+		return (0);
+	return (error == 0 ? flush(v) : to_disk(v, s));
+}
+
+/* ---- after a crash ---- */
+
+struct found {
+	uint64_t ino;
+	uint32_t box;
+	struct timespec changed;
+	const uint8_t *name, *data; /* borrowed */
+	size_t name_len, len;
+	UT_hash_handle hh;
+};
+
+/* The record at p; the length of it, 0: there is none. */
+static size_t
+parse(const uint8_t *p, size_t n, uint64_t *generation, uint64_t number,
+    enum record_kind *kind, struct found *f)
+{
+	struct rd r;
+	uint64_t gen, all;
+
+	if (n < HEAD + SUM)
+		return (0);
+	rd_init(&r, p, HEAD);
+	if (rd_le32(&r) != RECORD_MAGIC)
+		return (0);
+	*kind = (enum record_kind)rd_le32(&r);
+	f->len = rd_le32(&r);
+	f->name_len = rd_le32(&r);
+	gen = rd_le64(&r);
+	if ((number != 0 && gen != *generation) || rd_le64(&r) != number)
+		return (0);
+	f->ino = rd_le64(&r);
+	f->changed.tv_sec = (time_t)rd_le64(&r);
+	f->changed.tv_nsec = (long)rd_le32(&r);
+	f->box = rd_le32(&r);
+	all = (uint64_t)HEAD + f->name_len + f->len;
+	if (all > n - SUM)
+		return (0);
+	rd_init(&r, p + all, SUM);
+	if (rd_le64(&r) != xxh3_64(p, (size_t)all))
+		return (0);
+	f->name = p + HEAD;
+	f->data = f->name + f->name_len;
+	*generation = gen;
+	all = (all + SUM + 7) & ~(uint64_t)7;
+	return (all > n ? n : (size_t)all);
+}
+
+static bool
+is_name(const uint8_t *p, size_t n)
+{
+	return (n > 0 && n <= NAME_MAX && memchr(p, '/', n) == NULL &&
+	    memchr(p, '\0', n) == NULL && !(n == 1 && p[0] == '.') &&
+	    !(n == 2 && p[0] == '.' && p[1] == '.'));
+}
+
+/* Complete under its name, or not there. */
+static int
+write_file(struct view *v, const struct found *f, const char *path)
+{
+	struct timespec ts[2] = { f->changed, f->changed };
+	int fd, error;
+
+	fd = openat(v->dir, NEW_NAME,
+	    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return (-errno);
+	error = write_all(fd, f->data, f->len, 0);
+	if (error == 0) {
+		(void)futimens(fd, ts);
+		if (fsync(fd) != 0)
+			error = -errno;
+	}
+	(void)close(fd);
+	/* What is there under that name is not older. */
+	if (error == 0 &&
+	    renameat2(v->dir, NEW_NAME, v->dir, path, RENAME_NOREPLACE) != 0 &&
+	    errno != EEXIST)
+		error = -errno;
+	(void)unlinkat(v->dir, NEW_NAME, 0);
+	return (error);
+}
+
+static int
+recover_one(struct view *v, const struct found *f)
+{
+	struct arena a = ARENA_INIT;
+	uint32_t box = box_by_id(v, f->box) != NULL ? f->box : v->inbox;
+	struct msg m;
+	char *name, *path = NULL;
+	int error;
+
+	store_reserve_ino(v->store, f->ino);
+	error = msg_by_ino(v, &a, f->ino, NULL, &m, NULL);
+	if (error != -ENOENT || !is_name(f->name, f->name_len))
+		goto out;
+	name = arena_strndup(&a, (const char *)f->name, f->name_len);
+	if (name == NULL || (path = scratch_path(box, 't', name)) == NULL) {
+		error = -ENOMEM;
+		goto out;
+	}
+	if ((error = scratch_box_dir(v, box, 't')) == 0 &&
+	    (error = write_file(v, f, path)) == 0 &&
+	    (error = scratch_sync_dir(v, box)) == 0)
+		log_warning("tmp/%s: had been synced, but was not delivered, when "
+			    "the mount ended; it is there again", name);
+out:
+	free(path);
+	arena_fini(&a);
+	return (error);
+}
+
+static void
+forget(struct found **all, uint64_t ino)
+{
+	struct found *f;
+
+	HASH_FIND(hh, *all, &ino, sizeof(ino), f);
+	if (f == NULL)
+		return;
+	HASH_DEL(*all, f);
+	free(f);
+}
+
+static int
+recover_all(struct view *v, const uint8_t *p, size_t n)
+{
+	struct found *all = NULL, *f, *next, here;
+	uint64_t generation = 0, number = 0;
+	enum record_kind kind;
+	size_t at = 0, len;
+	int error = 0;
+
+	while (error == 0 &&
+	    (len = parse(
+		 p + at, n - at, &generation, number, &kind, &here)) != 0) {
+		at += len;
+		number++;
+		forget(&all, here.ino);
+		if (kind != RECORD_FILE)
+			continue;
+		if ((f = malloc(sizeof(*f))) == NULL) {
+			error = -ENOMEM;
+			break;
+		}
+		*f = here;
+		HASH_ADD(hh, all, ino, sizeof(f->ino), f);
+	}
+	HASH_ITER (hh, all, f, next) {
+		if (error == 0)
+			error = recover_one(v, f);
+		HASH_DEL(all, f);
+		free(f);
+	}
+	return (error);
+}
+
+/* What cannot be brought back now waits for the next mount. */
+void
+synced_recover(struct view *v)
+{
+	uint8_t *p = NULL;
+	size_t n = 0;
+	ssize_t got;
+	int fd, error = 0;
+
+	fd = openat(v->dir, FILE_NAME, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT)
+		return;
+	if (fd < 0)
+		error = -errno;
+	else if ((p = malloc(FILE_SIZE)) == NULL)
+		error = -ENOMEM;
+	while (error == 0 && n < FILE_SIZE) {
+		got = pread(fd, p + n, FILE_SIZE - n, (off_t)n);
+		if (got < 0 && errno != EINTR)
+			error = -errno;
+		else if (got == 0)
+			break;
+		else if (got > 0)
+			n += (size_t)got;
+	}
+	if (fd >= 0)
+		(void)close(fd);
+	if (error == 0)
+		error = recover_all(v, p, n);
+	free(p);
+	if (error == 0 && unlinkat(v->dir, FILE_NAME, 0) != 0)
+		error = -errno;
+	if (error != 0)
+		log_error(FILE_NAME ": what was fsynced in tmp cannot be brought "
+				    "back: %s; the next mount tries again",
+		    strerror(-error));
+}
+
+void
+synced_end(struct view *v)
+{
+	struct synced *y = v->synced_file;
+
+	if (y == NULL)
+		return;
+	/* Else the next mount needs it. */
+	if (y->files == 0 && y->n_saved == 0)
+		(void)unlinkat(v->dir, FILE_NAME, 0);
+	(void)close(y->fd);
+	free(y->saved);
+	free(y);
+	v->synced_file = NULL;
+}

@@ -1,0 +1,345 @@
+/*
+ * fs_view_synced -- files in tmp that were fsynced: one file holds them, and
+ * what it holds outlives a kill, but for what was taken back.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "tests/unit/lib/check_main.h"
+#include "tests/unit/lib/store_make.h"
+#include "tests/unit/lib/view_help.h"
+
+#define MAIL "Subject: hello\n\nworld\n"
+#define ROOM (8u << 20) /* of the file */
+#define MUCH (200u << 10) /* of one mail, less than goes to a file of its own */
+#define DAMAGED_AT 60 /* inside of the first record */
+
+static void
+setup(void)
+{
+	fs_up(LAYOUT_MAILDIRPP);
+}
+
+static int
+open_synced(int flags)
+{
+	char path[128];
+
+	(void)snprintf(path, sizeof(path), "%s/scratch/synced", fs.top);
+	return (open(path, flags | O_CLOEXEC));
+}
+
+static bool
+is_there(void)
+{
+	int fd = open_synced(O_RDONLY);
+
+	if (fd >= 0)
+		(void)close(fd);
+	return (fd >= 0);
+}
+
+static const char *
+much(char c)
+{
+	static char text[MUCH + 1];
+
+	memset(text, c, MUCH);
+	text[MUCH - 1] = '\n';
+	return (text);
+}
+
+/* ---- what comes back ---- */
+
+static void
+sync_some(void)
+{
+	ck_assert_int_eq(do_make("tmp/a", MAIL), 0);
+	ck_assert_int_eq(do_mtime("tmp/a", 1234567890, 42), 0);
+	ck_assert_int_eq(do_fsync("tmp/a"), 0);
+	/* twice: what it was then */
+	ck_assert_int_eq(do_make("tmp/b", "first"), 0);
+	ck_assert_int_eq(do_fsync("tmp/b"), 0);
+	ck_assert_int_eq(do_write("tmp/b", "again and longer", 0), 0);
+	ck_assert_int_eq(do_fsync("tmp/b"), 0);
+	ck_assert_int_eq(do_write("tmp/b", "not synced", 0), 0);
+	ck_assert_int_eq(do_make("tmp/empty", ""), 0);
+	ck_assert_int_eq(do_fsync("tmp/empty"), 0);
+	folder(".Foo");
+	ck_assert_int_eq(do_make(".Foo/tmp/c", MAIL), 0);
+	ck_assert_int_eq(do_fsync(".Foo/tmp/c"), 0);
+	ck_assert_int_eq(do_make("tmp/never", MAIL), 0);
+	ck_assert(is_there());
+}
+
+START_TEST(what_was_fsynced_is_back)
+{
+	struct stat st;
+
+	fs_killed(sync_some);
+	ck_assert_str_eq(names("tmp"), "a b empty ");
+	ck_assert_str_eq(text("tmp/a"), MAIL);
+	ck_assert_str_eq(text("tmp/b"), "again and longer");
+	ck_assert_str_eq(text("tmp/empty"), "");
+	ck_assert_str_eq(names(".Foo/tmp"), "c ");
+	ck_assert_str_eq(text(".Foo/tmp/c"), MAIL);
+	ck_assert_int_eq(do_stat("tmp/a", &st), 0);
+	ck_assert_int_eq(st.st_mtim.tv_sec, 1234567890);
+	ck_assert_int_eq(st.st_mtim.tv_nsec, 42);
+	ck_assert(!is_there());
+	/* It can be delivered, and is not back once more. */
+	ck_assert_int_eq(do_rename("tmp/a", "new/a"), 0);
+	fs_again();
+	ck_assert_str_eq(names("tmp"), "b empty ");
+	ck_assert_str_eq(text("new/a"), MAIL);
+}
+END_TEST
+
+static void
+take_back(void)
+{
+	/* stays, so that the others are dropped one by one */
+	ck_assert_int_eq(do_make("tmp/stays", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/stays"), 0);
+	ck_assert_int_eq(do_make("tmp/unlinked", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/unlinked"), 0);
+	ck_assert_int_eq(do_unlink("tmp/unlinked"), 0);
+	ck_assert_int_eq(do_make("tmp/renamed", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/renamed"), 0);
+	ck_assert_int_eq(do_rename("tmp/renamed", "tmp/other"), 0);
+	mail("", "new/delivered", MAIL);
+	mail("", "new/expunged", MAIL);
+	ck_assert_int_eq(view_sync(fs.v), 0);
+	ck_assert_int_eq(do_unlink("new/expunged"), 0);
+	ck_assert_int_eq(view_sync(fs.v), 0);
+	/* larger than what is kept there */
+	ck_assert_int_eq(do_make("tmp/grown", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/grown"), 0);
+	ck_assert_int_eq(do_write("tmp/grown", "end", 300000), 0);
+	ck_assert_int_eq(do_truncate("tmp/grown", 7), 0);
+}
+
+START_TEST(what_was_taken_back_is_not)
+{
+	fs_killed(take_back);
+	ck_assert_str_eq(names("tmp"), "grown other stays ");
+	ck_assert_str_eq(text("tmp/grown"), "Subject");
+	ck_assert_str_eq(text("tmp/other"), MAIL);
+	ck_assert_str_eq(names("new"), "delivered ");
+	ck_assert_uint_eq(boxed("INBOX").messages, 1);
+}
+END_TEST
+
+static void
+take_all_back(void)
+{
+	mail("", "new/expunged", MAIL);
+	ck_assert_int_eq(view_sync(fs.v), 0);
+	ck_assert_int_eq(do_unlink("new/expunged"), 0);
+	ck_assert_int_eq(do_make("tmp/unlinked", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/unlinked"), 0);
+	ck_assert_int_eq(do_unlink("tmp/unlinked"), 0);
+}
+
+START_TEST(when_nothing_is_left_nothing_is_back)
+{
+	fs_killed(take_all_back);
+	ck_assert_str_eq(names("tmp"), "");
+	ck_assert_str_eq(names("new"), "");
+	mail("", "new/x", MAIL);
+	ck_assert(is_there());
+	fs_again();
+	ck_assert(!is_there());
+	ck_assert_str_eq(names("tmp"), "");
+	ck_assert_str_eq(text("new/x"), MAIL);
+}
+END_TEST
+
+/* ---- its room ---- */
+
+static void
+fill(void)
+{
+	char name[32];
+
+	ck_assert_int_eq(do_make("tmp/stays", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/stays"), 0);
+	for (unsigned i = 0; i < 3 * ROOM / MUCH; i++) {
+		(void)snprintf(name, sizeof(name), "new/%c%u",
+		    (char)('a' + i % 26), i);
+		mail("", name, much((char)('a' + i % 26)));
+	}
+	ck_assert_int_eq(do_make("tmp/late", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/late"), 0);
+}
+
+START_TEST(more_than_it_has_room_for)
+{
+	char name[32];
+
+	fs_killed(fill);
+	ck_assert_str_eq(names("tmp"), "late stays ");
+	ck_assert_str_eq(text("tmp/stays"), MAIL);
+	ck_assert_str_eq(text("tmp/late"), MAIL);
+	ck_assert_uint_eq(boxed("INBOX").messages, 3 * ROOM / MUCH);
+	for (unsigned i = 0; i < 3 * ROOM / MUCH; i += 11) {
+		(void)snprintf(name, sizeof(name), "new/%c%u",
+		    (char)('a' + i % 26), i);
+		ck_assert_str_eq(text(name), much((char)('a' + i % 26)));
+	}
+}
+END_TEST
+
+static void
+fill_tmp(void)
+{
+	char name[32];
+
+	for (unsigned i = 0; i < 2 * ROOM / MUCH; i++) {
+		(void)snprintf(name, sizeof(name), "tmp/%u", i);
+		ck_assert_int_eq(do_make(name, much((char)('a' + i % 26))), 0);
+		ck_assert_int_eq(do_fsync(name), 0);
+	}
+}
+
+START_TEST(more_that_stays_in_tmp)
+{
+	char name[32];
+
+	fs_killed(fill_tmp);
+	for (unsigned i = 0; i < 2 * ROOM / MUCH; i++) {
+		(void)snprintf(name, sizeof(name), "tmp/%u", i);
+		ck_assert_str_eq(text(name), much((char)('a' + i % 26)));
+	}
+}
+END_TEST
+
+/* ---- damage ---- */
+
+static void
+sync_three(void)
+{
+	ck_assert_int_eq(do_make("tmp/one", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/one"), 0);
+	ck_assert_int_eq(do_make("tmp/two", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/two"), 0);
+	ck_assert_int_eq(do_make("tmp/three", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/three"), 0);
+}
+
+/* As fs_killed, and of what the file is then only the first n bytes are left,
+ * or of all of them one is another. */
+static void
+cut(off_t n, bool flip)
+{
+	uint8_t byte;
+	int fd, status;
+	pid_t pid;
+
+	fs_close();
+	ck_assert_int_ge(pid = fork(), 0);
+	if (pid == 0) {
+		fs_open();
+		sync_three();
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	ck_assert_int_ge(fd = open_synced(O_RDWR), 0);
+	if (flip) {
+		ck_assert_int_eq(pread(fd, &byte, 1, n), 1);
+		byte ^= 0x55;
+		ck_assert_int_eq(pwrite(fd, &byte, 1, n), 1);
+	} else
+		ck_assert_int_eq(ftruncate(fd, n), 0);
+	(void)close(fd);
+	fs_open();
+}
+
+START_TEST(a_torn_record_is_none)
+{
+	static const char *const three[] = { "tmp/one", "tmp/two",
+		"tmp/three" };
+	unsigned n = 0, before = 3;
+	off_t at;
+
+	for (at = 300; at >= 0; at -= 4) {
+		cut(at, false);
+		for (n = 0; n < 3 && there(three[n]); n++)
+			ck_assert_str_eq(text(three[n]), MAIL);
+		/* The first of them, whole. */
+		ck_assert_uint_le(n, before);
+		before = n;
+		for (unsigned i = 0; i < n; i++)
+			ck_assert_int_eq(do_unlink(three[i]), 0);
+		ck_assert_str_eq(names("tmp"), "");
+	}
+	ck_assert_uint_eq(n, 0);
+}
+END_TEST
+
+START_TEST(a_changed_byte_ends_it)
+{
+	cut(DAMAGED_AT, true);
+	ck_assert_str_eq(names("tmp"), "");
+	mail("", "new/x", MAIL);
+	ck_assert_str_eq(text("new/x"), MAIL);
+}
+END_TEST
+
+/* A name would lead elsewhere; a link in its place is not followed. */
+START_TEST(a_link_in_its_place_is_not_followed)
+{
+	char path[128], victim[128];
+	FILE *f;
+
+	fs_close();
+	(void)snprintf(victim, sizeof(victim), "%s/victim", fs.top);
+	ck_assert_ptr_nonnull(f = fopen(victim, "w"));
+	ck_assert_int_ge(fputs("mine", f), 0);
+	ck_assert_int_eq(fclose(f), 0);
+	(void)snprintf(path, sizeof(path), "%s/scratch/synced", fs.top);
+	ck_assert_int_eq(symlink(victim, path), 0);
+	fs_open();
+	mail("", "new/x", MAIL);
+	ck_assert_str_eq(text("new/x"), MAIL);
+	ck_assert_int_eq(do_make("tmp/y", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/y"), 0);
+	fs_again();
+	ck_assert_str_eq(text("tmp/y"), MAIL);
+	ck_assert_ptr_nonnull(f = fopen(victim, "r"));
+	ck_assert_ptr_nonnull(fgets(path, sizeof(path), f));
+	ck_assert_str_eq(path, "mine");
+	(void)fclose(f);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("fs_view_synced");
+	TCase *t = tcase_create("synced");
+
+	tcase_set_timeout(t, 120);
+	tcase_add_checked_fixture(t, setup, fs_down);
+	tcase_add_test(t, what_was_fsynced_is_back);
+	tcase_add_test(t, what_was_taken_back_is_not);
+	tcase_add_test(t, when_nothing_is_left_nothing_is_back);
+	tcase_add_test(t, more_than_it_has_room_for);
+	tcase_add_test(t, more_that_stays_in_tmp);
+	tcase_add_test(t, a_torn_record_is_none);
+	tcase_add_test(t, a_changed_byte_ends_it);
+	tcase_add_test(t, a_link_in_its_place_is_not_followed);
+	suite_add_tcase(s, t);
+	return (s);
+}
+
+int
+main(void)
+{
+	return (run_suite(suite()));
+}
