@@ -530,7 +530,7 @@ rename_in_parts(struct view *v, const struct place *from,
 	struct arena a = ARENA_INIT;
 	struct scratch *there;
 	struct msg m;
-	bool old;
+	bool old, as_given;
 	int error;
 
 	there = scratch_by_name(v, to->box->id, to->part, to->name);
@@ -555,19 +555,21 @@ rename_in_parts(struct view *v, const struct place *from,
 	if (from->part == PART_TMP)
 		return (-ENOENT);
 	/* Being rewritten: the new content goes under the new name. */
-	error = msg_lookup_any(
-	    v, &a, from->box->id, from->part, from->name, &m, &old);
-	if (error == 0 && (s = scratch_by_node(v, m.ino)) != NULL &&
-	    s->kind == SCRATCH_DIRTY)
-		error = scratch_settle(v, s);
-	arena_fini(&a);
-	if (error != 0)
-		return (error);
+	if (v->scratch != NULL) {
+		error = msg_lookup_any(
+		    v, &a, from->box->id, from->part, from->name, &m, &old);
+		if (error == 0 && (s = scratch_by_node(v, m.ino)) != NULL &&
+		    s->kind == SCRATCH_DIRTY)
+			error = scratch_settle(v, s);
+		arena_fini(&a);
+		if (error != 0)
+			return (error);
+	}
 	error = msg_rename(v, from->box->id, from->part, from->name,
-	    to->box->id, to->part, to->name, flags);
+	    to->box->id, to->part, to->name, flags, &as_given);
 	if (error == 0 && there != NULL)
 		error = scratch_unlink(v, there);
-	if (error == 0)
+	if (error == 0 && !as_given)
 		kept_name(v, to->box->id, to->part, to->name);
 	return (error);
 }

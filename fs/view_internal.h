@@ -285,9 +285,10 @@ int msg_by_ino(struct view *v, struct arena *a, uint64_t ino, uint32_t *box,
     struct msg *out, unsigned *count);
 int msg_unlink(
     struct view *v, uint32_t box, enum box_part part, const char *name);
+/* as_given: it is surely shown by the new name. */
 int msg_rename(struct view *v, uint32_t from, enum box_part fpart,
     const char *name, uint32_t to, enum box_part tpart, const char *new_name,
-    unsigned flags);
+    unsigned flags, bool *as_given);
 int msg_link(struct view *v, uint64_t ino, uint32_t to, enum box_part part,
     const char *name);
 int msg_setattr(struct view *v, uint64_t ino, const struct view_set *set);

@@ -333,9 +333,49 @@ move_out(struct view *v, struct arena *a, uint32_t from, enum box_part fpart,
 	return (view_finish(t, error));
 }
 
+/*
+ * What a renaming of m from name would replace.  Of one base name there is one
+ * message in a mailbox, so mostly that is known without looking.
+ */
+static int
+lookup_victim(struct view *v, struct arena *a, const struct msg *m, bool old,
+    uint32_t from, enum box_part fpart, const char *name, uint32_t to,
+    enum box_part tpart, const char *new_name, struct msg *victim)
+{
+	size_t base = mail_base_len(name);
+
+	if (from != to || old || v->aliases != NULL ||
+	    base != mail_base_len(new_name) ||
+	    memcmp(name, new_name, base) != 0)
+		return (msg_lookup(v, a, to, tpart, new_name, victim));
+	*victim = *m;
+	return (fpart == tpart && strcmp(name, new_name) == 0 ? 0 : -ENOENT);
+}
+
+/* Is the message, which was m, shown by the name that it was just given? */
+static bool
+shown_as(struct view *v, struct arena *a, uint32_t box, const struct msg *m,
+    const struct msg_update *u, const char *name)
+{
+	struct msg is = *m;
+	char *shown;
+
+	/* Keywords may have got a number by this. */
+	if (u->kw_add.n > 0 || u->kw_remove.n > 0 || u->letters[0] == '=')
+		return (false);
+	is.flags = (uint8_t)((m->flags | u->add) & ~u->remove);
+	is.letters = u->letters;
+	is.state = u->state;
+	if (u->name != NULL)
+		is.name = u->name;
+	shown = msg_file_name(v, a, box, &is);
+	return (shown != NULL && strcmp(shown, name) == 0);
+}
+
 int
 msg_rename(struct view *v, uint32_t from, enum box_part fpart, const char *name,
-    uint32_t to, enum box_part tpart, const char *new_name, unsigned flags)
+    uint32_t to, enum box_part tpart, const char *new_name, unsigned flags,
+    bool *as_given)
 {
 	struct arena a = ARENA_INIT;
 	struct alias *other = alias_find(v, from, fpart, name);
@@ -345,12 +385,14 @@ msg_rename(struct view *v, uint32_t from, enum box_part fpart, const char *name,
 	bool old;
 	int error;
 
+	*as_given = false;
 	if (tpart == PART_TMP || (flags & (unsigned)~RENAME_NOREPLACE) != 0)
 		return (flags > RENAME_NOREPLACE ? -EINVAL : -EXDEV);
 	error = msg_lookup_any(v, &a, from, fpart, name, &m, &old);
 	if (error != 0)
 		goto out;
-	error = msg_lookup(v, &a, to, tpart, new_name, &victim);
+	error = lookup_victim(v, &a, &m, old, from, fpart, name, to, tpart,
+	    new_name, &victim);
 	if (error == 0 && from == to && victim.uid == m.uid)
 		goto out; /* two names of one file: nothing */
 	if (error == 0 && (flags & RENAME_NOREPLACE) != 0)
@@ -379,6 +421,8 @@ msg_rename(struct view *v, uint32_t from, enum box_part fpart, const char *name,
 		    v, &a, from, fpart, name, tpart, new_name, &m, &u);
 		if (error == 0)
 			error = update_txn(v, from, m.uid, gone, &u);
+		if (error == 0)
+			*as_given = shown_as(v, &a, to, &m, &u, new_name);
 	}
 	if (error == 0 && gone != 0)
 		msg_gone(v, &victim);
