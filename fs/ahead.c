@@ -20,6 +20,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define SCANS 4 /* that are followed at a time */
 #define IN_ROW 3 /* ascending reads that make a scan */
@@ -27,12 +28,21 @@
 #define WINDOW_MAX 128
 #define WHOLE_MAX (64u << 10) /* of a larger message only its head */
 #define HEAD 4096
+#define KEPT_SECONDS 2
 
 struct scan {
 	uint64_t last; /* node of the last read, or of the last push */
 	unsigned in_row;
 	unsigned window;
 	uint64_t used;
+};
+
+/* A message that can be pushed. */
+struct ready {
+	uint64_t node;
+	struct body_ref body;
+	char *p; /* owned */
+	ssize_t n; /* bytes of p; none: it is passed over */
 };
 
 struct ahead {
@@ -50,7 +60,9 @@ struct ahead {
 	struct scan *of;
 	bool stop;
 	atomic_ullong pushed;
-	char *buf; /* of the pusher alone */
+	/* of the pusher alone: from at_ready on, what it has prepared */
+	struct ready ready[WINDOW_MAX];
+	size_t at_ready, n_ready;
 };
 
 /* ---- scans ---- */
@@ -113,41 +125,134 @@ ahead_pushed(struct ahead *a)
 
 /* ---- the pusher ---- */
 
+static void
+load(struct ahead *a, const struct view_next *next, struct ready *r)
+{
+	size_t n = next->body.size < WHOLE_MAX ? (size_t)next->body.size
+					       : WHOLE_MAX;
+
+	r->node = next->node;
+	r->body = next->body;
+	r->n = 0;
+	if (n > 0 && (r->p = malloc(n)) != NULL)
+		r->n = view_peek(a->view, &next->body, r->p, n);
+}
+
+static void
+unload(struct ready *r)
+{
+	free(r->p);
+	r->p = NULL;
+}
+
 /* false: the kernel has no such inode, nor those behind it. */
 static bool
-push(struct ahead *a, uint64_t node)
+push(struct ahead *a, const struct ready *r)
 {
 	struct fuse_bufvec v = FUSE_BUFVEC_INIT(0);
-	struct body_ref before, after;
-	ssize_t n;
+	struct body_ref now;
 
-	if (view_body(a->view, node, &before) != 0 ||
-	    (n = view_read(a->view, node, a->buf, WHOLE_MAX, 0)) <= 0)
+	if (r->n <= 0)
 		return (true);
+	v.buf[0].mem = r->p;
 	/* Of a page that is not whole the kernel believes only the last. */
-	if (n == WHOLE_MAX)
-		n = HEAD;
-	v.buf[0].mem = a->buf;
-	v.buf[0].size = (size_t)n;
-	if (fuse_lowlevel_notify_store(a->se, node, 0, &v, 0) != 0)
+	v.buf[0].size = r->body.size <= WHOLE_MAX ? (size_t)r->n : HEAD;
+	if (fuse_lowlevel_notify_store(a->se, r->node, 0, &v, 0) != 0)
 		return (false);
-	if (view_body(a->view, node, &after) != 0 ||
-	    after.pack != before.pack || after.offset != before.offset)
-		(void)fuse_lowlevel_notify_inval_inode(a->se, node, 0, 0);
+	if (view_body(a->view, r->node, &now) != 0 ||
+	    now.pack != r->body.pack || now.offset != r->body.offset)
+		(void)fuse_lowlevel_notify_inval_inode(a->se, r->node, 0, 0);
 	atomic_fetch_add(&a->pushed, 1);
 	return (true);
 }
 
+static void
+drop_ready(struct ahead *a)
+{
+	while (a->at_ready < a->n_ready)
+		unload(&a->ready[a->at_ready++]);
+	a->at_ready = a->n_ready = 0;
+}
+
+/* Those behind this message stay, if it is one of them or right before them. */
+static void
+find_ready(struct ahead *a, uint64_t node)
+{
+	size_t i = a->at_ready;
+
+	while (i < a->n_ready && a->ready[i].node != node)
+		i++;
+	if (i == a->n_ready)
+		drop_ready(a);
+	else
+		while (a->at_ready <= i)
+			unload(&a->ready[a->at_ready++]);
+}
+
+/*
+ * A copy of the message whose READ is held has the pages that are asked for
+ * (A1): nothing is pushed from there on.
+ */
 static uint64_t
 push_window(struct ahead *a, uint64_t node, size_t window)
 {
-	uint64_t next[WINDOW_MAX], last = node;
-	int n = view_following(a->view, node, next, window);
+	struct view_next next[WINDOW_MAX];
+	uint64_t last = node;
+	struct ready r = { 0 };
+	bool more = true;
+	int n;
 
-	/* A copy in the same mailbox: its pages are those that are asked for. */
-	for (int i = 0; i < n && (next[i] == node || push(a, next[i])); i++)
-		last = next[i];
+	find_ready(a, node);
+	for (; more && window > 0 && a->at_ready < a->n_ready; window--) {
+		r = a->ready[a->at_ready];
+		if ((more = r.node != node && push(a, &r))) {
+			last = r.node;
+			unload(&a->ready[a->at_ready++]);
+		}
+	}
+	if (!more || window == 0)
+		return (last);
+	n = view_following(a->view, last, next, window);
+	for (int i = 0; more && i < n; i++) {
+		if (next[i].node == node)
+			break;
+		load(a, &next[i], &r);
+		if ((more = push(a, &r)))
+			last = r.node;
+		unload(&r);
+	}
 	return (last);
+}
+
+static bool
+asked(struct ahead *a)
+{
+	bool yes;
+
+	pthread_mutex_lock(&a->lock);
+	yes = a->req != NULL || a->stop;
+	pthread_mutex_unlock(&a->lock);
+	return (yes);
+}
+
+/*
+ * While the program reads what it was given: unpacks what comes next, so that
+ * this is only to be pushed when it asks again.
+ */
+static void
+prepare(struct ahead *a, uint64_t last, size_t window)
+{
+	struct view_next next[WINDOW_MAX];
+	int n;
+
+	if (a->at_ready < a->n_ready)
+		return;
+	a->at_ready = a->n_ready = 0;
+	/* It asks for the first of them, and is given those behind that. */
+	n = view_following(a->view, last, next,
+	    window < WINDOW_MAX ? window + 1 : window);
+	for (int i = 0; i < n && !asked(a); i++)
+		load(a, &next[i], &a->ready[a->n_ready++]);
 }
 
 static void
@@ -165,17 +270,34 @@ answer(struct ahead *a, fuse_req_t req, uint64_t node, size_t size)
 	free(p);
 }
 
+/* With the lock.  What is ready and not asked for soon is not kept. */
+static void
+wait_for_read(struct ahead *a)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += KEPT_SECONDS;
+	while (a->req == NULL && !a->stop)
+		if (a->at_ready == a->n_ready)
+			pthread_cond_wait(&a->more, &a->lock);
+		else if (pthread_cond_clockwait(&a->more, &a->lock,
+			     CLOCK_MONOTONIC, &until) == ETIMEDOUT)
+			drop_ready(a);
+}
+
 static void *
 run(void *arg)
 {
 	struct ahead *a = arg;
+	struct scan *of = NULL;
 	uint64_t node, last;
+	bool again;
 	size_t window;
 
 	pthread_mutex_lock(&a->lock);
 	for (;;) {
-		while (a->req == NULL && !a->stop)
-			pthread_cond_wait(&a->more, &a->lock);
+		wait_for_read(a);
 		if (a->req == NULL)
 			break;
 		node = a->node;
@@ -187,8 +309,16 @@ run(void *arg)
 		if (a->of->last == node)
 			a->of->last = last;
 		a->req = NULL;
+		/* Two that read in turn would both have it in vain. */
+		again = a->of == of;
+		of = a->of;
+		pthread_mutex_unlock(&a->lock);
+		if (last != node && again)
+			prepare(a, last, window);
+		pthread_mutex_lock(&a->lock);
 	}
 	pthread_mutex_unlock(&a->lock);
+	drop_ready(a);
 	return (NULL);
 }
 
@@ -197,10 +327,10 @@ ahead_start(struct view *v, struct fuse_session *se, struct ahead **out)
 {
 	struct ahead *a = calloc(1, sizeof(*a));
 	sigset_t all, was;
-	int error = -ENOMEM;
+	int error;
 
-	if (a == NULL || (a->buf = malloc(WHOLE_MAX)) == NULL)
-		goto fail;
+	if (a == NULL)
+		return (-ENOMEM);
 	a->view = v;
 	a->se = se;
 	pthread_mutex_init(&a->lock, NULL);
@@ -214,8 +344,6 @@ ahead_start(struct view *v, struct fuse_session *se, struct ahead **out)
 	*out = a;
 	return (0);
 fail:
-	if (a != NULL)
-		free(a->buf);
 	free(a);
 	return (error);
 }
@@ -232,6 +360,5 @@ ahead_stop(struct ahead *a)
 	(void)pthread_join(a->thread, NULL);
 	pthread_cond_destroy(&a->more);
 	pthread_mutex_destroy(&a->lock);
-	free(a->buf);
 	free(a);
 }

@@ -169,11 +169,19 @@ ssize_t view_listxattr(struct view *v, uint64_t node, char *p, size_t size);
  * same.  -EBUSY: it is being written to; -ENOENT: it is none.
  */
 int view_body(struct view *v, uint64_t node, struct body_ref *out);
+/* The messages that follow this one in its mailbox.  How many, -errno. */
+struct view_next {
+	uint64_t node;
+	struct body_ref body;
+};
+int view_following(
+    struct view *v, uint64_t node, struct view_next *out, size_t max);
 /*
- * The messages that follow this one in its mailbox: their nodes.  How many,
+ * The first n bytes of a body, past what is kept open for readers.  How many,
  * -errno.
  */
-int view_following(struct view *v, uint64_t node, uint64_t *out, size_t max);
+ssize_t view_peek(
+    struct view *v, const struct body_ref *body, void *p, size_t n);
 /*
  * user.* of what is real; -EPERM: the view's own, -EOPNOTSUPP: any other name
  * or node.  flags as for setxattr(2); p NULL: it is removed.

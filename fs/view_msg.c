@@ -574,7 +574,7 @@ view_body(struct view *v, uint64_t node, struct body_ref *out)
 }
 
 struct following {
-	uint64_t *out;
+	struct view_next *out;
 	size_t n, max;
 };
 
@@ -586,12 +586,14 @@ note_following(void *arg, uint32_t box, const struct msg *m)
 	(void)box;
 	if (f->n == f->max)
 		return (1);
-	f->out[f->n++] = m->ino;
+	f->out[f->n].node = m->ino;
+	f->out[f->n++].body = m->body;
 	return (0);
 }
 
 int
-view_following(struct view *v, uint64_t node, uint64_t *out, size_t max)
+view_following(
+    struct view *v, uint64_t node, struct view_next *out, size_t max)
 {
 	struct following f = { out, 0, max };
 	struct arena a = ARENA_INIT;
@@ -607,6 +609,35 @@ view_following(struct view *v, uint64_t node, uint64_t *out, size_t max)
 	view_unlock(v);
 	arena_fini(&a);
 	return (error < 0 ? error : (int)f.n);
+}
+
+/* A body opened for this one read, without the lock. */
+static ssize_t
+read_once(
+    struct view *v, const struct body_ref *ref, void *p, size_t n, uint64_t off)
+{
+	struct body *b;
+	ssize_t got;
+	int error;
+
+	if ((error = body_open(v->store, ref, &b)) != 0)
+		return (error);
+	view_unlock(v);
+	got = body_read(b, p, n, off);
+	view_lock(v);
+	body_close(b);
+	return (got);
+}
+
+ssize_t
+view_peek(struct view *v, const struct body_ref *body, void *p, size_t n)
+{
+	ssize_t got;
+
+	view_lock(v);
+	got = read_once(v, body, p, n, 0);
+	view_unlock(v);
+	return (got);
 }
 
 #define BODIES_OPEN 16
@@ -680,24 +711,6 @@ body_slot(struct view *v, uint64_t node, const struct body_ref *ref, int *error)
 	oldest->ref = *ref;
 	oldest->used = ++c->clock;
 	return (oldest);
-}
-
-/* With every slot being read from: a body opened for this one read. */
-static ssize_t
-read_once(
-    struct view *v, const struct body_ref *ref, void *p, size_t n, uint64_t off)
-{
-	struct body *b;
-	ssize_t got;
-	int error;
-
-	if ((error = body_open(v->store, ref, &b)) != 0)
-		return (error);
-	view_unlock(v);
-	got = body_read(b, p, n, off);
-	view_lock(v);
-	body_close(b);
-	return (got);
 }
 
 /* Called with the lock, which is given up while a block is unpacked. */

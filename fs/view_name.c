@@ -291,7 +291,8 @@ msg_file_name(
     struct view *v, struct arena *a, uint32_t box, const struct msg *m)
 {
 	struct mail_info info;
-	char letters[64];
+	char letters[64], *out;
+	size_t base, n;
 	bool holds;
 
 	if (m->letters != NULL && m->letters[0] == '=') {
@@ -306,7 +307,15 @@ msg_file_name(
 		return (NULL);
 	if (msg_part(m) == PART_NEW && letters[0] == '\0')
 		return (arena_strdup(a, m->name));
-	return (arena_printf(a, "%s:2,%s", m->name, letters));
+	/* Once for each message of a listing: no printf. */
+	base = strlen(m->name);
+	n = strlen(letters) + 1;
+	if ((out = arena_alloc(a, base + 3 + n)) == NULL)
+		return (NULL);
+	memcpy(out, m->name, base);
+	memcpy(out + base, ":2,", 3);
+	memcpy(out + base + 3, letters, n);
+	return (out);
 }
 
 int

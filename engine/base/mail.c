@@ -159,6 +159,8 @@ flag_of(char letter)
 	return (0);
 }
 
+#define LETTERS (((uint32_t)1 << 26) - 1)
+
 /*
  * The letters of a bit set from the given first one on, in order; returns how
  * many.
@@ -167,11 +169,9 @@ static size_t
 put_letters(uint32_t set, char first, char *out)
 {
 	size_t n = 0;
-	int i;
 
-	for (i = 0; i < 26; i++)
-		if ((set & (uint32_t)1 << i) != 0)
-			out[n++] = (char)(first + i);
+	for (set &= LETTERS; set != 0; set &= set - 1)
+		out[n++] = (char)(first + __builtin_ctz(set));
 	return (n);
 }
 

@@ -81,6 +81,8 @@ int btree_seek(
     struct btree *t, const void *k, size_t klen, struct btree_cursor *c);
 /* 0, also when it comes to the end (key NULL) */
 int btree_next(struct btree_cursor *c);
+/* Is the cursor still where it was, though others have looked meanwhile? */
+bool btree_stands(const struct btree_cursor *c);
 /* greatest entry < k; key NULL when none */
 int btree_last_below(
     struct btree *t, const void *k, size_t klen, struct btree_cursor *c);

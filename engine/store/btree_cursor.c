@@ -110,6 +110,12 @@ btree_seek(struct btree *t, const void *k, size_t klen, struct btree_cursor *c)
 	return (0);
 }
 
+bool
+btree_stands(const struct btree_cursor *c)
+{
+	return (c->depth > 0 && c->change == c->tree->change);
+}
+
 int
 btree_next(struct btree_cursor *c)
 {

@@ -153,8 +153,7 @@ events_from(struct store *s, const struct node *n, uint64_t since, event_fn *fn,
 		 * The callback may have read the tree: stand on the entry
 		 * again, then go on.
 		 */
-		if ((error = idx_seek(&s->st, &k, &c)) == 0)
-			error = idx_next(&s->st, &c);
+		error = idx_next_after(&s->st, &k, &c);
 	}
 	arena_fini(&a);
 	return (error);
@@ -409,8 +408,7 @@ store_gone_by_guid(struct store *s, uint32_t mailbox, const char *guid,
 		    !before_history(s, mailbox, &x))
 			found = at;
 		arena_fini(&a);
-		if ((error = idx_seek(&s->st, &k, &c)) == 0)
-			error = idx_next(&s->st, &c);
+		error = idx_next_after(&s->st, &k, &c);
 	}
 	arena_fini(&a);
 	if (error != 0 && error != -ENOENT)

@@ -211,6 +211,20 @@ idx_next(struct state *st, struct btree_cursor *c)
 	return (error == 0 ? 0 : idx_error(st, error));
 }
 
+int
+idx_next_after(struct state *st, const struct key *k, struct btree_cursor *c)
+{
+	int error = 0;
+
+	if (btree_stands(c)) {
+		/* What it lent may be gone. */
+		c->key = k->b;
+		c->klen = k->n;
+	} else
+		error = idx_seek(st, k, c);
+	return (error != 0 ? error : idx_next(st, c));
+}
+
 bool
 idx_under(const struct btree_cursor *c, const struct key *prefix)
 {

@@ -141,6 +141,9 @@ int idx_put(struct state *st, const struct key *k, const void *v, size_t n);
 int idx_del(struct state *st, const struct key *k);
 int idx_seek(struct state *st, const struct key *k, struct btree_cursor *c);
 int idx_next(struct state *st, struct btree_cursor *c);
+/* The entry behind k, where c stood before others looked at the index. */
+int idx_next_after(
+    struct state *st, const struct key *k, struct btree_cursor *c);
 bool idx_under(const struct btree_cursor *c, const struct key *prefix);
 /* Bytes of any length under k, split into chunks; n 0 with p NULL deletes. */
 int blob_put(struct state *st, const struct key *k, const void *p, size_t n);

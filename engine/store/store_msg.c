@@ -90,10 +90,8 @@ each_guid(struct store *s, uint32_t mailbox, const char *guid, struct arena *a,
 			if (strcmp(m.guid, guid) == 0 &&
 			    (error = fn(arg, box, &m)) != 0)
 				return (error);
-			if ((error = idx_seek(&s->st, &k, &c)) != 0)
-				return (error);
 		}
-		error = idx_next(&s->st, &c);
+		error = idx_next_after(&s->st, &k, &c);
 	}
 	return (error);
 }
@@ -178,10 +176,8 @@ store_msgs_by_ino(struct store *s, uint64_t ino, msg_fn *fn, void *arg)
 			    (error = fn(arg, box, &m)) != 0)
 				break;
 			arena_fini(&a);
-			if ((error = idx_seek(&s->st, &k, &c)) != 0)
-				break;
 		}
-		error = idx_next(&s->st, &c);
+		error = idx_next_after(&s->st, &k, &c);
 	}
 	arena_fini(&a);
 	return (error);
@@ -239,9 +235,8 @@ msgs_of(struct store *s, struct node *n, uint32_t from, msg_fn *fn, void *arg)
 		    (error = fn(arg, mailbox, &m)) != 0)
 			break;
 		arena_fini(&a);
-		/* The callback may look at other messages: stand here again. */
-		if ((error = idx_seek(&s->st, &k, &c)) == 0)
-			error = idx_next(&s->st, &c);
+		/* The callback may have looked at other messages. */
+		error = idx_next_after(&s->st, &k, &c);
 	}
 	arena_fini(&a);
 	return (error);
