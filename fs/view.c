@@ -264,6 +264,7 @@ on_change(void *arg, const struct watch_event *e)
 
 	if (v->dirty_since_ms == 0)
 		v->dirty_since_ms = view_now_ms(v);
+	v->changed = v->changed || !v->saving;
 	if ((e->what & WATCH_MAILBOXES) != 0)
 		v->boxes_stale = true;
 	special_announce(v, e->what);
@@ -340,6 +341,7 @@ view_open(
 	v->dir = dirfd;
 	v->o = *o;
 	v->boxes_stale = true;
+	v->changed = true;
 	v->held_max = half_of_descriptors();
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -430,12 +432,14 @@ flush_once(struct view *v)
 {
 	struct store_sync *y;
 	const struct timespec moment = { 0, BUSY_NS };
-	uint64_t wanted = v->sync_wanted, dropped;
+	uint64_t wanted = v->sync_wanted;
 	size_t done = v->n_done, saved = synced_waiting(v);
-	int error, fd;
+	bool changed = v->changed;
+	int error;
 
 	v->syncing = true;
 	v->dirty_since_ms = 0;
+	v->changed = false;
 	/* A command that runs in this process may be at it. */
 	while ((error = store_sync_begin(v->store, &y)) == -EBUSY) {
 		view_unlock(v);
@@ -443,21 +447,17 @@ flush_once(struct view *v)
 		view_lock(v);
 	}
 	if (error == 0) {
-		fd = synced_dropped_fd(v, &dropped);
 		view_unlock(v);
-		if (fd >= 0 && fdatasync(fd) != 0)
-			fd = -1;
 		(void)store_sync_run(y);
 		view_lock(v);
-		if (fd >= 0)
-			synced_dropped_durable(v, dropped);
 		error = store_sync_done(y);
 	} else if (error == -EALREADY)
 		error = 0;
 	if (error == 0) {
 		scratch_done_durable(v, done);
 		synced_durable(v, saved);
-	}
+	} else
+		v->changed = v->changed || changed;
 	v->sync_error = error;
 	v->sync_finished = wanted;
 	v->syncing = false;
@@ -553,8 +553,11 @@ view_fsync(struct view *v, uint64_t node)
 		error = aux_fsync(v, node);
 		goto out;
 	}
+	/* Messages that came from tmp are durable by that. */
 	if (error == 0 && fd < 0)
-		error = view_sync_locked(v);
+		error = !v->changed && synced_covers(v)
+		    ? synced_flush(v)
+		    : view_sync_locked(v);
 out:
 	view_unlock(v);
 	if (fd >= 0) {

@@ -64,6 +64,7 @@ struct scratch {
 	struct memory *memory;
 	/* what an fsync promised of it is in scratch/synced */
 	bool synced;
+	bool as_synced; /* and has not changed since */
 	bool unlinked, aside;
 	uint64_t touched_ms; /* of the last write */
 	struct scratch *prev, *next; /* all of them, in order of making */
@@ -162,6 +163,9 @@ struct view {
 	size_t n_memory;
 	struct synced *synced_file; /* owned, NULL until there is one */
 	bool no_synced_file; /* it cannot be made */
+	bool saving; /* a message, of which synced_file has all that matters */
+	/* Since the last flush there was more than such messages. */
+	bool changed;
 	struct zombie *zombies;
 	struct alias *aliases;
 	struct stale *stale;
@@ -423,17 +427,18 @@ void memory_end(struct view *v);
 int synced_fsync(struct view *v, struct scratch *s);
 /* It is unlinked, or its bytes are durable elsewhere. */
 void synced_drop(struct view *v, struct scratch *s);
-/* It is a message now, which is not yet durable. */
+/* A message was made of it, of that name; nothing else has changed. */
+void synced_named(struct view *v, const struct scratch *s, uint32_t box,
+    enum box_part part, const char *name);
+/* It is nothing but that message now, which is not yet durable. */
 void synced_saved(struct view *v, struct scratch *s);
 /* How many are such; the first n of them have become durable. */
 size_t synced_waiting(const struct view *v);
 void synced_durable(struct view *v, size_t n);
-/*
- * What was dropped must be so before later changes are durable: what to flush
- * before the log (without the lock, if not -1), and that it has been.
- */
-int synced_dropped_fd(const struct view *v, uint64_t *mark);
-void synced_dropped_durable(struct view *v, uint64_t mark);
+/* All records are durable then.  Gives the lock up. */
+int synced_flush(struct view *v);
+/* Can it stand for a flush of the log? */
+bool synced_covers(const struct view *v);
 void synced_recover(struct view *v);
 /* Nothing is there only any more. */
 void synced_end(struct view *v);

@@ -383,11 +383,15 @@ scratch_save(struct view *v, struct scratch *s, uint32_t box,
 	m.state = MSG_NAMED | (part == PART_NEW ? MSG_NEW : 0);
 	m.ino = s->node;
 	m.guid = guid_for(v, &a, says.base, &m.body);
+	v->saving = s->synced && s->as_synced && gone == 0;
 	error = save_once(v, box, &m, gone);
 	if (error == -EEXIST && m.guid != NULL) {
 		m.guid = NULL;
 		error = save_once(v, box, &m, gone);
 	}
+	if (error == 0 && v->saving)
+		synced_named(v, s, box, part, name);
+	v->saving = false;
 	if (error == 0 && gone != 0)
 		msg_gone(v, &victim);
 out:

@@ -90,6 +90,7 @@ scratch_write(
 	if ((error = memory_room(v, s, off + n)) != 0)
 		return (error);
 	s->touched_ms = view_now_ms(v);
+	s->as_synced = false;
 	if (s->memory != NULL)
 		return (memory_write(s->memory, p, n, off));
 	if ((fd = scratch_fd(v, s)) < 0)
@@ -127,6 +128,7 @@ scratch_setattr(struct view *v, struct scratch *s, const struct view_set *set)
 	    (error = memory_room(v, s, set->size)) != 0)
 		return (error);
 	s->touched_ms = view_now_ms(v);
+	s->as_synced = false;
 	if (s->memory != NULL) {
 		if ((set->what & SET_SIZE) != 0 &&
 		    (error = memory_resize(s->memory, set->size)) != 0)

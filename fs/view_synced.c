@@ -6,17 +6,22 @@
  * fsync writes its bytes, its inode and its directory.  Here an fsync is one
  * write into blocks that the file has already, and one flush for all who wait.
  *
+ * And a delivery is durable by it: where nothing else has changed, the fsync of
+ * a directory is one more record, and neither pack nor log is flushed for it.
+ *
  * The file: records from the start on, each at a multiple of 8.
  *
- *	"SYN1" (le32), kind (le32): 1 file, 2 drop, length of data (le32), of the
- *	name (le32), generation (le64), number of the record (le64), inode
- *	number (le64), seconds (le64) and nanoseconds (le32) of the time of
- *	change, mailbox (le32); name; data; XXH3-64 of all that (le64); zeros.
+ *	"SYN1" (le32), kind (le32): 1 file, 2 drop, 3 and 4 saved in cur, new,
+ *	length of data (le32), of the name (le32), generation (le64), number of
+ *	the record (le64), inode number (le64), seconds (le64) and nanoseconds
+ *	(le32) of the time of change, mailbox (le32); name, in tmp or as saved;
+ *	data; XXH3-64 of all that (le64); zeros.
  *
  * Y1  What follows the last record of a generation has another one, a random
  *     number: old records, or bytes of a mail.
- * Y2  A record stands for its file until a later one of that inode number, or a
- *     drop, or until a message in the log has that number.
+ * Y2  A record stands for its file, or for its delivery, until a later one of
+ *     that inode number, or a drop, or until the log has that number: of a
+ *     message, or of one that was expunged.
  * Y3  When none stands for anything the next one goes to the start again.
  */
 #include "fs/view_internal.h"
@@ -38,14 +43,19 @@
 #define FILE_NAME "scratch/synced"
 #define NEW_NAME "scratch/synced.new"
 #define FILE_SIZE (8u << 20)
-#define DROPS_SIZE (256u << 10) /* of it, where only drops go */
+#define SMALL_SIZE (512u << 10) /* of it, where only records without data go */
 #define ZEROS (64u << 10)
 #define RECORD_MAGIC 0x314e5953u /* "SYN1" */
 #define HEAD 56u
 #define SUM 8u
 #define TRIES 3
 
-enum record_kind { RECORD_FILE = 1, RECORD_DROP };
+enum record_kind {
+	RECORD_FILE = 1,
+	RECORD_DROP,
+	RECORD_SAVED_CUR,
+	RECORD_SAVED_NEW
+};
 
 struct synced {
 	int fd; /* owned */
@@ -54,8 +64,8 @@ struct synced {
 	/* owned: inode numbers of messages that are not yet durable */
 	uint64_t *saved;
 	size_t n_saved, cap_saved;
-	/* How often something was dropped; how many of these are durable. */
-	uint64_t dropped, dropped_durable;
+	/* Records put so far, and of them those that are durable. */
+	uint64_t put, durable;
 	uint64_t wanted, finished; /* group commit */
 	bool flushing, broken;
 	int error;
@@ -145,14 +155,16 @@ static int
 put_record(struct synced *y, enum record_kind kind, uint64_t ino, uint32_t box,
     const char *name, const struct memory *m)
 {
-	uint64_t room = kind == RECORD_DROP ? FILE_SIZE : FILE_SIZE - DROPS_SIZE;
+	const uint64_t room = FILE_SIZE - SMALL_SIZE;
 	struct buf b = BUF_INIT;
 	size_t len = strlen(name), n = m == NULL ? 0 : m->len;
 	int error;
 
 	if (y->broken)
 		return (-EIO);
-	if (y->end + HEAD + len + n + SUM + 8 > room)
+	if (kind == RECORD_FILE && y->end + HEAD + len + n + SUM + 8 > room)
+		return (-ENOSPC);
+	if (y->end + HEAD + len + SUM + 8 > FILE_SIZE)
 		return (-ENOSPC);
 	buf_put_le32(&b, RECORD_MAGIC);
 	buf_put_le32(&b, kind);
@@ -176,6 +188,7 @@ put_record(struct synced *y, enum record_kind kind, uint64_t ino, uint32_t box,
 	if (error == 0) {
 		y->end += b.len;
 		y->number++;
+		y->put++;
 	}
 	buf_fini(&b);
 	return (error);
@@ -202,7 +215,6 @@ drop(struct view *v, uint64_t ino)
 
 	if (y->broken)
 		return;
-	y->dropped++;
 	if (y->files == 0 && y->n_saved == 0) {
 		error = write_all(y->fd, none, sizeof(none), 0);
 		if (error == 0)
@@ -221,6 +233,16 @@ synced_drop(struct view *v, struct scratch *s)
 	s->synced = false;
 	v->synced_file->files--;
 	drop(v, s->node);
+}
+
+void
+synced_named(struct view *v, const struct scratch *s, uint32_t box,
+    enum box_part part, const char *name)
+{
+	if (put_record(v->synced_file,
+		part == PART_NEW ? RECORD_SAVED_NEW : RECORD_SAVED_CUR, s->node,
+		box, name, NULL) != 0)
+		v->changed = true;
 }
 
 void
@@ -270,33 +292,12 @@ synced_durable(struct view *v, size_t n)
 	memmove(y->saved, y->saved + n, y->n_saved * sizeof(*y->saved));
 }
 
-int
-synced_dropped_fd(const struct view *v, uint64_t *mark)
-{
-	const struct synced *y = v->synced_file;
-
-	*mark = 0;
-	if (y == NULL || y->dropped == y->dropped_durable)
-		return (-1);
-	*mark = y->dropped;
-	return (y->fd);
-}
-
-void
-synced_dropped_durable(struct view *v, uint64_t mark)
-{
-	struct synced *y = v->synced_file;
-
-	if (mark > y->dropped_durable)
-		y->dropped_durable = mark;
-}
-
 /* ---- fsync ---- */
 
 static int
 flush_once(struct view *v, struct synced *y)
 {
-	uint64_t wanted = y->wanted, dropped = y->dropped;
+	uint64_t wanted = y->wanted, put = y->put;
 	int error = 0;
 
 	y->flushing = true;
@@ -305,7 +306,7 @@ flush_once(struct view *v, struct synced *y)
 		error = -errno;
 	view_lock(v);
 	if (error == 0)
-		synced_dropped_durable(v, dropped);
+		y->durable = put;
 	else
 		give_up(y, error);
 	y->error = error;
@@ -315,13 +316,18 @@ flush_once(struct view *v, struct synced *y)
 	return (error);
 }
 
-static int
-flush(struct view *v)
+int
+synced_flush(struct view *v)
 {
 	struct synced *y = v->synced_file;
-	uint64_t mine = ++y->wanted;
+	uint64_t mine;
 	int error = 0;
 
+	if (y->broken)
+		return (-EIO);
+	if (y->durable == y->put)
+		return (0);
+	mine = ++y->wanted;
 	while (y->finished < mine) {
 		if (y->flushing) {
 			pthread_cond_wait(&v->synced, &v->lock);
@@ -330,6 +336,12 @@ flush(struct view *v)
 			error = flush_once(v, y);
 	}
 	return (error);
+}
+
+bool
+synced_covers(const struct view *v)
+{
+	return (v->synced_file != NULL && !v->synced_file->broken);
 }
 
 static int
@@ -348,11 +360,12 @@ put(struct view *v, struct scratch *s)
 	}
 	error = put_record(v->synced_file, RECORD_FILE, s->node, s->box,
 	    s->name, s->memory);
-	if (error == 0 && !s->synced) {
-		s->synced = true;
+	if (error != 0)
+		return (error);
+	if (!s->synced)
 		v->synced_file->files++;
-	}
-	return (error);
+	s->synced = s->as_synced = true;
+	return (0);
 }
 
 /* It is full.  What still lies in tmp is quiet, and there is not much of it. */
@@ -395,7 +408,7 @@ synced_fsync(struct view *v, struct scratch *s)
 	}
 	if (s->unlinked)
 		return (0);
-	return (error == 0 ? flush(v) : to_disk(v, s));
+	return (error == 0 ? synced_flush(v) : to_disk(v, s));
 }
 
 /* ---- after a crash ---- */
@@ -406,6 +419,11 @@ struct found {
 	struct timespec changed;
 	const uint8_t *name, *data; /* borrowed */
 	size_t name_len, len;
+	/* where it was saved to, PART_TMP: nowhere; borrowed */
+	enum box_part part;
+	uint32_t saved_box;
+	const uint8_t *saved;
+	size_t saved_len;
 	UT_hash_handle hh;
 };
 
@@ -480,29 +498,61 @@ write_file(struct view *v, const struct found *f, const char *path)
 	return (error);
 }
 
+static char *
+text(struct arena *a, const uint8_t *p, size_t n)
+{
+	return (is_name(p, n) ? arena_strndup(a, (const char *)p, n) : NULL);
+}
+
+/* It had been delivered: under its name again, if that is free. */
+static int
+save_again(struct view *v, const struct found *f, const char *path,
+    const char *tmp, const char *name)
+{
+	struct scratch *s;
+	int error;
+
+	error = scratch_new(
+	    v, f->ino, SCRATCH_FILE, f->saved_box, strdup(path), &s);
+	if (error != 0)
+		return (error);
+	if ((error = scratch_take_name(v, s, f->saved_box, PART_TMP, tmp)) == 0)
+		error = scratch_rename(v, s, f->saved_box, f->part, name);
+	if (error == 0)
+		log_warning("%s/%s: had been delivered when the power went, and "
+			    "is there again",
+		    part_name[f->part], name);
+	else
+		scratch_drop(v, s, true);
+	return (0);
+}
+
 static int
 recover_one(struct view *v, const struct found *f)
 {
 	struct arena a = ARENA_INIT;
 	uint32_t box = box_by_id(v, f->box) != NULL ? f->box : v->inbox;
-	struct msg m;
-	char *name, *path = NULL;
-	int error;
+	char *name, *saved, *path = NULL;
+	int error = 0;
 
-	store_reserve_ino(v->store, f->ino);
-	error = msg_by_ino(v, &a, f->ino, NULL, &m, NULL);
-	if (error != -ENOENT || !is_name(f->name, f->name_len))
+	name = text(&a, f->name, f->name_len);
+	saved = f->part == PART_TMP ? NULL : text(&a, f->saved, f->saved_len);
+	if (name == NULL)
 		goto out;
-	name = arena_strndup(&a, (const char *)f->name, f->name_len);
-	if (name == NULL || (path = scratch_path(box, 't', name)) == NULL) {
+	if ((path = scratch_path(box, 't', name)) == NULL) {
 		error = -ENOMEM;
 		goto out;
 	}
-	if ((error = scratch_box_dir(v, box, 't')) == 0 &&
-	    (error = write_file(v, f, path)) == 0 &&
-	    (error = scratch_sync_dir(v, box)) == 0)
-		log_warning("tmp/%s: had been synced, but was not delivered, when "
-			    "the mount ended; it is there again", name);
+	if ((error = scratch_box_dir(v, box, 't')) != 0 ||
+	    (error = write_file(v, f, path)) != 0 ||
+	    (error = scratch_sync_dir(v, box)) != 0)
+		goto out;
+	if (saved != NULL && box_by_id(v, f->saved_box) != NULL)
+		error = save_again(v, f, path, name, saved);
+	else
+		log_warning("tmp/%s: had been synced, but was not delivered, "
+			    "when the mount ended; it is there again",
+		    name);
 out:
 	free(path);
 	arena_fini(&a);
@@ -522,9 +572,66 @@ forget(struct found **all, uint64_t ino)
 }
 
 static int
+take_record(
+    struct found **all, enum record_kind kind, const struct found *here)
+{
+	struct found *f;
+
+	if (kind == RECORD_SAVED_CUR || kind == RECORD_SAVED_NEW) {
+		HASH_FIND(hh, *all, &here->ino, sizeof(here->ino), f);
+		if (f == NULL)
+			return (0);
+		f->part = kind == RECORD_SAVED_NEW ? PART_NEW : PART_CUR;
+		f->saved_box = here->box;
+		f->saved = here->name;
+		f->saved_len = here->name_len;
+		return (0);
+	}
+	forget(all, here->ino);
+	if (kind != RECORD_FILE)
+		return (0);
+	if ((f = malloc(sizeof(*f))) == NULL)
+		return (-ENOMEM);
+	*f = *here;
+	f->part = PART_TMP;
+	HASH_ADD(hh, *all, ino, sizeof(f->ino), f);
+	return (0);
+}
+
+static int
+forget_expunged(void *arg, const struct expunged *e)
+{
+	struct found **all = arg;
+
+	forget(all, e->msg.ino);
+	return (*all == NULL ? 1 : 0);
+}
+
+/* Those that the log knows of (Y2). */
+static int
+forget_known(struct view *v, struct found **all)
+{
+	struct found *f, *next;
+	int error = 0;
+	unsigned n;
+
+	HASH_ITER (hh, *all, f, next) {
+		store_reserve_ino(v->store, f->ino);
+		error = store_count_ino(v->store, f->ino, &n);
+		if (error != 0)
+			return (error);
+		if (n > 0)
+			forget(all, f->ino);
+	}
+	if (*all != NULL)
+		error = store_expunged_list(v->store, 0, forget_expunged, all);
+	return (error < 0 ? error : 0);
+}
+
+static int
 recover_all(struct view *v, const uint8_t *p, size_t n)
 {
-	struct found *all = NULL, *f, *next, here;
+	struct found *all = NULL, *f, *next, here = { 0 };
 	uint64_t generation = 0, number = 0;
 	enum record_kind kind;
 	size_t at = 0, len;
@@ -535,21 +642,21 @@ recover_all(struct view *v, const uint8_t *p, size_t n)
 		 p + at, n - at, &generation, number, &kind, &here)) != 0) {
 		at += len;
 		number++;
-		forget(&all, here.ino);
-		if (kind != RECORD_FILE)
-			continue;
-		if ((f = malloc(sizeof(*f))) == NULL) {
-			error = -ENOMEM;
-			break;
-		}
-		*f = here;
-		HASH_ADD(hh, all, ino, sizeof(f->ino), f);
+		error = take_record(&all, kind, &here);
 	}
+	if (error == 0)
+		error = forget_known(v, &all);
 	HASH_ITER (hh, all, f, next) {
 		if (error == 0)
 			error = recover_one(v, f);
 		HASH_DEL(all, f);
 		free(f);
+	}
+	/* What was delivered again has to be as durable as it was. */
+	if (error == 0) {
+		view_lock(v);
+		error = view_sync_locked(v);
+		view_unlock(v);
 	}
 	return (error);
 }

@@ -159,6 +159,165 @@ START_TEST(when_nothing_is_left_nothing_is_back)
 }
 END_TEST
 
+/* ---- deliveries ---- */
+
+static void
+run(const char *command)
+{
+	char line[400];
+
+	(void)snprintf(line, sizeof(line), "S=%s; %s", fs.top, command);
+	ck_assert_int_eq(system(line), 0);
+}
+
+/*
+ * The power goes: of what work did, only scratch/ reached the disk.
+ */
+static void
+powerless(void (*work)(void))
+{
+	int status;
+	pid_t pid;
+
+	fs_close();
+	run("rm -rf $S.before && cp -a $S $S.before");
+	ck_assert_int_ge(pid = fork(), 0);
+	if (pid == 0) {
+		fs_open();
+		work();
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	run("rm -rf $S.before/scratch && mv $S/scratch $S.before/");
+	run("rm -rf $S && mv $S.before $S");
+	fs_open();
+}
+
+static void
+fsync_dir(const char *path)
+{
+	ck_assert_int_eq(view_fsync(fs.v, node(path)), 0);
+}
+
+static void
+deliver(void)
+{
+	/* what was before is durable */
+	ck_assert_int_eq(view_sync(fs.v), 0);
+	mail("", "new/x", MAIL);
+	fsync_dir("new");
+	ck_assert(store_dirty(fs.s));
+	mail("", "cur/y:2,FS", MAIL "more\n");
+	ck_assert_int_eq(do_make("tmp/z", MAIL "linked\n"), 0);
+	ck_assert_int_eq(do_fsync("tmp/z"), 0);
+	ck_assert_int_eq(do_link("tmp/z", ".Foo/cur/z:2,"), 0);
+	ck_assert_int_eq(do_unlink("tmp/z"), 0);
+	fsync_dir("cur");
+	ck_assert(store_dirty(fs.s));
+	/* nobody was promised this one but in tmp */
+	mail("", "new/late", MAIL);
+}
+
+START_TEST(what_was_delivered_is_there)
+{
+	folder(".Foo");
+	mail("", "new/before", MAIL);
+	powerless(deliver);
+	ck_assert_str_eq(text("new/x"), MAIL);
+	ck_assert_str_eq(text("new/before"), MAIL);
+	ck_assert_str_eq(text("cur/y:2,FS"), MAIL "more\n");
+	ck_assert_str_eq(text(".Foo/cur/z:2,"), MAIL "linked\n");
+	ck_assert_str_eq(names("cur"), "y:2,FS ");
+	ck_assert_str_eq(names(".Foo/cur"), "z:2, ");
+	ck_assert(msg("INBOX", "y").flags == (MAIL_FLAGGED | MAIL_SEEN));
+	ck_assert_str_eq(msg("INBOX", "x").guid, "x");
+	ck_assert_str_eq(names("tmp"), "");
+	/* It may be here or not: its record was not flushed, but is there. */
+	ck_assert_str_eq(names("new"), "before late x ");
+	ck_assert(!store_dirty(fs.s));
+	fs_again();
+	ck_assert_uint_eq(boxed("INBOX").messages, 4);
+}
+END_TEST
+
+static void
+change_too(void)
+{
+	ck_assert_int_eq(view_sync(fs.v), 0);
+	mail("", "new/x", MAIL);
+	ck_assert_int_eq(do_rename("new/old", "cur/old:2,S"), 0);
+	fsync_dir("new");
+	/* More than deliveries: all of it went to the log. */
+	ck_assert(!store_dirty(fs.s));
+	mail("", "new/y", MAIL);
+	ck_assert_int_eq(do_write("new/y", "later", 0), 0);
+	ck_assert_int_eq(do_fsync("new/y"), 0);
+	ck_assert(!store_dirty(fs.s));
+	ck_assert_int_eq(do_make("tmp/changed", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/changed"), 0);
+	ck_assert_int_eq(do_write("tmp/changed", "after", 0), 0);
+	ck_assert_int_eq(do_rename("tmp/changed", "new/changed"), 0);
+	fsync_dir("new");
+	ck_assert(!store_dirty(fs.s));
+}
+
+START_TEST(other_changes_are_flushed)
+{
+	mail("", "new/old", MAIL);
+	fs_killed(change_too);
+	ck_assert_str_eq(names("new"), "changed x y ");
+	ck_assert_str_eq(names("cur"), "old:2,S ");
+	ck_assert_str_eq(names("tmp"), "");
+}
+END_TEST
+
+static void
+deliver_and_expunge(void)
+{
+	mail("", "new/x", MAIL);
+	fsync_dir("new");
+	mail("", "new/y", MAIL);
+	fsync_dir("new");
+	ck_assert_int_eq(do_unlink("new/x"), 0);
+	ck_assert_int_eq(do_rename("new/y", "cur/y:2,S"), 0);
+}
+
+START_TEST(what_was_expunged_since_is_not)
+{
+	fs_killed(deliver_and_expunge);
+	ck_assert_str_eq(names("new"), "");
+	ck_assert_str_eq(names("cur"), "y:2,S ");
+	ck_assert_str_eq(names("tmp"), "");
+}
+END_TEST
+
+static void
+deliver_x(void)
+{
+	ck_assert_int_eq(view_sync(fs.v), 0);
+	mail("", "new/x", MAIL);
+	fsync_dir("new");
+}
+
+static void
+deliver_y(void)
+{
+	mail("", "new/y", MAIL);
+}
+
+/* The next mount has nothing left to bring back. */
+START_TEST(it_is_delivered_once)
+{
+	powerless(deliver_x);
+	ck_assert_str_eq(text("new/x"), MAIL);
+	ck_assert_uint_eq(boxed("INBOX").messages, 1);
+	fs_killed(deliver_y);
+	ck_assert_str_eq(names("new"), "x y ");
+	ck_assert_uint_eq(boxed("INBOX").messages, 2);
+}
+END_TEST
+
 /* ---- its room ---- */
 
 static void
@@ -329,6 +488,10 @@ suite(void)
 	tcase_add_test(t, what_was_fsynced_is_back);
 	tcase_add_test(t, what_was_taken_back_is_not);
 	tcase_add_test(t, when_nothing_is_left_nothing_is_back);
+	tcase_add_test(t, what_was_delivered_is_there);
+	tcase_add_test(t, other_changes_are_flushed);
+	tcase_add_test(t, what_was_expunged_since_is_not);
+	tcase_add_test(t, it_is_delivered_once);
 	tcase_add_test(t, more_than_it_has_room_for);
 	tcase_add_test(t, more_that_stays_in_tmp);
 	tcase_add_test(t, a_torn_record_is_none);
