@@ -59,29 +59,49 @@ struct writing {
 	uint64_t at, stored;
 };
 
-/* t->raw holds n bytes: as they are to be stored. */
-static int
-pack_block(struct writing *w, size_t n)
+/* t->raw holds n bytes, or t->packed what they have become: to be stored. */
+static void
+choose_piece(struct writing *w, size_t n)
 {
 	const struct entry_out *o = w->o;
 	struct pack_tools *t = w->t;
-	uint32_t bits = 0;
+	size_t got;
 
 	w->last = &t->raw;
 	w->last_len = n;
+	if (o->level == 0 || n < 64)
+		return;
+	got = ZSTD_compressCCtx(t->z, t->packed.b + HEAD,
+	    sizeof(t->packed.b) - HEAD, t->raw.b + HEAD, n, o->level);
+	if (!ZSTD_isError(got) && got < n - n / 16) {
+		w->last = &t->packed;
+		w->last_len = got;
+	}
+}
+
+static int
+pack_block(struct writing *w, uint64_t i, size_t n, pack_raw_fn *raw, void *arg)
+{
+	const struct entry_out *o = w->o;
+	struct pack_tools *t = w->t;
+	ssize_t kept = 0;
+	int error;
+
 	if (o->level > 0 && t->z == NULL && (t->z = ZSTD_createCCtx()) == NULL)
 		return (-ENOMEM);
-	if (o->level > 0 && n >= 64) {
-		size_t got = ZSTD_compressCCtx(t->z, t->packed.b + HEAD,
-		    sizeof(t->packed.b) - HEAD, t->raw.b + HEAD, n, o->level);
-
-		if (!ZSTD_isError(got) && got < n - n / 16) {
-			w->last = &t->packed;
-			w->last_len = got;
-			bits = BLOCK_ZSTD;
-		}
+	if (o->kept != NULL && (kept = o->kept(arg, i, t->packed.b + HEAD)) < 0)
+		return ((int)kept);
+	if (kept > 0) {
+		w->last = &t->packed;
+		w->last_len = (size_t)kept;
+	} else {
+		error = raw(arg, t->raw.b + HEAD, n, i * PACK_BLOCK);
+		if (error != 0)
+			return (error);
+		choose_piece(w, n);
 	}
-	buf_put_le32(&w->table, (uint32_t)w->last_len | bits);
+	buf_put_le32(&w->table,
+	    (uint32_t)w->last_len | (w->last == &t->packed ? BLOCK_ZSTD : 0));
 	buf_put_le64(&w->table, xxh3_64(w->last->b + HEAD, w->last_len));
 	w->stored += w->last_len;
 	return (w->table.error);
@@ -135,12 +155,12 @@ entry_write(const struct entry_out *o, struct pack_tools *t, pack_raw_fn *raw,
 	int error = 0;
 
 	w.at = o->at + ENTRY_HEADER + blocks * ENTRY_BLOCK;
-	for (uint64_t off = 0; off < o->size && error == 0; off += PACK_BLOCK) {
-		size_t n = o->size - off < PACK_BLOCK ? (size_t)(o->size - off)
-						      : PACK_BLOCK;
+	for (uint64_t i = 0; i < blocks && error == 0; i++) {
+		uint64_t left = o->size - i * PACK_BLOCK;
+		size_t n = left < PACK_BLOCK ? (size_t)left : PACK_BLOCK;
 
-		if ((error = raw(arg, t->raw.b + HEAD, n, off)) == 0 &&
-		    (error = pack_block(&w, n)) == 0 && blocks > 1)
+		error = pack_block(&w, i, n, raw, arg);
+		if (error == 0 && blocks > 1)
 			error = put_block(&w);
 	}
 	if (error == 0 && (error = put_head(&w, blocks == 1)) == 0)

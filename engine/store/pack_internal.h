@@ -18,7 +18,8 @@
  * none.
  *
  * In a file of version 1 an entry lies at its place.  In one of version 2 (P4)
- * it lies at or before its place, in the order of places; the table of places
+ * it lies at or before its place (no block has got longer), in the order of
+ * places; the table of places
  * follows the last entry, at a multiple of 8: pages of 511 pairs (the last one
  * of the rest), each XXH3-64 of its pairs (le64), then for each entry place / 8
  * and offset in this file / 8 (both le32); the first place / 8 of each page
@@ -145,6 +146,8 @@ uint64_t entry_blocks(uint64_t size);
 uint64_t entry_len(const struct entry *e);
 
 /* ---- one entry is written (pack_entry.c) ---- */
+/* Block i as it is compressed already: its length; 0: it is not. */
+typedef ssize_t pack_kept_fn(void *arg, uint64_t i, uint8_t out[PACK_BLOCK]);
 struct entry_out {
 	struct os *os; /* all borrowed */
 	struct os_file *f;
@@ -154,6 +157,7 @@ struct entry_out {
 	uint64_t size;
 	const uint8_t *hash;
 	int level; /* 0: raw */
+	pack_kept_fn *kept; /* NULL: no block is */
 };
 int pack_tools_new(struct pack_tools **out);
 void pack_tools_free(struct pack_tools *t);
@@ -172,6 +176,7 @@ int pack_reader_at(struct packs *p, struct os_file *f, uint64_t at,
 /* As pack_read, but nothing is reported: -EBADMSG. */
 ssize_t pack_reader_get(
     struct pack_reader *r, void *buf, size_t n, uint64_t off);
+pack_kept_fn pack_reader_kept;
 /* fresh: nothing is taken from an earlier reader. */
 int pack_reader_new(struct packs *p, const struct body_ref *ref, bool fresh,
     struct pack_reader **out, const char **why);

@@ -462,6 +462,25 @@ pack_reader_get(struct pack_reader *r, void *buf, size_t n, uint64_t off)
 }
 
 ssize_t
+pack_reader_kept(void *arg, uint64_t i, uint8_t out[PACK_BLOCK])
+{
+	struct pack_reader *r = arg;
+	struct rd t;
+	uint32_t len;
+	int error;
+
+	if ((error = load_block(r, i)) != 0)
+		return (error);
+	rd_init(&t, r->table + i * ENTRY_BLOCK, ENTRY_BLOCK);
+	len = rd_le32(&t);
+	if ((len & BLOCK_ZSTD) == 0)
+		return (0);
+	len &= ~BLOCK_ZSTD;
+	memcpy(out, r->stored, len);
+	return (len);
+}
+
+ssize_t
 pack_read(struct pack_reader *r, void *buf, size_t n, uint64_t off)
 {
 	ssize_t got = pack_reader_get(r, buf, n, off);

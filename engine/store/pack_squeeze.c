@@ -239,7 +239,8 @@ copy_entry(struct packs_squeeze *q, uint64_t *bytes)
 		.at = q->end,
 		.pack = q->id,
 		.place = q->at,
-		.level = p->level };
+		.level = p->level,
+		.kept = pack_reader_kept };
 	struct pack_reader *r;
 	struct body_ref ref = { .offset = q->at, .pack = q->id };
 	uint8_t h[ENTRY_HEADER];

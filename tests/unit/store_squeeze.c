@@ -175,7 +175,7 @@ content(size_t i, uint8_t *data)
 	for (size_t k = 0; k < sizes[i]; k++) {
 		x = x * 1664525 + 1013904223;
 		data[k] = i % 3 == 2 ? (uint8_t)(x >> 24)
-				     : (uint8_t)((size_t)"word "[k % 5] + i);
+				     : (uint8_t)((size_t) "word "[k % 5] + i);
 	}
 }
 
@@ -247,6 +247,42 @@ START_TEST(bodies_keep_bytes_and_places)
 	packs_close(p);
 	free(want);
 	free(got);
+}
+END_TEST
+
+/* What a higher level has made smaller stays so: nothing gets longer. */
+START_TEST(compressed_blocks_are_kept)
+{
+	static uint8_t data[PACK_BLOCK + 9000];
+	struct body_ref ref[3];
+	uint64_t before, at_once;
+	struct packs *p;
+	uint32_t x = 1;
+
+	for (size_t k = 0; k < sizeof(data); k++) {
+		x = x * 1664525 + 1013904223;
+		data[k] = (uint8_t)("abcdefghijklmnop"[x >> 28]);
+		if (k > 3000 && k % 100 < 60)
+			data[k] = data[k - 3000];
+	}
+	ck_assert_int_eq(packs_open(os, "packs", 19, false, &p), 0);
+	ref[0] = append(p, data, sizeof(data), false);
+	ref[1] = append(p, data, 9000, false);
+	ref[2] = append(p, data, 100, true);
+	before = size_of("packs/00000001.pack");
+	packs_close(p);
+	ck_assert_int_eq(packs_open(os, "packs", 1, false, &p), 0);
+	(void)append(p, data, sizeof(data), false);
+	(void)append(p, data, 9000, false);
+	at_once = size_of("packs/00000002.pack");
+	ck_assert_uint_gt(at_once, before);
+	ck_assert_int_eq(packs_raw_look(p), 1);
+	ck_assert_int_eq(squeeze(p), 0);
+	ck_assert_uint_lt(
+	    size_of("packs/00000001.pack"), before + 3 * 8 + 8 + 4 + 40);
+	for (size_t i = 0; i < 3; i++)
+		ck_assert_int_eq(packs_check(p, &ref[i]), 0);
+	packs_close(p);
 }
 END_TEST
 
@@ -654,6 +690,7 @@ suite(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, bodies_keep_bytes_and_places);
+	tcase_add_test(tc, compressed_blocks_are_kept);
 	tcase_add_test(tc, a_table_has_many_pages);
 	tcase_add_test(tc, a_damaged_table_loses_nothing);
 	tcase_add_test(tc, a_walk_finds_what_is_around_damage);
