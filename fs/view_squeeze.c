@@ -45,8 +45,11 @@ due(struct view *v, uint64_t now)
 static void
 failed(struct view *v, int error)
 {
-	/* A damaged pack stays as it is, and the next may be had. */
-	if (error == -EBADMSG || error == -EAGAIN || error == -EBUSY)
+	/* A damaged pack stays as it is, and so does what a compaction has
+	 * done: the next may be had.
+	 */
+	if (error == -EBADMSG || error == -ECANCELED || error == -EAGAIN ||
+	    error == -EBUSY)
 		return;
 	v->squeezing.after_ms = view_now_ms(v) + AGAIN_MS;
 }

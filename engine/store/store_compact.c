@@ -43,13 +43,20 @@ struct compact {
 
 /* ---- packs ---- */
 
+static int
+cmp_use(const void *pa, const void *pb)
+{
+	const struct pack_use *a = pa, *b = pb;
+
+	return (a->id < b->id ? -1 : a->id > b->id);
+}
+
 static struct pack_use *
 use_of(struct compact *c, uint32_t id)
 {
-	for (size_t i = 0; i < c->nuse; i++)
-		if (c->use[i].id == id)
-			return (&c->use[i]);
-	return (NULL);
+	struct pack_use want = { .id = id };
+
+	return (bsearch(&want, c->use, c->nuse, sizeof(want), cmp_use));
 }
 
 static int
