@@ -587,6 +587,7 @@ START_TEST(compaction_ends_one_under_way)
 	ck_assert_uint_eq(make_errors, 0);
 	ck_assert_uint_eq(size_of(TEMPORARY), 0);
 	ck_assert_uint_eq(size_of("packs/00000001.pack"), 0);
+	ck_assert_uint_eq(waiting(), 0);
 	after = store_dump(s, DUMP_BODIES | DUMP_HISTORY);
 	ck_assert_str_eq(text, after);
 	free(text);
