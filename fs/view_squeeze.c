@@ -45,7 +45,8 @@ due(struct view *v, uint64_t now)
 static void
 failed(struct view *v, int error)
 {
-	/* A damaged pack stays as it is, and so does what a compaction has
+	/*
+	 * A damaged pack stays as it is, and so does what a compaction has
 	 * done: the next may be had.
 	 */
 	if (error == -EBADMSG || error == -ECANCELED || error == -EAGAIN ||

@@ -204,12 +204,14 @@ void pack_table_put(
 /* -EBADMSG, -EIO, -ENOMEM; none reported */
 int pack_table_read(
     struct os *os, struct os_file *f, uint32_t id, struct pack_table **out);
-/* -ENOENT: not in it; -EBADMSG: damaged there */
-int pack_table_find(struct os *os, struct os_file *f,
-    const struct pack_table *t, uint64_t place, uint64_t *at);
+/*
+ * -ENOENT: not in it; -EBADMSG: damaged there.  Whoever has the file asks, one
+ * thread at a time.
+ */
+int pack_table_find(struct os *os, struct os_file *f, struct pack_table *t,
+    uint64_t place, uint64_t *at);
 /* All of it. */
-int pack_table_check(
-    struct os *os, struct os_file *f, const struct pack_table *t);
+int pack_table_check(struct os *os, struct os_file *f, struct pack_table *t);
 /* Where the entries end. */
 uint64_t pack_table_start(const struct pack_table *t);
 void pack_table_free(struct pack_table *t);

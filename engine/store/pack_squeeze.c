@@ -396,7 +396,8 @@ packs_squeeze_end(struct packs_squeeze *q)
 	struct packs *p = q->p;
 	int error = 0;
 
-	/* Either file would do after a loss of power, but one of them has to be
+	/*
+	 * Either file would do after a loss of power, but one of them has to be
 	 * there, also on a disk that does not keep an order.
 	 */
 	if (q->swapped)

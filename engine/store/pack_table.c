@@ -3,7 +3,7 @@
  * (pack_internal.h has its bytes), written and asked.
  *
  * It is asked page by page, so that opening a body costs one page however many
- * entries its pack has.
+ * entries its pack has; and the page that was read last is kept.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,10 +15,13 @@
 #define PLACE 8u
 #define FOOTER 40u
 #define FOOTER_MAGIC "DSFTABLE"
+#define PAGE_MAX (8 + PAGE_PLACES * PLACE)
 
 struct pack_table {
 	uint64_t start; /* of the first page */
 	uint32_t places, pages;
+	uint32_t kept, n; /* number of the page plus 1, 0: none; its places */
+	uint8_t page[PAGE_MAX];
 	uint32_t first[]; /* of each page, place / 8 */
 };
 
@@ -133,7 +136,7 @@ int
 pack_table_read(
     struct os *os, struct os_file *f, uint32_t id, struct pack_table **out)
 {
-	struct pack_table head, *t;
+	struct pack_table head = { .kept = 0 }, *t;
 	uint8_t h[FOOTER];
 	struct os_stat st;
 	uint64_t sum;
@@ -157,43 +160,49 @@ pack_table_read(
 	return (error);
 }
 
-/* Page i without its checksum, which was right; *n places. */
+/* Page i becomes the kept one; nothing of it is looked at before it is right.
+ */
 static int
-page_read(struct os *os, struct os_file *f, const struct pack_table *t,
-    uint32_t i, uint8_t page[8 + PAGE_PLACES * PLACE], uint32_t *n)
+page_keep(struct os *os, struct os_file *f, struct pack_table *t, uint32_t i)
 {
 	uint32_t left = t->places - i * PAGE_PLACES;
+	uint32_t n = left < PAGE_PLACES ? left : PAGE_PLACES;
 	struct rd r;
 	int error;
 
-	*n = left < PAGE_PLACES ? left : PAGE_PLACES;
-	error = read_all(os, f, page, 8 + *n * PLACE,
-	    t->start + (uint64_t)i * (8 + PAGE_PLACES * PLACE));
+	if (t->kept == i + 1)
+		return (0);
+	t->kept = 0;
+	error = read_all(
+	    os, f, t->page, 8 + n * PLACE, t->start + (uint64_t)i * PAGE_MAX);
 	if (error != 0)
 		return (error);
-	rd_init(&r, page, 8);
-	return (rd_le64(&r) == xxh3_64(page + 8, *n * PLACE) ? 0 : -EBADMSG);
+	rd_init(&r, t->page, 8);
+	if (rd_le64(&r) != xxh3_64(t->page + 8, n * PLACE))
+		return (-EBADMSG);
+	t->kept = i + 1;
+	t->n = n;
+	return (0);
 }
 
 static void
-place_get(const uint8_t *page, uint32_t i, uint32_t *place, uint32_t *at)
+place_get(const struct pack_table *t, uint32_t i, uint32_t *place, uint32_t *at)
 {
 	struct rd r;
 
-	rd_init(&r, page + 8 + i * PLACE, PLACE);
+	rd_init(&r, t->page + 8 + i * PLACE, PLACE);
 	*place = rd_le32(&r);
 	*at = rd_le32(&r);
 }
 
 int
-pack_table_find(struct os *os, struct os_file *f, const struct pack_table *t,
+pack_table_find(struct os *os, struct os_file *f, struct pack_table *t,
     uint64_t place, uint64_t *at)
 {
-	uint8_t page[8 + PAGE_PLACES * PLACE];
-	uint32_t low = 0, high = t->pages, n, is, where;
+	uint32_t low = 0, high = t->pages, is, where;
 	int error;
 
-	if (place / 8 > UINT32_MAX)
+	if (t->pages == 0 || place / 8 > UINT32_MAX)
 		return (-ENOENT);
 	while (high - low > 1) {
 		uint32_t mid = low + (high - low) / 2;
@@ -203,14 +212,12 @@ pack_table_find(struct os *os, struct os_file *f, const struct pack_table *t,
 		else
 			high = mid;
 	}
-	if (t->pages == 0)
-		return (-ENOENT);
-	if ((error = page_read(os, f, t, low, page, &n)) != 0)
+	if ((error = page_keep(os, f, t, low)) != 0)
 		return (error);
-	for (low = 0, high = n; low < high;) {
+	for (low = 0, high = t->n; low < high;) {
 		uint32_t mid = low + (high - low) / 2;
 
-		place_get(page, mid, &is, &where);
+		place_get(t, mid, &is, &where);
 		if (is == place / 8 && (uint64_t)where * 8 < t->start) {
 			*at = (uint64_t)where * 8;
 			return (0);
@@ -224,17 +231,16 @@ pack_table_find(struct os *os, struct os_file *f, const struct pack_table *t,
 }
 
 int
-pack_table_check(struct os *os, struct os_file *f, const struct pack_table *t)
+pack_table_check(struct os *os, struct os_file *f, struct pack_table *t)
 {
-	uint8_t page[8 + PAGE_PLACES * PLACE];
-	uint32_t n, place, at, last_place = 0, last_at = 0;
+	uint32_t place, at, last_place = 0, last_at = 0;
 	int error;
 
 	for (uint32_t i = 0; i < t->pages; i++) {
-		if ((error = page_read(os, f, t, i, page, &n)) != 0)
+		if ((error = page_keep(os, f, t, i)) != 0)
 			return (error);
-		for (uint32_t k = 0; k < n; k++) {
-			place_get(page, k, &place, &at);
+		for (uint32_t k = 0; k < t->n; k++) {
+			place_get(t, k, &place, &at);
 			if (place <= last_place || at <= last_at ||
 			    at > place || (uint64_t)at * 8 >= t->start)
 				return (-EBADMSG);
