@@ -393,6 +393,7 @@ view_close(struct view *v)
 	view_unlock(v);
 	if ((e = view_sync(v)) != 0 && error == 0)
 		error = e;
+	squeeze_end(v);
 	store_watch(v->store, NULL, NULL);
 	store_watch_msgs(v->store, NULL, NULL);
 	memory_end(v);
@@ -520,6 +521,8 @@ view_tick(struct view *v, unsigned commit_ms)
 	if (error == 0 && !v->o.readonly)
 		error = store_checkpoint(v->store, false);
 	view_unlock(v);
+	if (error == 0)
+		squeeze_tick(v);
 	return (error);
 }
 

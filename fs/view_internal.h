@@ -141,6 +141,14 @@ struct touched {
 	struct stat st;
 };
 
+/* Bodies that are compressed later (view_squeeze.c). */
+struct squeezing {
+	struct store_squeeze *run; /* owned, of the ticker alone; NULL: none */
+	uint64_t appended, appended_ms; /* bodies so far, when that changed */
+	uint64_t after_ms; /* not before, since it has failed */
+	bool looked; /* what earlier mounts left is known */
+};
+
 struct body_cache;
 struct aux_handles;
 
@@ -188,6 +196,7 @@ struct view {
 	uint64_t sync_wanted, sync_finished;
 	int sync_error;
 	uint64_t dirty_since_ms;
+	struct squeezing squeezing;
 	char *changes; /* .dsyncfs/changes so far (owned) */
 	size_t changes_len, changes_cap;
 	uint64_t changes_next; /* LSN */
@@ -196,6 +205,11 @@ struct view {
 uint64_t view_now_ms(struct view *v);
 /* Group commit: gives the lock up. */
 int view_sync_locked(struct view *v);
+
+/* ---- compressing later (view_squeeze.c) ---- */
+/* Both without the lock, by one thread at a time. */
+void squeeze_tick(struct view *v);
+void squeeze_end(struct view *v);
 
 /* ---- boxes (view.c) ---- */
 /* brings the table up to date */
@@ -303,6 +317,8 @@ void msg_gone(struct view *v, const struct msg *m);
 void zombie_add(struct view *v, const struct stat *st,
     const struct body_ref *body);
 void body_cache_free(struct body_cache *c);
+/* Their files may have been replaced. */
+void bodies_close_idle(struct view *v);
 struct alias *alias_find(
     struct view *v, uint32_t box, enum box_part part, const char *name);
 struct alias *alias_of(struct view *v, uint32_t box, uint32_t uid);

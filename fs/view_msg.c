@@ -672,6 +672,18 @@ body_cache_free(struct body_cache *c)
 	free(c);
 }
 
+void
+bodies_close_idle(struct view *v)
+{
+	struct body_cache *c = v->bodies;
+
+	for (size_t i = 0; c != NULL && i < BODIES_OPEN; i++)
+		if (c->slot[i].readers == 0) {
+			body_close(c->slot[i].body);
+			c->slot[i].body = NULL;
+		}
+}
+
 static struct open_body *
 body_slot(struct view *v, uint64_t node, const struct body_ref *ref, int *error)
 {

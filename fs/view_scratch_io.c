@@ -193,9 +193,8 @@ scratch_body(struct view *v, struct scratch *s, struct msg *m)
 	m->saved = store_now(v->store);
 	if (s->memory != NULL)
 		return (store_body_from_memory(v->store, s->memory->p,
-		    s->memory->len, &m->body, &m->vsize));
+		    s->memory->len, true, &m->body, &m->vsize));
 	f.fd = s->fd;
 	f.stream.size = (uint64_t)st.st_size;
-	return (
-	    store_body_from_stream(v->store, &f.stream, &m->body, &m->vsize));
+	return (store_body_later(v->store, &f.stream, &m->body, &m->vsize));
 }

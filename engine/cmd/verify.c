@@ -222,6 +222,20 @@ cmd_verify(struct cmd *c)
 	return (subject_close(&s, verify_store(c, s.r)));
 }
 
+/* A mount may just be making changes durable: after that. */
+static int
+compact(struct cmd *c, struct replica *r, struct compact_result *v)
+{
+	int error;
+
+	do {
+		replica_lock(r);
+		error = store_compact(r->store, v);
+		replica_unlock(r);
+	} while (error == -EBUSY && !cmd_stopped(c) && r->ops->commit(r) == 0);
+	return (error);
+}
+
 int
 cmd_compact(struct cmd *c)
 {
@@ -236,9 +250,7 @@ cmd_compact(struct cmd *c)
 	if (r != 0 || done)
 		return (r != 0 ? r : status);
 	memset(&v, 0, sizeof(v));
-	replica_lock(s.r);
-	r = store_compact(s.r->store, &v);
-	replica_unlock(s.r);
+	r = compact(c, s.r, &v);
 	status = cmd_status_of(r);
 	if (c->o->json) {
 		json_begin(&j, "summary");

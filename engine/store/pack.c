@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zstd.h>
 #include "base/digest.h"
 #include "base/log.h"
 #include "store/pack_internal.h"
@@ -17,8 +16,8 @@ pack_path(const struct packs *p, uint32_t id, char out[PACK_PATH])
 	(void)snprintf(out, PACK_PATH, "%s/%08" PRIx32 ".pack", p->dir, id);
 }
 
-static void
-complain(const struct packs *p, uint32_t id, const char *what, int error)
+void
+pack_complain(const struct packs *p, uint32_t id, const char *what, int error)
 {
 	log_error("%s/%s/%08" PRIx32 ".pack: %s: %s", p->os->ops->label(p->os),
 	    p->dir, id, what, strerror(-error));
@@ -40,43 +39,6 @@ pack_name(const char *name, uint32_t *id)
 	}
 	*id = v;
 	return (v != 0);
-}
-
-/* ---- what appending works with ---- */
-
-struct pack_tools {
-	ZSTD_CCtx *z; /* owned; NULL: store */
-	/* one block, raw and compressed */
-	uint8_t raw[PACK_BLOCK];
-	uint8_t packed[ZSTD_COMPRESSBOUND(PACK_BLOCK)];
-};
-
-static void
-tools_free(struct pack_tools *t)
-{
-	if (t == NULL)
-		return;
-	ZSTD_freeCCtx(t->z);
-	free(t);
-}
-
-static int
-tools_get(struct packs *p, struct pack_tools **out)
-{
-	struct pack_tools *t = p->tools;
-
-	if (t == NULL) {
-		if ((t = malloc(sizeof(*t))) == NULL)
-			return (-ENOMEM);
-		t->z = NULL;
-		if (p->level > 0 && (t->z = ZSTD_createCCtx()) == NULL) {
-			free(t);
-			return (-ENOMEM);
-		}
-		p->tools = t;
-	}
-	*out = t;
-	return (0);
 }
 
 /* ---- the set ---- */
@@ -101,6 +63,7 @@ check_version(struct packs *p)
 {
 	struct os *os = p->os;
 	uint8_t h[PACK_HEADER];
+	struct pack_head head;
 	struct os_file *f;
 	char path[PACK_PATH];
 	ssize_t n;
@@ -113,11 +76,11 @@ check_version(struct packs *p)
 	n = os->ops->pread(f, h, sizeof(h), 0);
 	os->ops->close(f);
 	if (n < 0 ||
-	    pack_header_check(h, (size_t)n, p->last) != -EPROTONOSUPPORT)
+	    pack_header_check(h, (size_t)n, p->last, &head) != -EPROTONOSUPPORT)
 		return (0);
 	log_error("%s/%s: pack of version %u, this program knows %u: a newer "
 		  "dsyncfs made it",
-	    os->ops->label(os), path, h[7], PACK_VERSION);
+	    os->ops->label(os), path, head.version, PACK_SQUEEZED);
 	return (-EPROTONOSUPPORT);
 }
 
@@ -144,6 +107,7 @@ packs_open(struct os *os, const char *dir, int zstd_level, bool rdonly,
 		goto report;
 	if ((error = check_version(p)) != 0)
 		goto fail;
+	p->last_old = p->last;
 	*out = p;
 	return (0);
 report:
@@ -167,9 +131,11 @@ close_files(struct packs *p)
 		p->retired = p->sync_file;
 	else if (p->sync_file != NULL)
 		p->os->ops->close(p->sync_file);
+	if (p->raw > 0)
+		pack_waiting_add(p, p->pack, p->raw);
 	p->file = p->sync_file = NULL;
-	p->end = p->durable = 0;
-	p->new_file = false;
+	p->end = p->durable = p->raw = 0;
+	p->new_file = p->hinted = false;
 }
 
 void
@@ -182,9 +148,11 @@ packs_close(struct packs *p)
 		p->os->ops->close(p->retired);
 	if (p->renew_file != NULL)
 		p->os->ops->close(p->renew_file);
-	tools_free(p->tools);
+	pack_tools_free(p->tools);
 	ZSTD_freeDCtx(atomic_load(&p->spare));
 	pack_file_drop_spares(p);
+	free(p->waiting);
+	free(p->old);
 	free(p->dir);
 	free(p);
 }
@@ -220,7 +188,8 @@ retire_pack(struct packs *p)
 			error = sync_names(p);
 		if (error != 0) {
 			p->poisoned = true;
-			complain(p, p->pack, "cannot be made durable", error);
+			pack_complain(
+			    p, p->pack, "cannot be made durable", error);
 			return (error);
 		}
 	}
@@ -234,8 +203,24 @@ packs_seal(struct packs *p)
 	return (p->rdonly ? -EROFS : p->poisoned ? -EIO : retire_pack(p));
 }
 
+void
+pack_header_put(struct buf *b, unsigned version, uint32_t id, bool hint)
+{
+	size_t at = b->len;
+
+	buf_put(b, PACK_MAGIC, 7);
+	buf_put_u8(b, (uint8_t)version);
+	buf_put_le32(b, id);
+	buf_put_le32(b, 0);
+	if (b->error != 0)
+		return;
+	buf_put_le64(b, xxh3_64(b->data + at, 16));
+	if (b->error == 0)
+		b->data[at + PACK_HINT] = hint;
+}
+
 static int
-begin_pack(struct packs *p)
+begin_pack(struct packs *p, bool hint)
 {
 	char path[PACK_PATH];
 	struct buf b = BUF_INIT;
@@ -245,12 +230,7 @@ begin_pack(struct packs *p)
 
 	if (p->last == UINT32_MAX)
 		return (-ENOSPC);
-	buf_put(&b, PACK_MAGIC, 7);
-	buf_put_u8(&b, PACK_VERSION);
-	buf_put_le32(&b, id);
-	buf_put_le32(&b, 0);
-	if (b.error == 0)
-		buf_put_le64(&b, xxh3_64(b.data, b.len));
+	pack_header_put(&b, PACK_VERSION, id, hint);
 	pack_path(p, id, path);
 	if ((error = b.error) == 0)
 		error = p->os->ops->open(
@@ -261,7 +241,7 @@ begin_pack(struct packs *p)
 		error = p->os->ops->pwrite(f, b.data, b.len, 0);
 	buf_fini(&b);
 	if (error != 0) {
-		complain(p, id, "cannot begin a pack", error);
+		pack_complain(p, id, "cannot begin a pack", error);
 		if (f2 != NULL)
 			p->os->ops->close(f2);
 		if (f != NULL) {
@@ -278,6 +258,7 @@ begin_pack(struct packs *p)
 	p->end = PACK_HEADER;
 	p->durable = 0;
 	p->new_file = true;
+	p->hinted = hint;
 	return (0);
 }
 
@@ -309,7 +290,8 @@ abandon_pack(struct packs *p)
 			error = sync_names(p);
 		if (error != 0) {
 			p->poisoned = true;
-			complain(p, p->pack, "cannot be made durable", error);
+			pack_complain(
+			    p, p->pack, "cannot be made durable", error);
 			return;
 		}
 	}
@@ -326,7 +308,8 @@ renew_end(struct packs *p)
 	if (p->renew_file == NULL)
 		return (0);
 	if ((error = p->os->ops->sync(p->renew_file)) != 0)
-		complain(p, p->renew_pack, "cannot be made durable", error);
+		pack_complain(
+		    p, p->renew_pack, "cannot be made durable", error);
 	p->os->ops->close(p->renew_file);
 	p->renew_file = NULL;
 	return (error);
@@ -344,7 +327,7 @@ renew_begin(struct packs *p, uint32_t id)
 	error = p->os->ops->open(p->os, path, OS_WRITE, &p->renew_file);
 	if (error != 0) {
 		p->renew_file = NULL;
-		complain(p, id, "cannot be opened for writing", error);
+		pack_complain(p, id, "cannot be opened for writing", error);
 	}
 	p->renew_pack = id;
 	return (error);
@@ -371,7 +354,8 @@ write_again(struct packs *p, uint64_t off, uint64_t n)
 	}
 	free(buf);
 	if (error != 0)
-		complain(p, p->renew_pack, "cannot be written again", error);
+		pack_complain(
+		    p, p->renew_pack, "cannot be written again", error);
 	return (error);
 }
 
@@ -379,6 +363,7 @@ int
 packs_renew(struct packs *p, const struct body_ref *ref)
 {
 	uint8_t h[ENTRY_HEADER];
+	struct pack_head head;
 	struct entry e;
 	ssize_t got;
 	int error = 0;
@@ -386,18 +371,24 @@ packs_renew(struct packs *p, const struct body_ref *ref)
 	if (p->renew_file == NULL || p->renew_pack != ref->pack) {
 		if ((error = renew_begin(p, ref->pack)) != 0)
 			return (error);
-		if ((error = write_again(p, 0, PACK_HEADER)) != 0)
+		got = p->os->ops->pread(p->renew_file, h, PACK_HEADER, 0);
+		if (got < 0)
+			return ((int)got);
+		(void)pack_header_check(h, (size_t)got, ref->pack, &head);
+		/* It has its name since all of it is durable (P4). */
+		p->renew_none = head.version == PACK_SQUEEZED;
+		if (!p->renew_none &&
+		    (error = write_again(p, 0, PACK_HEADER)) != 0)
 			return (error);
 	}
+	if (p->renew_none)
+		return (0);
 	got = p->os->ops->pread(p->renew_file, h, sizeof(h), ref->offset);
 	if (got != (ssize_t)sizeof(h))
 		return (got < 0 ? (int)got : -EIO);
 	error = entry_decode(h, ref->pack, ref->offset, UINT64_MAX / 2, &e);
-	return (error != 0
-		? error
-		: write_again(p, ref->offset,
-		      ENTRY_HEADER + (uint64_t)e.blocks * ENTRY_BLOCK +
-			  e.stored));
+	return (
+	    error != 0 ? error : write_again(p, ref->offset, entry_len(&e)));
 }
 
 int
@@ -412,106 +403,10 @@ packs_renewed(struct packs *p)
 
 /* ---- appending ---- */
 
-uint64_t
-entry_blocks(uint64_t size)
-{
-	return (size / PACK_BLOCK + (size % PACK_BLOCK != 0));
-}
-
-struct append {
-	struct packs *p;
-	struct pack_tools *t; /* borrowed */
-	/* one: a body of one block is written at once */
-	struct buf table, one;
-	uint64_t at, stored;
-};
-
-static void
-append_fini(struct append *a)
-{
-	buf_fini(&a->table);
-	buf_fini(&a->one);
-}
-
 static int
-append_block(struct append *a, size_t n, bool alone)
+ready_pack(struct packs *p, bool later)
 {
-	size_t packed = n;
-	const uint8_t *from = a->t->raw;
-	uint32_t bits = 0;
-	int error;
-
-	if (a->t->z != NULL && n >= 64) {
-		size_t got = ZSTD_compressCCtx(a->t->z, a->t->packed,
-		    sizeof(a->t->packed), a->t->raw, n, a->p->level);
-
-		if (!ZSTD_isError(got) && got < n - n / 16) {
-			packed = got;
-			from = a->t->packed;
-			bits = BLOCK_ZSTD;
-		}
-	}
-	buf_put_le32(&a->table, (uint32_t)packed | bits);
-	buf_put_le64(&a->table, xxh3_64(from, packed));
-	a->stored += packed;
-	if (alone) {
-		buf_put(&a->one, from, packed);
-		return (a->table.error != 0 ? a->table.error : a->one.error);
-	}
-	if (a->table.error != 0)
-		return (a->table.error);
-	error = a->p->os->ops->pwrite(a->p->file, from, packed, a->at);
-	a->at += packed;
-	return (error);
-}
-
-static int
-append_head(struct append *a, uint64_t size, const uint8_t hash[16])
-{
-	struct packs *p = a->p;
-	struct buf b = BUF_INIT;
-	int error;
-
-	buf_put_le32(&b, ENTRY_MAGIC);
-	buf_put_le32(&b, (uint32_t)entry_blocks(size));
-	buf_put_le64(&b, size);
-	buf_put_le64(&b, a->stored);
-	buf_put(&b, hash, 16);
-	buf_put_le64(&b, xxh3_64(a->table.data, a->table.len));
-	buf_put_le32(&b, p->pack);
-	buf_put_le32(&b, (uint32_t)(p->end / 8));
-	if (b.error == 0)
-		buf_put_le64(&b, xxh3_64(b.data, b.len));
-	buf_put(&b, a->table.data, a->table.len);
-	buf_put(&b, a->one.data, a->one.len);
-	if ((error = b.error) == 0)
-		error = p->os->ops->pwrite(p->file, b.data, b.len, p->end);
-	buf_fini(&b);
-	return (error);
-}
-
-static int
-append_entry(struct append *a, uint64_t size, const uint8_t hash[16],
-    pack_raw_fn *raw, void *arg)
-{
-	uint64_t blocks = entry_blocks(size);
-	int error;
-
-	a->at = a->p->end + ENTRY_HEADER + blocks * ENTRY_BLOCK;
-	for (uint64_t off = 0; off < size; off += PACK_BLOCK) {
-		size_t n =
-		    size - off < PACK_BLOCK ? (size_t)(size - off) : PACK_BLOCK;
-
-		if ((error = raw(arg, a->t->raw, n, off)) != 0 ||
-		    (error = append_block(a, n, blocks == 1)) != 0)
-			return (error);
-	}
-	return (append_head(a, size, hash));
-}
-
-static int
-ready_pack(struct packs *p)
-{
+	const uint8_t hint = 1;
 	int error;
 
 	if (p->rdonly)
@@ -521,25 +416,41 @@ ready_pack(struct packs *p)
 	if (p->end >= PACK_MAX_BYTES && !p->syncing &&
 	    (error = retire_pack(p)) != 0)
 		return (error);
-	return (p->file == NULL ? begin_pack(p) : 0);
+	if (p->tools == NULL && (error = pack_tools_new(&p->tools)) != 0)
+		return (error);
+	if (p->file == NULL)
+		return (begin_pack(p, later));
+	if (!later || p->hinted)
+		return (0);
+	error = p->os->ops->pwrite(p->file, &hint, 1, PACK_HINT);
+	if (error != 0) {
+		pack_complain(p, p->pack, "cannot write a body", error);
+		abandon_pack(p);
+	} else
+		p->hinted = true;
+	return (error);
 }
 
 int
-packs_append(struct packs *p, uint64_t size, const uint8_t hash[16],
+packs_append(struct packs *p, uint64_t size, const uint8_t hash[16], bool later,
     pack_raw_fn *raw, void *arg, struct body_ref *ref)
 {
-	struct append a = { .p = p };
+	struct entry_out o = { .os = p->os, .size = size, .hash = hash };
+	uint64_t len;
 	int error;
 
 	if (size > (uint64_t)PACK_BLOCK * (UINT32_MAX / 2))
 		return (-EFBIG);
-	if ((error = ready_pack(p)) != 0)
+	later = later && p->level > 0 && size > 0;
+	if ((error = ready_pack(p, later)) != 0)
 		return (error);
-	if ((error = tools_get(p, &a.t)) == 0)
-		error = append_entry(&a, size, hash, raw, arg);
-	if (error != 0) {
+	o.f = p->file;
+	o.at = o.place = p->end;
+	o.pack = p->pack;
+	o.level = later ? 0 : p->level;
+	if ((error = entry_write(&o, p->tools, raw, arg, &len)) != 0) {
 		if (error != -ENOMEM)
-			complain(p, p->pack, "cannot write a body", error);
+			pack_complain(p, p->pack, "cannot write a body", error);
 		abandon_pack(p);
 	} else {
 		struct body_ref out = {
@@ -548,10 +459,10 @@ packs_append(struct packs *p, uint64_t size, const uint8_t hash[16],
 
 		memcpy(out.hash, hash, sizeof(out.hash));
 		*ref = out;
-		p->end +=
-		    (ENTRY_HEADER + a.table.len + a.stored + 7) & ~(uint64_t)7;
+		p->end += (len + 7) & ~(uint64_t)7;
+		p->raw += later ? size : 0;
+		p->appended++;
 	}
-	append_fini(&a);
 	return (error);
 }
 
@@ -597,7 +508,8 @@ packs_sync_done(struct packs *p, const struct packs_sync *s, int error)
 	p->retired = NULL;
 	if (error != 0) {
 		if (s->file != NULL && !p->poisoned)
-			complain(p, s->pack, "cannot be made durable", error);
+			pack_complain(
+			    p, s->pack, "cannot be made durable", error);
 		p->poisoned = true;
 		return;
 	}
@@ -688,12 +600,14 @@ packs_drop(struct packs *p, uint32_t id)
 		return (-EROFS);
 	if (p->file != NULL && p->pack == id)
 		close_files(p);
+	pack_waiting_drop(p, id);
 	/* what is open keeps its room */
+	atomic_fetch_add(&p->replaced, 1);
 	pack_file_drop_spares(p);
 	pack_path(p, id, path);
 	if ((error = p->os->ops->unlink(p->os, path)) != 0 &&
 	    error != -ENOENT) {
-		complain(p, id, "cannot be removed", error);
+		pack_complain(p, id, "cannot be removed", error);
 		return (error);
 	}
 	return (0);

@@ -1,6 +1,5 @@
 /*
- * pack_read -- reading bodies out of packs, and walking packs without the
- * index.
+ * pack_read -- reading bodies out of packs.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,9 +15,10 @@
 
 struct pack_reader {
 	struct packs *p; /* borrowed */
-	struct pack_file *file; /* owned */
-	struct os_file *f; /* borrowed from file */
+	struct pack_file *file; /* owned; NULL: f is another's */
+	struct os_file *f; /* borrowed, mostly from file */
 	struct body_ref ref;
+	uint64_t at; /* where in the file it is */
 	struct entry e;
 	/* owned: the first bytes of the entry, mostly all of it */
 	uint8_t *head;
@@ -27,6 +27,7 @@ struct pack_reader {
 	/* owned: place of each block in the file */
 	uint64_t *start;
 	uint64_t loaded; /* block in raw, plus 1 */
+	uint64_t wanted; /* block that was asked for last */
 	size_t raw_len;
 	/* owned: the largest block of this body */
 	uint8_t *raw, *stored;
@@ -34,28 +35,35 @@ struct pack_reader {
 };
 
 int
-pack_header_check(const uint8_t *h, size_t n, uint32_t id)
+pack_header_check(
+    const uint8_t *h, size_t n, uint32_t id, struct pack_head *out)
 {
+	uint8_t c[16];
 	struct rd r;
 
+	*out = (struct pack_head){ .version = 0 };
 	if (n < PACK_HEADER || memcmp(h, PACK_MAGIC, 7) != 0)
 		return (-EBADMSG);
+	out->version = h[7];
+	out->hint = h[PACK_HINT] != 0;
+	memcpy(c, h, sizeof(c));
+	c[PACK_HINT] = 0;
 	rd_init(&r, h + 16, 8);
-	if (rd_le64(&r) != xxh3_64(h, 16))
+	if (rd_le64(&r) != xxh3_64(c, sizeof(c)))
 		return (-EBADMSG);
-	if (h[7] != PACK_VERSION)
+	if (h[7] != PACK_VERSION && h[7] != PACK_SQUEEZED)
 		return (-EPROTONOSUPPORT);
-	rd_init(&r, h + 8, 8);
+	rd_init(&r, c + 8, 8);
 	return (rd_le32(&r) == id && rd_le32(&r) == 0 ? 0 : -EBADMSG);
 }
 
 int
-entry_decode(const uint8_t h[ENTRY_HEADER], uint32_t id, uint64_t offset,
+entry_decode(const uint8_t h[ENTRY_HEADER], uint32_t id, uint64_t place,
     uint64_t room, struct entry *e)
 {
 	struct rd r;
 	const uint8_t *hash;
-	uint32_t pack, place;
+	uint32_t pack, at;
 	uint64_t table;
 
 	rd_init(&r, h, ENTRY_HEADER);
@@ -67,16 +75,32 @@ entry_decode(const uint8_t h[ENTRY_HEADER], uint32_t id, uint64_t offset,
 	hash = rd_bytes(&r, 16);
 	e->table_sum = rd_le64(&r);
 	pack = rd_le32(&r);
-	place = rd_le32(&r);
+	at = rd_le32(&r);
 	if (rd_le64(&r) != xxh3_64(h, 56) || pack != id ||
-	    place != (uint32_t)(offset / 8))
+	    at != (uint32_t)(place / 8))
 		return (-EBADMSG);
 	memcpy(e->hash, hash, 16);
+	e->place = place;
 	table = (uint64_t)e->blocks * ENTRY_BLOCK;
 	if (e->blocks != entry_blocks(e->size) || table > room ||
 	    e->stored > room - table || e->stored > e->size)
 		return (-EBADMSG);
 	return (0);
+}
+
+uint64_t
+entry_place(const uint8_t h[ENTRY_HEADER])
+{
+	struct rd r;
+
+	rd_init(&r, h + 52, 4);
+	return ((uint64_t)rd_le32(&r) * 8);
+}
+
+uint64_t
+entry_len(const struct entry *e)
+{
+	return (ENTRY_HEADER + (uint64_t)e->blocks * ENTRY_BLOCK + e->stored);
 }
 
 /* ---- one body ---- */
@@ -96,7 +120,7 @@ read_exact(
 static int
 read_entry(struct pack_reader *r, void *buf, size_t n, uint64_t off)
 {
-	uint64_t at = off - r->ref.offset;
+	uint64_t at = off - r->at;
 
 	if (at > r->head_len || n > r->head_len - at)
 		return (read_exact(r->p, r->f, buf, n, off));
@@ -108,14 +132,13 @@ static int
 load_table(struct pack_reader *r)
 {
 	size_t n = (size_t)r->e.blocks * ENTRY_BLOCK;
-	uint64_t at = r->ref.offset + ENTRY_HEADER + n, sum = 0;
+	uint64_t at = r->at + ENTRY_HEADER + n, sum = 0;
 	int error;
 
 	if ((r->table = malloc(n + 1)) == NULL ||
 	    (r->start = malloc((r->e.blocks + 1) * sizeof(*r->start))) == NULL)
 		return (-ENOMEM);
-	if ((error = read_entry(
-		 r, r->table, n, r->ref.offset + ENTRY_HEADER)) != 0)
+	if ((error = read_entry(r, r->table, n, r->at + ENTRY_HEADER)) != 0)
 		return (error);
 	if (xxh3_64(r->table, n) != r->e.table_sum)
 		return (-EBADMSG);
@@ -142,6 +165,7 @@ pack_file_close(struct packs *p, struct pack_file *file)
 		return;
 	if (file->f != NULL)
 		p->os->ops->close(file->f);
+	pack_table_free(file->table);
 	free(file);
 }
 
@@ -150,12 +174,14 @@ pack_file_open(struct packs *p, uint32_t id, struct pack_file **out)
 {
 	struct pack_file *file = calloc(1, sizeof(*file));
 	uint8_t h[PACK_HEADER];
+	struct pack_head head;
 	char path[PACK_PATH];
 	int error;
 
 	if (file == NULL)
 		return (-ENOMEM);
 	file->id = id;
+	file->replaced = atomic_load(&p->replaced);
 	pack_path(p, id, path);
 	error = p->os->ops->open(p->os, path, OS_READ, &file->f);
 	if (error != 0)
@@ -163,12 +189,42 @@ pack_file_open(struct packs *p, uint32_t id, struct pack_file **out)
 	if (error == 0)
 		error = read_exact(p, file->f, h, sizeof(h), 0);
 	if (error == 0)
-		error = pack_header_check(h, sizeof(h), id);
+		error = pack_header_check(h, sizeof(h), id, &head);
+	if (error == 0 && head.version == PACK_SQUEEZED) {
+		file->squeezed = true;
+		/* Without a table it is walked over. */
+		error = pack_table_read(p->os, file->f, id, &file->table);
+		if (error != 0)
+			file->table = NULL;
+		error = error == -ENOMEM ? error : 0;
+	}
 	if (error != 0)
 		pack_file_close(p, file);
 	else
 		*out = file;
 	return (error);
+}
+
+int
+pack_file_place(
+    struct packs *p, struct pack_file *file, uint64_t place, uint64_t *at)
+{
+	int error = -EBADMSG;
+
+	if (!file->squeezed) {
+		*at = place;
+		return (0);
+	}
+	if (file->table != NULL)
+		error = pack_table_find(p->os, file->f, file->table, place, at);
+	if (error == 0 || error == -ENOENT)
+		return (error == 0 ? 0 : -EBADMSG);
+	if (!atomic_exchange(&p->table_said, true))
+		log_warning("%s/%s/%08" PRIx32 ".pack: its table of places is "
+			    "damaged, so its bodies are found by reading all "
+			    "of it; dsyncfs-sync compact makes it anew",
+		    p->os->ops->label(p->os), p->dir, file->id);
+	return (pack_walk_find(p, file, place, at));
 }
 
 struct pack_file *
@@ -190,8 +246,10 @@ pack_file_spare(struct packs *p, uint32_t id)
 void
 pack_file_give(struct packs *p, struct pack_file *file)
 {
-	for (size_t i = 0; i < SPARE_FILES && file != NULL; i++)
-		file = atomic_exchange(&p->spare_file[i], file);
+	/* Another file may have its name by now: its room is wanted. */
+	if (file->replaced == atomic_load(&p->replaced))
+		for (size_t i = 0; i < SPARE_FILES && file != NULL; i++)
+			file = atomic_exchange(&p->spare_file[i], file);
 	pack_file_close(p, file);
 }
 
@@ -211,24 +269,20 @@ pack_file_take(struct packs *p, uint32_t id, bool fresh, struct pack_file **out)
 	return (pack_file_open(p, id, out));
 }
 
+/* The entry at r->at: its head, and whether it is the one. */
 static int
-reader_open(struct pack_reader *r, bool fresh)
+reader_head(struct pack_reader *r)
 {
-	uint64_t want = ENTRY_HEADER +
-	    entry_blocks(r->ref.size) * ENTRY_BLOCK + r->ref.size;
-	int error = pack_file_take(r->p, r->ref.pack, fresh, &r->file);
+	uint64_t want = ENTRY_HEADER + entry_blocks(r->ref.size) * ENTRY_BLOCK +
+	    r->ref.size;
 	ssize_t got;
+	int error;
 
-	if (error != 0)
-		return (error);
-	r->f = r->file->f;
-	if (r->ref.offset < PACK_HEADER || r->ref.offset % 8 != 0)
-		return (-EBADMSG);
 	/* It never takes more than what it is of: one read for all. */
 	want = want < HEAD_MAX ? want : HEAD_MAX;
 	if ((r->head = malloc((size_t)want)) == NULL)
 		return (-ENOMEM);
-	got = r->p->os->ops->pread(r->f, r->head, (size_t)want, r->ref.offset);
+	got = r->p->os->ops->pread(r->f, r->head, (size_t)want, r->at);
 	if (got < 0)
 		return ((int)got);
 	if (got < (ssize_t)ENTRY_HEADER)
@@ -236,12 +290,28 @@ reader_open(struct pack_reader *r, bool fresh)
 	r->head_len = (size_t)got;
 	/* What lies behind the end of the file is missed when it is read. */
 	error = entry_decode(r->head, r->ref.pack, r->ref.offset,
-	    UINT64_MAX - r->ref.offset - ENTRY_HEADER, &r->e);
+	    UINT64_MAX - r->at - ENTRY_HEADER, &r->e);
 	if (error == 0 &&
 	    (r->e.size != r->ref.size ||
 		memcmp(r->e.hash, r->ref.hash, 16) != 0))
 		error = -EBADMSG;
 	return (error);
+}
+
+static int
+reader_open(struct pack_reader *r, bool fresh)
+{
+	int error = pack_file_take(r->p, r->ref.pack, fresh, &r->file);
+
+	if (error != 0)
+		return (error);
+	r->f = r->file->f;
+	if (r->ref.offset < PACK_HEADER || r->ref.offset % 8 != 0)
+		return (-EBADMSG);
+	if ((error = pack_file_place(r->p, r->file, r->ref.offset, &r->at)) !=
+	    0)
+		return (error);
+	return (reader_head(r));
 }
 
 int
@@ -341,6 +411,7 @@ load_block(struct pack_reader *r, uint64_t i)
 	bool packed;
 	int error;
 
+	r->wanted = i;
 	if (r->loaded == i + 1)
 		return (0);
 	if ((error = block_memory(r)) != 0)
@@ -367,7 +438,7 @@ load_block(struct pack_reader *r, uint64_t i)
 }
 
 ssize_t
-pack_read(struct pack_reader *r, void *buf, size_t n, uint64_t off)
+pack_reader_get(struct pack_reader *r, void *buf, size_t n, uint64_t off)
 {
 	uint8_t *out = buf;
 	size_t done = 0;
@@ -381,24 +452,48 @@ pack_read(struct pack_reader *r, void *buf, size_t n, uint64_t off)
 		uint64_t i = (off + done) / PACK_BLOCK;
 		size_t at = (size_t)((off + done) % PACK_BLOCK), m;
 
-		if ((error = load_block(r, i)) != 0) {
-			if (error == -ENOMEM)
-				return (error);
-			log_error("%s/%s/%08" PRIx32
-				  ".pack: body at byte %" PRIu64
-				  ": block %" PRIu64 " is damaged (%s); run "
-				  "dsyncfs-sync verify",
-			    r->p->os->ops->label(r->p->os), r->p->dir,
-			    r->ref.pack, r->ref.offset, i,
-			    error == -EBADMSG ? "wrong checksum"
-					      : strerror(-error));
-			return (-EIO);
-		}
+		if ((error = load_block(r, i)) != 0)
+			return (error);
 		m = r->raw_len - at < n - done ? r->raw_len - at : n - done;
 		memcpy(out + done, r->raw + at, m);
 		done += m;
 	}
 	return ((ssize_t)n);
+}
+
+ssize_t
+pack_reader_kept(void *arg, uint64_t i, uint8_t out[PACK_BLOCK])
+{
+	struct pack_reader *r = arg;
+	struct rd t;
+	uint32_t len;
+	int error;
+
+	if ((error = load_block(r, i)) != 0)
+		return (error);
+	rd_init(&t, r->table + i * ENTRY_BLOCK, ENTRY_BLOCK);
+	len = rd_le32(&t);
+	if ((len & BLOCK_ZSTD) == 0)
+		return (0);
+	len &= ~BLOCK_ZSTD;
+	memcpy(out, r->stored, len);
+	return (len);
+}
+
+ssize_t
+pack_read(struct pack_reader *r, void *buf, size_t n, uint64_t off)
+{
+	ssize_t got = pack_reader_get(r, buf, n, off);
+
+	if (got >= 0 || got == -ENOMEM)
+		return (got);
+	log_error("%s/%s/%08" PRIx32 ".pack: body at byte %" PRIu64
+		  ": block %" PRIu64
+		  " is damaged (%s); run dsyncfs-sync verify",
+	    r->p->os->ops->label(r->p->os), r->p->dir, r->ref.pack,
+	    r->ref.offset, r->wanted,
+	    got == -EBADMSG ? "wrong checksum" : strerror((int)-got));
+	return (-EIO);
 }
 
 int
@@ -434,176 +529,24 @@ packs_check(struct packs *p, const struct body_ref *ref)
 	return (error);
 }
 
-/* ---- walking ---- */
-
-struct walk {
-	struct packs *p;
-	uint32_t id;
-	struct os_file *f;
-	uint64_t size;
-	bool check;
-	pack_entry_fn *fn;
-	void *arg;
-	/* owned, PACK_BLOCK bytes: searched for a header */
-	uint8_t *chunk;
-};
-
-static int
-entry_at(struct walk *w, uint64_t off, struct entry *e)
-{
-	uint8_t h[ENTRY_HEADER];
-	int error;
-
-	if (w->size < ENTRY_HEADER || off > w->size - ENTRY_HEADER)
-		return (-EBADMSG);
-	if ((error = read_exact(w->p, w->f, h, sizeof(h), off)) != 0)
-		return (error);
-	return (entry_decode(h, w->id, off, w->size - off - ENTRY_HEADER, e));
-}
-
-/*
- * The next place at or behind off where an entry's header is right; the file's
- * size when there is none.
- */
-static int
-find_entry(struct walk *w, uint64_t off, uint64_t *found)
-{
-	struct entry e;
-	ssize_t got;
-
-	while (off + ENTRY_HEADER <= w->size) {
-		if ((got = w->p->os->ops->pread(
-			 w->f, w->chunk, PACK_BLOCK, off)) < 0)
-			return ((int)got);
-		if (got < (ssize_t)ENTRY_HEADER)
-			break;
-		for (size_t i = 0; i + ENTRY_HEADER <= (size_t)got; i += 8) {
-			if (entry_decode(w->chunk + i, w->id, off + i,
-				w->size - off - i - ENTRY_HEADER, &e) == 0) {
-				*found = off + i;
-				return (0);
-			}
-		}
-		off += ((uint64_t)got - ENTRY_HEADER + 8) & ~(uint64_t)7;
-	}
-	*found = w->size;
-	return (0);
-}
-
-static int
-walk_entry(struct walk *w, uint64_t off, const struct entry *e)
-{
-	struct pack_entry out = { .good = true, .why = "" };
-	int error;
-
-	out.ref =
-	    (struct body_ref){ .size = e->size, .offset = off, .pack = w->id };
-	memcpy(out.ref.hash, e->hash, 16);
-	out.stored =
-	    ENTRY_HEADER + (uint64_t)e->blocks * ENTRY_BLOCK + e->stored;
-	if (w->check && (error = packs_check(w->p, &out.ref)) != 0) {
-		if (error != -EBADMSG)
-			return (error);
-		out.good = false;
-		out.why = "a block's checksum is wrong";
-	}
-	return (w->fn(w->arg, &out));
-}
-
-static int
-walk_bad(struct walk *w, uint64_t off, uint64_t stored, bool torn)
-{
-	struct pack_entry out = {
-		.good = false, .torn = torn, .stored = stored
-	};
-
-	out.why = off == 0 ? "the pack's header is damaged"
-	    : torn         ? "unfinished entry at the end"
-			   : "no entry begins here";
-	out.ref.pack = w->id;
-	out.ref.offset = off;
-	return (w->fn(w->arg, &out));
-}
-
-static int
-walk_pack(struct walk *w)
-{
-	uint8_t h[PACK_HEADER];
-	uint64_t off = PACK_HEADER, next = 0;
-	struct entry e;
-	int error;
-
-	error = read_exact(w->p, w->f, h, sizeof(h), 0);
-	if (error == 0)
-		error = pack_header_check(h, sizeof(h), w->id);
-	if (error != 0 && error != -EBADMSG)
-		return (error);
-	if (error != 0) {
-		/*
-		 * A pack that was just being begun when the power went holds
-		 * nothing.
-		 */
-		if ((error = find_entry(w, off, &next)) != 0 ||
-		    (error = walk_bad(w, 0, next, next >= w->size)) != 0)
-			return (error);
-		if (next >= w->size)
-			return (0);
-	}
-	while (off < w->size) {
-		if ((error = entry_at(w, off, &e)) == 0) {
-			if ((error = walk_entry(w, off, &e)) != 0)
-				return (error);
-			off +=
-			    (ENTRY_HEADER + (uint64_t)e.blocks * ENTRY_BLOCK +
-				e.stored + 7) &
-			    ~(uint64_t)7;
-			continue;
-		}
-		if (error != -EBADMSG)
-			return (error);
-		if ((error = find_entry(w, off + 8, &next)) != 0)
-			return (error);
-		/* What no entry follows may be a write that was never
-		 * acknowledged (P1): if a message misses it, that shows there.
-		 */
-		if ((error = walk_bad(w, off, next - off, next >= w->size)) !=
-		    0)
-			return (error);
-		off = next;
-	}
-	return (0);
-}
-
 int
-packs_walk(struct packs *p, bool check_blocks, pack_entry_fn *fn, void *arg)
+pack_reader_at(struct packs *p, struct os_file *f, uint64_t at,
+    const struct body_ref *ref, struct pack_reader **out)
 {
-	struct walk w = { .p = p, .check = check_blocks, .fn = fn, .arg = arg };
-	uint32_t *ids = NULL;
-	size_t n = 0;
-	char path[PACK_PATH];
-	struct os_stat st;
+	struct pack_reader *r = calloc(1, sizeof(*r));
 	int error;
 
-	if ((error = packs_list(p, &ids, &n)) != 0)
-		return (error);
-	if ((w.chunk = malloc(PACK_BLOCK)) == NULL)
-		error = -ENOMEM;
-	for (size_t i = 0; i < n && error == 0; i++) {
-		w.id = ids[i];
-		pack_path(p, w.id, path);
-		if ((error = p->os->ops->open(p->os, path, OS_READ, &w.f)) ==
-		    0) {
-			if ((error = p->os->ops->fstat(w.f, &st)) == 0) {
-				w.size = st.size;
-				error = walk_pack(&w);
-			}
-			p->os->ops->close(w.f);
-		}
-		if (error < 0 && error != -ENOMEM)
-			log_error("%s/%s: cannot be read: %s",
-			    p->os->ops->label(p->os), path, strerror(-error));
-	}
-	free(w.chunk);
-	free(ids);
+	if (r == NULL)
+		return (-ENOMEM);
+	r->p = p;
+	r->ref = *ref;
+	r->f = f;
+	r->at = at;
+	if ((error = reader_head(r)) == 0)
+		error = load_table(r);
+	if (error != 0)
+		pack_reader_close(r);
+	else
+		*out = r;
 	return (error);
 }

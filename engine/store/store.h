@@ -291,8 +291,11 @@ int body_writer_finish(
 void body_writer_free(struct body_writer *w);
 int store_body_from_stream(
     struct store *s, struct stream *in, struct body_ref *ref, uint64_t *vsize);
-int store_body_from_memory(struct store *s, const void *p, size_t n,
+/* later: compressed later (store_squeeze), for who waits for it */
+int store_body_from_memory(struct store *s, const void *p, size_t n, bool later,
     struct body_ref *ref, uint64_t *vsize);
+int store_body_later(
+    struct store *s, struct stream *in, struct body_ref *ref, uint64_t *vsize);
 
 /*
  * Random access to the raw bytes.  body_read may run in any thread, also beside
@@ -514,6 +517,44 @@ bool store_dirty(const struct store *s);
  * worth it (or force).
  */
 int store_checkpoint(struct store *s, bool force);
+
+/* ---- compressing later ---- */
+
+/*
+ * What store_body_later has left, counted; bytes and sealed also hold what
+ * earlier processes left, as far as store_raw_look has found it.
+ */
+struct store_raw {
+	uint64_t bytes; /* that wait, at most */
+	uint64_t sealed; /* of them, in packs that are full */
+	uint64_t appended; /* bodies so far, raw or not */
+};
+void store_raw(const struct store *s, struct store_raw *out);
+/* Looks at one pack of an earlier process: 1 there are more, 0, -errno. */
+int store_raw_look(struct store *s);
+/*
+ * Compresses the pack with the most of it: begin and swap under the owner's
+ * lock, run and end without it.  What messages and log say stays as it is, and
+ * so does the pack when anything fails; a compaction that comes meanwhile ends
+ * it (-ECANCELED).
+ */
+struct store_squeeze;
+/*
+ * -EALREADY: nothing waits; -EAGAIN: store_sync first; -EBUSY: one is under
+ * way; -EROFS, -EIO
+ */
+int store_squeeze_begin(struct store *s, struct store_squeeze **out);
+/*
+ * About so many bytes more: 1 there are more, 0 done, -errno reported.  -EBADMSG:
+ * the pack is damaged and stays as it is.
+ */
+int store_squeeze_run(struct store_squeeze *q, uint64_t bytes);
+/* Also after a failure of run, which it gives back then. */
+int store_squeeze_swap(struct store_squeeze *q);
+/* frees q in any case */
+int store_squeeze_end(struct store_squeeze *q);
+/* All four, for one pack; for who has the store alone. */
+int store_squeeze(struct store *s);
 
 /* ---- upkeep ---- */
 

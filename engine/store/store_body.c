@@ -20,6 +20,7 @@ struct body_writer {
 	struct os_file *spool; /* owned, NULL while small */
 	char path[48];
 	struct digest *hash; /* owned */
+	bool later; /* compressing */
 	uint64_t spooled, size, bare;
 	uint8_t last;
 };
@@ -327,8 +328,8 @@ append(struct body_writer *w, const struct body_ref *like, struct body_ref *ref,
 		return (error);
 	error = find_same(w, like, &out);
 	if (error == -ENOENT)
-		error = packs_append(
-		    w->s->packs, w->size, like->hash, raw_read, w, &out);
+		error = packs_append(w->s->packs, w->size, like->hash, w->later,
+		    raw_read, w, &out);
 	/*
 	 * Until a frame names it, a compaction must not drop it, whether it is
 	 * new or shared.
@@ -353,12 +354,13 @@ body_writer_finish(struct body_writer *w, struct body_ref *ref, uint64_t *vsize)
 }
 
 int
-store_body_from_memory(struct store *s, const void *p, size_t n,
+store_body_from_memory(struct store *s, const void *p, size_t n, bool later,
     struct body_ref *ref, uint64_t *vsize)
 {
 	/* Its bytes are lent. */
 	struct body_writer w = { .s = s,
 		.mem = { .data = (uint8_t *)(uintptr_t)p, .len = n },
+		.later = later,
 		.size = n };
 	struct body_ref like = { .size = n };
 
@@ -369,9 +371,9 @@ store_body_from_memory(struct store *s, const void *p, size_t n,
 	return (append(&w, &like, ref, vsize));
 }
 
-int
-store_body_from_stream(
-    struct store *s, struct stream *in, struct body_ref *ref, uint64_t *vsize)
+static int
+from_stream(struct store *s, struct stream *in, bool later,
+    struct body_ref *ref, uint64_t *vsize)
 {
 	struct body_writer *w = NULL;
 	size_t chunk = stream_chunk(in);
@@ -380,6 +382,8 @@ store_body_from_stream(
 	int error;
 
 	error = b == NULL ? -ENOMEM : body_writer_new(s, &w);
+	if (error == 0)
+		w->later = later;
 	while (error == 0 && (n = stream_read(in, b, chunk)) > 0)
 		error = body_writer_add(w, b, (size_t)n);
 	if (error == 0 && n < 0)
@@ -389,6 +393,20 @@ store_body_from_stream(
 	body_writer_free(w);
 	free(b);
 	return (error);
+}
+
+int
+store_body_from_stream(
+    struct store *s, struct stream *in, struct body_ref *ref, uint64_t *vsize)
+{
+	return (from_stream(s, in, false, ref, vsize));
+}
+
+int
+store_body_later(
+    struct store *s, struct stream *in, struct body_ref *ref, uint64_t *vsize)
+{
+	return (from_stream(s, in, true, ref, vsize));
 }
 
 /* ---- reading ---- */

@@ -23,6 +23,7 @@ struct pack_use {
 	uint32_t id;
 	uint64_t total, live;
 	bool rewrite, keep, drop;
+	bool again; /* worth it even without garbage */
 };
 
 struct compact {
@@ -42,13 +43,20 @@ struct compact {
 
 /* ---- packs ---- */
 
+static int
+cmp_use(const void *pa, const void *pb)
+{
+	const struct pack_use *a = pa, *b = pb;
+
+	return (a->id < b->id ? -1 : a->id > b->id);
+}
+
 static struct pack_use *
 use_of(struct compact *c, uint32_t id)
 {
-	for (size_t i = 0; i < c->nuse; i++)
-		if (c->use[i].id == id)
-			return (&c->use[i]);
-	return (NULL);
+	struct pack_use want = { .id = id };
+
+	return (bsearch(&want, c->use, c->nuse, sizeof(want), cmp_use));
 }
 
 static int
@@ -60,6 +68,7 @@ count_entry(void *arg, const struct pack_entry *e)
 	if (u == NULL)
 		return (0);
 	u->total += e->stored;
+	u->again = u->again || e->table;
 	if (e->good && live_find(&c->live, e->ref.pack, e->ref.offset) != NULL)
 		u->live += e->stored;
 	else if (e->good)
@@ -96,7 +105,9 @@ choose_packs(struct compact *c)
 		if (pending_in_pack(c->s, u->id))
 			continue;
 		u->drop = !u->keep;
-		u->rewrite = u->keep && u->total - u->live > u->total / 4;
+		u->rewrite = u->keep &&
+		    (u->again || u->total - u->live > u->total / 4 ||
+			packs_raw_hint(c->s->packs, u->id));
 		u->keep = false;
 	}
 	return (0);
@@ -127,7 +138,7 @@ move_body(struct compact *c, struct live *v)
 	if ((error = pack_reader_open(c->s->packs, &ref, &r)) != 0)
 		return (error);
 	error =
-	    packs_append(c->s->packs, v->size, v->hash, raw_of_reader, r, &to);
+	    packs_append(c->s->packs, v->size, v->hash, false, raw_of_reader, r, &to);
 	pack_reader_close(r);
 	if (error != 0)
 		return (error);
@@ -642,6 +653,8 @@ compact_to(
 	struct store_info before, after;
 	int error;
 
+	if (s->packs != NULL)
+		packs_squeeze_stop(s->packs);
 	s->os->ops->now(s->os, &c.head.sec, &c.head.nsec);
 	c.cutoff = keep_all ? INT64_MIN : c.head.sec - s->set.expunge_retention;
 	memcpy(log_dir, s->log_dir, sizeof(log_dir));

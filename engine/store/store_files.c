@@ -330,6 +330,12 @@ tree_leftovers(struct store *s)
 			log_warning("%s/%s: a leftover cannot be removed: %s",
 			    store_label(s), l.name[i], strerror(-error));
 	}
+	/* A pack that was being compressed is there as it was. */
+	error = s->os->ops->unlink(s->os, "packs/squeeze.tmp");
+	if (error != 0 && error != -ENOENT)
+		log_warning("%s/packs/squeeze.tmp: a leftover cannot be "
+			    "removed: %s",
+		    store_label(s), strerror(-error));
 	if ((error = remove_tree_dir(s->os, "spool")) != 0)
 		log_warning("%s/spool: cannot be emptied: %s", store_label(s),
 		    strerror(-error));

@@ -629,6 +629,12 @@ upkeep(struct world *w, struct place *p, const struct step *s)
 		if (s->r[0] % 2 == 0)
 			os_mem_advance(p->os, 40ull * 86400 * 1000);
 		place_lock(p);
+		/* Whether it gets on or not, nothing may be lost by it. */
+		if (s->r[1] % 2 == 0) {
+			while (store_raw_look(p->s) == 1)
+				;
+			(void)store_squeeze(p->s);
+		}
 		rc = store_compact(p->s, &cr);
 		place_unlock(p);
 		break;

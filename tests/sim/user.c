@@ -109,7 +109,7 @@ body_of(struct place *p, const char *text, struct msg *m)
 
 	if (rc != 0)
 		return (rc);
-	rc = store_body_from_stream(p->s, in, &m->body, &m->vsize);
+	rc = store_body_later(p->s, in, &m->body, &m->vsize);
 	stream_close(in);
 	return (rc);
 }

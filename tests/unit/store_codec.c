@@ -188,7 +188,7 @@ append(struct packs *p, const void *data, size_t n)
 	uint8_t hash[16];
 
 	xxh3_128(data, n, hash);
-	ck_assert_int_eq(packs_append(p, n, hash, raw, &b, &ref), 0);
+	ck_assert_int_eq(packs_append(p, n, hash, false, raw, &b, &ref), 0);
 	return (ref);
 }
 

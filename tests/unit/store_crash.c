@@ -57,6 +57,35 @@ save(struct run *r, const char *mailbox, const char *guid, const char *body,
 }
 
 static int
+save_later(struct run *r, const char *guid, const char *body, size_t times)
+{
+	size_t n = strlen(body);
+	struct msg m = { .guid = guid, .state = MSG_NEW, .received = T0 };
+	struct mailbox box;
+	struct stream *in = NULL;
+	char *all = malloc(n * times + 1);
+	struct txn *t = NULL;
+	int error;
+
+	ck_assert_ptr_nonnull(all);
+	for (size_t i = 0; i < times; i++)
+		memcpy(all + i * n, body, n);
+	ck_assert_int_eq(stream_from_memory(all, n * times, &in), 0);
+	free(all);
+	error = store_body_later(r->s, in, &m.body, &m.vsize);
+	stream_close(in);
+	if (error != 0 ||
+	    (error = store_mailbox_by_name(r->s, "INBOX", &box)) != 0 ||
+	    (error = txn_begin(r->s, NULL, &t)) != 0)
+		return (error);
+	if ((error = txn_save(t, box.id, &m, NULL)) != 0) {
+		txn_abort(t);
+		return (error);
+	}
+	return (txn_commit(t));
+}
+
+static int
 create(struct run *r, const char *name)
 {
 	struct mailbox_new m = { .name = name };
@@ -148,6 +177,8 @@ step(struct run *r, size_t i, bool *durable)
 	case 13:
 	case 21:
 	case 26:
+	case 32:
+	case 36:
 		*durable = true;
 		return (store_sync(r->s));
 	case 4:
@@ -197,6 +228,32 @@ step(struct run *r, size_t i, bool *durable)
 		return (store_rebuild(r->s));
 	case 25:
 		return (change(r, FLAGS, "INBOX", 3, NULL));
+	case 27:
+		return (save(r, "INBOX", "g8", "compressed at once\n", 9));
+	case 28:
+		return (save_later(r, "g9", "compressed later\n", 20));
+	case 29:
+		return (save_later(r, "g10", "the same, of several blocks\n",
+		    9000));
+	case 30:
+		*durable = true;
+		return (store_squeeze(r->s));
+	case 31:
+		return (save_later(r, "g11", "compressed later\n", 20));
+	case 33:
+		return (save_later(r, "g12", "after it, and left over\n", 7));
+	case 34:
+		*durable = true;
+		return (reopen(r));
+	case 35:
+		while (store_raw_look(r->s) == 1)
+			;
+		return (store_squeeze(r->s));
+	case 37:
+		return (save_later(r, "g13", "for the compaction\n", 50));
+	case 38:
+		*durable = true;
+		return (store_compact(r->s, NULL));
 	}
 	return (1);
 }
@@ -268,6 +325,18 @@ check_store(struct os *os, size_t from, size_t to, uint64_t cut, int loss)
 	ck_assert_msg(v.problems == 0, "cut %llu loss %d: %s",
 	    (unsigned long long)cut, loss, make_said);
 	ck_assert_int_eq(store_rebuild(s), 0);
+	again = store_dump(s, WHAT);
+	ck_assert_str_eq(got, again);
+	free(again);
+	ck_assert_int_eq(
+	    os->ops->stat(os, "packs/squeeze.tmp", &(struct os_stat){ 0 }),
+	    -ENOENT);
+	/* Compressing what the crash has left changes nothing. */
+	while (store_raw_look(s) == 1)
+		;
+	while ((error = store_squeeze(s)) == 0 || error == -EBADMSG)
+		;
+	ck_assert_int_eq(error, -EALREADY);
 	again = store_dump(s, WHAT);
 	ck_assert_str_eq(got, again);
 	free(again);

@@ -45,7 +45,10 @@ copy_of(struct os *os)
 	return (copy);
 }
 
-/* The small store all tests damage; the last changes are in the tail. */
+/*
+ * The small store all tests damage; the last changes are in the tail.  Its
+ * first bodies are in a squeezed pack, the others wait for it.
+ */
 static struct os *
 make(void)
 {
@@ -57,6 +60,7 @@ make(void)
 	ck_assert_int_eq(os_mem_new(3, &os), 0);
 	os_mem_set_time(os, T0, 0);
 	s = make_store(os);
+	make_later = true;
 	box = make_mailbox(s, "INBOX");
 	for (size_t i = 0; i < MESSAGES; i++) {
 		for (size_t k = 0; k + 1 < sizeof(bodies[i]); k++)
@@ -70,6 +74,8 @@ make(void)
 		if (i == 2)
 			ck_assert_int_eq(store_checkpoint(s, true), 0);
 		ck_assert_int_eq(store_sync(s), 0);
+		if (i == 3)
+			ck_assert_int_eq(store_squeeze(s), 0);
 	}
 	make_flags(s, box, 1, MAIL_SEEN, 0);
 	make_expunge(s, box, 2);

@@ -10,6 +10,7 @@
 
 char make_said[1024];
 unsigned make_errors, make_warnings;
+bool make_later;
 
 static void
 sink(void *arg, enum log_level level, const char *line)
@@ -65,8 +66,15 @@ struct body_ref
 make_body_bytes(struct store *s, const void *p, size_t n, uint64_t *vsize)
 {
 	struct body_writer *w;
+	struct stream *in;
 	struct body_ref ref;
 
+	if (make_later) {
+		ck_assert_int_eq(stream_from_memory(p, n, &in), 0);
+		ck_assert_int_eq(store_body_later(s, in, &ref, vsize), 0);
+		stream_close(in);
+		return (ref);
+	}
 	ck_assert_int_eq(body_writer_new(s, &w), 0);
 	ck_assert_int_eq(body_writer_add(w, p, n), 0);
 	ck_assert_int_eq(body_writer_finish(w, &ref, vsize), 0);

@@ -19,6 +19,8 @@ struct body_ref make_body_bytes(
 /* guid NULL: a random one. */
 uint32_t make_msg(
     struct store *s, uint32_t mailbox, const char *guid, const char *text);
+/* From now on bodies are stored raw, to be compressed later. */
+extern bool make_later;
 void make_flags(struct store *s, uint32_t mailbox, uint32_t uid, uint8_t add,
     uint8_t remove);
 void make_expunge(struct store *s, uint32_t mailbox, uint32_t uid);
