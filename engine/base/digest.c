@@ -4,6 +4,7 @@
 #include "base/digest.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <openssl/evp.h>
@@ -36,10 +37,41 @@ xxh3_128(const void *p, size_t n, uint8_t out[16])
 	put_canonical(XXH3_128bits(p, n), out);
 }
 
-static int
-once(const EVP_MD *md, const void *p, size_t n, uint8_t *out)
+/*
+ * Looked up once: libcrypto finds the method of EVP_sha1() anew for each use,
+ * which costs more than hashing a name.
+ */
+static pthread_once_t fetch_once = PTHREAD_ONCE_INIT;
+static const EVP_MD *fetched[DIGEST_XXH3_128];
+
+static const EVP_MD *
+fetch(const char *name, const EVP_MD *other)
 {
-	return (EVP_Digest(n == 0 ? "" : p, n, out, NULL, md, NULL) == 1
+	const EVP_MD *md = EVP_MD_fetch(NULL, name, NULL);
+
+	return (md != NULL ? md : other);
+}
+
+static void
+fetch_all(void)
+{
+	fetched[DIGEST_SHA1] = fetch("SHA1", EVP_sha1());
+	fetched[DIGEST_MD5] = fetch("MD5", EVP_md5());
+	fetched[DIGEST_SHA256] = fetch("SHA256", EVP_sha256());
+}
+
+static const EVP_MD *
+evp_of(enum digest_kind kind)
+{
+	(void)pthread_once(&fetch_once, fetch_all);
+	return (fetched[kind]);
+}
+
+static int
+once(enum digest_kind kind, const void *p, size_t n, uint8_t *out)
+{
+	return (EVP_Digest(n == 0 ? "" : p, n, out, NULL, evp_of(kind),
+		    NULL) == 1
 		? 0
 		: -ENOMEM);
 }
@@ -47,29 +79,13 @@ once(const EVP_MD *md, const void *p, size_t n, uint8_t *out)
 int
 sha1(const void *p, size_t n, uint8_t out[SHA1_LEN])
 {
-	return (once(EVP_sha1(), p, n, out));
+	return (once(DIGEST_SHA1, p, n, out));
 }
 
 int
 md5(const void *p, size_t n, uint8_t out[MD5_LEN])
 {
-	return (once(EVP_md5(), p, n, out));
-}
-
-static const EVP_MD *
-evp_of(enum digest_kind kind)
-{
-	switch (kind) {
-	case DIGEST_SHA1:
-		return (EVP_sha1());
-	case DIGEST_MD5:
-		return (EVP_md5());
-	case DIGEST_SHA256:
-		return (EVP_sha256());
-	case DIGEST_XXH3_128:
-		break;
-	}
-	return (NULL);
+	return (once(DIGEST_MD5, p, n, out));
 }
 
 int
