@@ -297,8 +297,8 @@ for d, _, fs in os.walk(top):
             b[7] = 2
             b[32:40] = xxh3(b[:32]).to_bytes(8, "little")
         elif kind == "pack" and b.startswith(b"DSFPACK"):
-            b[7] = 2
-            b[16:24] = xxh3(b[:16]).to_bytes(8, "little")
+            b[7] = 3
+            b[16:24] = xxh3(b[:12] + b"\0" + b[13:16]).to_bytes(8, "little")
         else:
             continue
         open(p, "wb").write(b)
