@@ -649,6 +649,7 @@ serve(struct mount *m, int helper)
 	m->notifier = NULL;
 	ahead_stop(m->fs.ahead);
 	m->fs.ahead = NULL;
+	loop_end();
       signals:
 	fuse_remove_signal_handlers(m->session);
 	return (error);

@@ -13,10 +13,14 @@
 #include "fs/loop.h"
 
 #include <errno.h>
+#include <linux/fuse.h>
 #include <poll.h>
+#include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -24,12 +28,22 @@
 
 #define LOOKS 100 /* about 50 us */
 #define SOON_NS 200000
+#define WATCH_MS 2
+#define QUIET 50 /* such looks without a request */
 #define REST_MIN 64u /* requests */
 #define REST_MAX 4096u
 
-/* A semaphore, since a thread that libfuse cancels leaves it as it is. */
+/*
+ * A semaphore, since a thread that libfuse cancels leaves it as it is.  holder
+ * is the ticket of the thread that has the chair, 0: nobody has, or is about
+ * to.  Only who replaces the ticket there may do what it stands for.
+ */
 static sem_t chair;
-static _Thread_local bool mine;
+static atomic_uint_fast64_t holder, tickets;
+static _Thread_local uint_fast64_t ticket;
+/* Requests read so far; is the last of them being answered? */
+static atomic_uint_fast64_t requests;
+static atomic_bool busy;
 static atomic_uint answering; /* without the chair */
 static _Thread_local bool counted;
 
@@ -45,27 +59,107 @@ now_ns(void)
 	return ((uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec);
 }
 
+static bool
+leave_chair(uint_fast64_t of)
+{
+	if (of == 0 || !atomic_compare_exchange_strong(&holder, &of, 0))
+		return (false);
+	(void)sem_post(&chair);
+	return (true);
+}
+
 static void
 take_chair(void)
 {
+	uint_fast64_t mine = ticket, next;
+
 	if (counted) {
 		counted = false;
 		(void)atomic_fetch_sub(&answering, 1);
 	}
-	while (!mine)
-		mine = sem_wait(&chair) == 0;
+	next = atomic_fetch_add(&tickets, 1) + 1;
+	if (mine == 0 ||
+	    !atomic_compare_exchange_strong(&holder, &mine, next)) {
+		ticket = 0;
+		while (sem_wait(&chair) != 0)
+			;
+		atomic_store(&holder, next);
+	}
+	ticket = next;
+	atomic_store(&busy, false);
 }
 
 void
 loop_pass(void)
 {
-	if (!mine)
+	if (!leave_chair(ticket))
 		return;
-	mine = false;
+	ticket = 0;
 	counted = true;
 	(void)atomic_fetch_add(&answering, 1);
-	(void)sem_post(&chair);
 }
+
+/* ---- who does not come back ---- */
+
+static pthread_t watcher;
+static bool watching;
+static sem_t wanted; /* the watcher is asleep, and there are requests */
+static atomic_bool asleep;
+
+static void
+pause_ms(long ms)
+{
+	const struct timespec ts = { .tv_nsec = ms * 1000000 };
+
+	(void)nanosleep(&ts, NULL);
+}
+
+static void
+sleep_until_wanted(uint_fast64_t seen)
+{
+	atomic_store(&asleep, true);
+	/* One that came right before has not seen that. */
+	if (atomic_load(&requests) != seen &&
+	    atomic_exchange(&asleep, false))
+		return;
+	while (sem_wait(&wanted) != 0)
+		;
+}
+
+static void *
+watch(void *arg)
+{
+	uint_fast64_t seen = 0, now, by;
+	unsigned quiet = 0;
+
+	(void)arg;
+	for (;;) {
+		pause_ms(WATCH_MS);
+		now = atomic_load(&requests);
+		by = atomic_load(&holder);
+		if (now != seen)
+			quiet = 0;
+		else if (atomic_load(&busy))
+			(void)leave_chair(by);
+		else if (++quiet == QUIET) {
+			sleep_until_wanted(now);
+			quiet = 0;
+		}
+		seen = now;
+	}
+	return (NULL);
+}
+
+static void
+request_came(void)
+{
+	atomic_store(&busy, true);
+	(void)atomic_fetch_add(&requests, 1);
+	if (atomic_load(&asleep) && atomic_exchange(&asleep, false))
+		(void)sem_post(&wanted);
+}
+
+/* ---- looking ---- */
 
 /* Is a request there already, or soon? */
 static bool
@@ -89,6 +183,44 @@ looked_in_vain(bool soon)
 		rest *= 2;
 }
 
+/* ---- what libfuse 3.14 does not know ---- */
+
+/*
+ * With HANDLE_KILLPRIV_V2 the kernel asks for security.capability before the
+ * first write to an inode whose attributes it knows, not before each; what this
+ * promises is in view_aux_io.c.
+ */
+static uint64_t init_unique; /* of the INIT request, while it is answered */
+
+static void
+see_init(const void *buf, size_t n)
+{
+	const struct fuse_in_header *h = buf;
+	const struct fuse_init_in *in = (const void *)(h + 1);
+
+	if (n >= sizeof(*h) + sizeof(*in) && h->opcode == FUSE_INIT &&
+	    (in->flags & FUSE_HANDLE_KILLPRIV_V2) != 0)
+		init_unique = h->unique;
+}
+
+static void
+extend_init(const struct iovec *v, int n)
+{
+	const struct fuse_out_header *h = v[0].iov_base;
+	struct fuse_init_out *out;
+
+	if (n == 2 && v[0].iov_len >= sizeof(*h) && h->unique == init_unique &&
+	    h->error == 0 &&
+	    v[1].iov_len >= offsetof(struct fuse_init_out, flags) +
+		    sizeof(out->flags)) {
+		out = v[1].iov_base;
+		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
+		init_unique = 0;
+	}
+}
+
+/* ---- a session's input and output ---- */
+
 static ssize_t
 read_request(int fd, void *buf, size_t n, void *arg)
 {
@@ -107,6 +239,9 @@ read_request(int fd, void *buf, size_t n, void *arg)
 			slept = now_ns();
 	}
 	got = read(fd, buf, n);
+	request_came();
+	if (got > 0 && requests == 1)
+		see_init(buf, (size_t)got);
 	if (slept != 0 && got > 0)
 		looked_in_vain(now_ns() - slept < SOON_NS);
 	return (got);
@@ -116,6 +251,8 @@ static ssize_t
 write_reply(int fd, struct iovec *v, int n, void *arg)
 {
 	(void)arg;
+	if (init_unique != 0)
+		extend_init(v, n);
 	return (writev(fd, v, n));
 }
 
@@ -124,8 +261,27 @@ loop_use(struct fuse_session *se)
 {
 	static const struct fuse_custom_io io = { .read = read_request,
 		.writev = write_reply };
+	sigset_t all, was;
+	int error;
 
-	if (sem_init(&chair, 0, 1) != 0)
+	if (sem_init(&chair, 0, 1) != 0 || sem_init(&wanted, 0, 0) != 0)
 		return (-errno);
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &was);
+	error = -pthread_create(&watcher, NULL, watch, NULL);
+	(void)pthread_sigmask(SIG_SETMASK, &was, NULL);
+	if (error != 0)
+		return (error);
+	watching = true;
 	return (fuse_session_custom_io(se, &io, fuse_session_fd(se)));
+}
+
+void
+loop_end(void)
+{
+	if (!watching)
+		return;
+	(void)pthread_cancel(watcher);
+	(void)pthread_join(watcher, NULL);
+	watching = false;
 }

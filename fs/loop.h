@@ -5,8 +5,9 @@
  * The threads are libfuse's (fuse_session_loop_mt); this is how they read.
  *
  * L1  One thread at a time reads: it has the chair.  It keeps the chair while it
- *     answers what takes a moment, so that nobody is woken for that.
- * L2  Whoever may wait for something passes the chair on before.
+ *     answers, so that nobody is woken for what takes a moment.
+ * L2  Whoever is going to wait passes the chair on before; from one that is
+ *     found waiting it is taken.
  */
 #ifndef DSYNCFS_FS_LOOP_H
 #define DSYNCFS_FS_LOOP_H
@@ -18,7 +19,9 @@
  * -errno.
  */
 int loop_use(struct fuse_session *se);
-/* In an operation that may wait, as for the disk: others are answered then. */
+/* When its threads have ended. */
+void loop_end(void);
+/* In an operation that is going to wait: others are answered meanwhile. */
 void loop_pass(void);
 
 #endif

@@ -14,7 +14,6 @@
 #include "fs/loop.h"
 
 #define MAX_IO (1u << 20)
-#define SHORT_WRITE (64u << 10)
 #define FOR_EVER (365 * 86400.0) /* it is told when something changes */
 
 static struct fs *
@@ -228,7 +227,7 @@ op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set,
 		if ((to_set & FUSE_SET_ATTR_GID) != 0)
 			set.gid = attr->st_gid;
 	}
-	reply_attr(req, view_setattr(view_of(req), ino, &set, &st), &st);
+	reply_attr(req, view_setattr(view_for(req), ino, &set, &st), &st);
 }
 
 static void
@@ -357,7 +356,9 @@ op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 		size = MAX_IO;
 	if (off == 0 && ahead_read(fs_of(req)->ahead, req, ino, size))
 		return;
-	loop_pass();
+	/* A mail has to be unpacked; other files mostly are in memory. */
+	if ((ino & NODE_AUX) == 0)
+		loop_pass();
 	if ((p = malloc(size > 0 ? size : 1)) == NULL) {
 		fuse_reply_err(req, ENOMEM);
 		return;
@@ -378,10 +379,7 @@ op_write(fuse_req_t req, fuse_ino_t ino, const char *p, size_t size, off_t off,
 
 	count(req, COUNT_WRITE);
 	(void)fi;
-	/* The bytes of a mail being delivered go to memory. */
-	if (size > SHORT_WRITE || (ino & NODE_AUX) != 0)
-		loop_pass();
-	put = view_write(view_of(req), ino, p, size, (uint64_t)off);
+	put = view_write(view_for(req), ino, p, size, (uint64_t)off);
 	if (put < 0)
 		fuse_reply_err(req, (int)-put);
 	else
@@ -408,7 +406,7 @@ op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len,
 	loop_pass();
 	fuse_reply_err(req,
 	    -view_fallocate(
-		view_of(req), ino, mode, (uint64_t)off, (uint64_t)len));
+		view_for(req), ino, mode, (uint64_t)off, (uint64_t)len));
 }
 
 static void

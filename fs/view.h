@@ -134,7 +134,10 @@ typedef int view_dir_fn(
 int view_readdir(
     struct view *v, uint64_t node, uint64_t off, view_dir_fn *fn, void *arg);
 
-/* Whom what this thread makes from now on is for (owners under aux/). */
+/*
+ * Whom what this thread does from now on is for: owners of what is made under
+ * aux/, and set-ID bits of what is written to.
+ */
 void view_as(uid_t uid, gid_t gid);
 
 int view_mknod(struct view *v, uint64_t parent, const char *name, mode_t mode,

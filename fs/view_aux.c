@@ -60,6 +60,12 @@ view_as(uid_t uid, gid_t gid)
 	caller.gid = gid;
 }
 
+bool
+view_for_root(void)
+{
+	return (!caller.set || caller.uid == 0);
+}
+
 /*
  * What root's mount makes for somebody is his; a set-group-ID directory's
  * group stays.

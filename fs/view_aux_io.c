@@ -138,11 +138,33 @@ aux_read(struct view *v, uint64_t node, void *p, size_t n, uint64_t off)
 	return (got);
 }
 
+/*
+ * Who is not root takes a file its set-ID bits by writing to it.  The kernel
+ * leaves that to the mount (loop.c), and does it itself where that is not
+ * root's.
+ */
+static bool
+drop_set_ids(int fd)
+{
+	const mode_t group = S_ISGID | S_IXGRP;
+	struct stat st;
+
+	if (view_for_root() || geteuid() != 0 || fstat(fd, &st) != 0)
+		return (false);
+	if ((st.st_mode & S_ISUID) == 0 && (st.st_mode & group) != group)
+		return (false);
+	st.st_mode &= 07777 & ~(mode_t)S_ISUID;
+	if ((st.st_mode & group) == group)
+		st.st_mode &= ~(mode_t)S_ISGID;
+	return (fchmod(fd, st.st_mode) == 0);
+}
+
 ssize_t
 aux_write(struct view *v, uint64_t node, const void *p, size_t n, uint64_t off)
 {
 	struct aux_handle *h;
 	ssize_t put = take(v, node, O_WRONLY, &h);
+	bool changed = false;
 
 	if (put != 0)
 		return (put);
@@ -152,8 +174,12 @@ aux_write(struct view *v, uint64_t node, const void *p, size_t n, uint64_t off)
 	while (put < 0 && errno == EINTR);
 	if (put < 0)
 		put = -errno;
+	else
+		changed = drop_set_ids(h->fd);
 	view_lock(v);
 	give(h);
+	if (changed)
+		view_tell(v, FORGET_ATTR, node, NULL);
 	return (put);
 }
 
@@ -173,6 +199,8 @@ aux_fallocate(
 		error = -errno;
 		break;
 	}
+	if (error == 0)
+		(void)drop_set_ids(h->fd);
 	view_lock(v);
 	give(h);
 	return (error);
@@ -215,6 +243,8 @@ set_size(struct view *v, uint64_t node, uint64_t size)
 		error = -errno;
 		break;
 	}
+	if (error == 0)
+		(void)drop_set_ids(h->fd);
 	view_lock(v);
 	give(h);
 	return (error);

@@ -460,6 +460,8 @@ void synced_recover(struct view *v);
 void synced_end(struct view *v);
 
 /* ---- aux (view_aux.c) ---- */
+/* Does this thread's request come from root (view_as)? */
+bool view_for_root(void);
 int aux_lookup(
     struct view *v, uint64_t parent, const char *name, struct stat *st);
 int aux_getattr(struct view *v, uint64_t node, struct stat *st);

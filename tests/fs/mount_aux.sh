@@ -238,4 +238,32 @@ check "mount again" mount_store "$STORE" "$MNT"
 equal "all files are there again" "$want" "$(cd "$MNT" && find . ! -path './.dsyncfs*' -type f -exec sha1sum {} + | sort)"
 check "rm -r of the mailbox with them" rm -r "$MNT/.Crate"
 check "gone" eval '[ ! -e "$MNT/.Crate" ] && ! ds mailboxes | grep -q ^Crate'
+
+# Who is not root takes a file its set-ID bits by changing it; root does not.  One that is written to often is asked about once.
+check "unmount" umount_store "$STORE" "$MNT"
+check "mount for all" mount_store "$STORE" "$MNT" allow_other,umask=0
+chmod 711 "$TMP"
+as_other() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+ids() { printf 'x' >"$MNT/ids" && chown 65534:65534 "$MNT/ids" && chmod "$1" "$MNT/ids"; }
+ids 6777
+check "set-ID bits are there" test "$(stat -c %a "$MNT/ids")" = 6777
+check "root writes" eval 'echo more >>"$MNT/ids"'
+check "they stay" test "$(stat -c %a "$MNT/ids")" = 6777
+# Asked for its mode alone the kernel says what it knows, until it is told.
+check "another user writes" as_other sh -c "echo more >>'$MNT/ids'"
+check "they are gone" wait_for eval '[ "$(stat -c %a "$MNT/ids")" = 777 ]'
+ids 6777
+check "another user truncates" as_other truncate -s 1 "$MNT/ids"
+check "they are gone" test "$(stat -c %a "$MNT/ids")" = 777
+ids 2767
+check "another user writes" as_other sh -c "echo more >>'$MNT/ids'"
+check "a lock's bit stays" test "$(stat -c %a "$MNT/ids")" = 2767
+asked() { sed -n 's/^requests_getxattr //p' "$MNT/.dsyncfs/status"; }
+had=$(asked)
+check "a hundred writes" python3 -c "
+import os
+fd = os.open('$MNT/often', os.O_WRONLY | os.O_CREAT, 0o600)
+for i in range(100):
+    os.pwrite(fd, b'text', i * 5000)"
+check "one question" test "$(($(asked) - had))" -le 2
 finish
