@@ -239,11 +239,11 @@ read_request(int fd, void *buf, size_t n, void *arg)
 			slept = now_ns();
 	}
 	got = read(fd, buf, n);
-	request_came();
-	if (got > 0 && requests == 1)
-		see_init(buf, (size_t)got);
 	if (slept != 0 && got > 0)
 		looked_in_vain(now_ns() - slept < SOON_NS);
+	if (got > 0 && atomic_load(&requests) == 0)
+		see_init(buf, (size_t)got);
+	request_came();
 	return (got);
 }
 
