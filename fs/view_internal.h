@@ -281,8 +281,8 @@ ssize_t msg_read(struct view *v, uint64_t ino, void *p, size_t n, uint64_t off);
 /* A program expunged it: what an open file of it still needs is kept. */
 void msg_gone(struct view *v, const struct msg *m);
 /* st: as it was last seen. */
-void zombie_add(struct view *v, const struct stat *st,
-    const struct body_ref *body);
+void zombie_add(
+    struct view *v, const struct stat *st, const struct body_ref *body);
 void body_cache_free(struct body_cache *c);
 struct alias *alias_find(
     struct view *v, uint32_t box, enum box_part part, const char *name);
@@ -388,7 +388,7 @@ int aux_getattr(struct view *v, uint64_t node, struct stat *st);
 /* Is there a real file of that name in this directory? */
 bool aux_exists(struct view *v, uint64_t parent, const char *name);
 int aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
-    const char *target, struct stat *st);
+    dev_t rdev, const char *target, struct stat *st);
 int aux_unlink(struct view *v, uint64_t parent, const char *name, bool dir);
 int aux_rename(struct view *v, uint64_t from, const char *name, uint64_t to,
     const char *new_name, unsigned flags);
