@@ -37,11 +37,10 @@ OPTS=umask=022
 judged() {
 	local who=$1 script=$2
 	shift 2
-	rm -rf "${LOGS:?}/$who"
 	mkdir -p "$LOGS/$who"
 	KIT_LOG=$LOGS/$who timeout "${HANG:-7200}" "$KIT/$script.sh" "$@" >"$LOGS/$who/said" 2>&1 </dev/null
 }
-figure() { grep '^FIGURE ' "$LOGS/$1/said" | tail -1 | sed "s|^FIGURE [^ ]* |     $2: |; s| log=[^ ]*||"; }
+figure() { grep -s '^FIGURE ' "$LOGS/$1/said" | tail -1 | sed "s|^FIGURE [^ ]* |     $2: |; s| log=[^ ]*||"; }
 field() { figure "$1" "" | tr ' ' '\n' | sed -n "s/^$2=//p"; }
 field_is() { [ "$(field "$1" "$2")" = "$3" ] || { echo "$2=$(field "$1" "$2"), not $3"; return 1; }; }
 all_there() {	# WHO FIELD...: nothing was left out
@@ -123,6 +122,12 @@ xfstests_says() {
 	done
 	exec "$MOUNT" -o "\$opts,fsname=\$what" "dsyncfs:$TMP/stores/\$what" "\$where"
 	S
+	# A file system of this kind has no subtype for xfstests.
+	script df <<-'S'
+	#!/bin/bash
+	set -o pipefail
+	/usr/bin/df "$@" | sed 's/ fuse\.dsyncfs / fuse /'
+	S
 	for u in fsgqa:61001 fsgqa2:61002 123456-fsgqa:61003; do
 		echo "${u%:*}:x:${u#*:}:${u#*:}::/:/bin/bash" >&3
 		echo "${u%:*}:x:${u#*:}:" >&4
@@ -132,7 +137,7 @@ xfstests_says() {
 		mount --bind "$TMP/$f" "/etc/$f" || return 1
 	done
 	mount --bind "$TMP/bin/mount.fuse3" "$(realpath /sbin/mount.fuse)" || return 1
-	KIT_SUBTYP=dsyncfs judged xfstests xfstests "$TMP/xfstests" && field_is xfstests not_run 0
+	PATH=$TMP/bin:$PATH KIT_SUBTYP=dsyncfs judged xfstests xfstests "$TMP/xfstests" && field_is xfstests not_run 0
 }
 xfstests() {
 	local text rc
@@ -147,6 +152,7 @@ $(grep -E '^(Failures|Not run):' "$LOGS/xfstests/out" 2>/dev/null)"
 [ $# != 0 ] || set -- $JUDGES
 for j in "$@"; do
 	OPTS_WAS=$OPTS
+	rm -rf "${LOGS:?}/$j" "${LOGS:?}/$j.plain"
 	case $j in
 	pjdfstest) in_mount $j pjdfstest ;;
 	ltp) in_mount $j ltp ;;
