@@ -13,6 +13,12 @@
 
 #define MEMORY_SPARE 8
 
+/* The text last shown of a file that is made when it is read. */
+struct shown_text {
+	uint64_t hash;
+	int64_t mtime; /* 0: not shown yet */
+};
+
 /* A mailbox that is shown.  Rebuilt when the store's mailboxes change. */
 struct box {
 	uint32_t id;
@@ -22,6 +28,7 @@ struct box {
 	unsigned hidden;
 	/* dovecot-keywords was, at so many names */
 	size_t keywords_removed;
+	struct shown_text keywords;
 	/* a file in tmp came, went or was renamed; 0: not in this mount */
 	struct timespec tmp_changed;
 	uint32_t uidvalidity; /* when tmp was made, where nothing else tells */
@@ -141,6 +148,7 @@ struct view {
 	uint32_t inbox;
 	struct box *by_id, *by_name, *by_folder;
 	bool boxes_stale;
+	struct shown_text subscriptions;
 	struct scratch *scratch, *scratch_last, *scratch_by_node,
 	    *scratch_by_name;
 	struct aux *aux;
