@@ -3,6 +3,7 @@
 #
 #	KIT		the scripts that drive them, with figures of other file systems (../shared/kit)
 #	PJDFSTEST LTP XFSTESTS	built trees of these
+#	XFSTESTS_ONLY	some of its tests
 #	FSX FSSTRESS	these programs
 #	CUTS		power cuts on each file system (5); CUTS_SEED the first seed (1)
 #	KILLS		SIGKILLs of the mount (10)
@@ -22,6 +23,7 @@ KIT=${KIT:-$(dirname "$0")/../../../shared/kit}
 here=$ROOT/tests/judges
 LOGS=${LOGS:-$ROOT/build/judges}
 CUTS=${CUTS:-5} CUTS_SEED=${CUTS_SEED:-1} KILLS=${KILLS:-10} SECS=${SECS:-10}
+XFSTESTS_ONLY=${XFSTESTS_ONLY:-}
 export PJDFSTEST=${PJDFSTEST:-} LTP=${LTP:-} XFSTESTS=${XFSTESTS:-} FSX=${FSX:-} FSSTRESS=${FSSTRESS:-}
 JUDGES="pjdfstest ltp xfstests fsx fsstress fio stress-ng dbench postmark bonnie fsmark racer maildir-race deliver readers kill9 nospace
 	powercut-ext4 powercut-xfs"
@@ -111,7 +113,7 @@ xfstests_says() {
 	local opts=$OPTS
 	[ -n "${JUDGES_NS:-}" ] || { echo "works for root only"; return 1; }
 	[ -x "$XFSTESTS/check" ] || { echo "XFSTESTS is no built tree"; return 1; }
-	mkdir -p "$TMP/stores" "$TMP/xfstests"
+	mkdir -p "$TMP/stores" "$TMP/xfstests" "$TMP/pam.d"
 	script mount.fuse3 <<-S
 	#!/bin/bash
 	what=\$1 where=\$2 opts=$opts
@@ -128,16 +130,24 @@ xfstests_says() {
 	set -o pipefail
 	/usr/bin/df "$@" | sed 's/ fuse\.dsyncfs / fuse /'
 	S
+	for f in passwd group shadow; do
+		grep -v fsgqa "/etc/$f" >"$TMP/$f"
+	done
 	for u in fsgqa:61001 fsgqa2:61002 123456-fsgqa:61003; do
-		echo "${u%:*}:x:${u#*:}:${u#*:}::/:/bin/bash" >&3
-		echo "${u%:*}:x:${u#*:}:" >&4
-	done 3>"$TMP/passwd" 4>"$TMP/group"
-	for f in passwd group; do
-		grep -v fsgqa "/etc/$f" >>"$TMP/$f"
+		echo "${u%:*}:x:${u#*:}:${u#*:}::/:/bin/bash" >>"$TMP/passwd"
+		echo "${u%:*}:x:${u#*:}:" >>"$TMP/group"
+		echo "${u%:*}:*:19000:0:99999:7:::" >>"$TMP/shadow"
+	done
+	# su(1) is for root only here.
+	printf '%s required pam_permit.so\n' auth account session | tee "$TMP/pam.d/su" >"$TMP/pam.d/other"
+	for f in passwd group shadow pam.d; do
 		mount --bind "$TMP/$f" "/etc/$f" || return 1
 	done
 	mount --bind "$TMP/bin/mount.fuse3" "$(realpath /sbin/mount.fuse)" || return 1
-	PATH=$TMP/bin:$PATH KIT_SUBTYP=dsyncfs judged xfstests xfstests "$TMP/xfstests" && field_is xfstests not_run 0
+	PATH=$TMP/bin:$PATH KIT_SUBTYP=dsyncfs judged xfstests xfstests "$TMP/xfstests" $XFSTESTS_ONLY
+	# Fails where differs.xfstests does not say so, and where that says too much.
+	[ -n "$(field xfstests run)" ] && field_is xfstests not_run 0 &&
+		diff <(grep -v '^#' "$here/differs.xfstests" | sort) <(sed -n 's/^Failures: //p' "$LOGS/xfstests/out" | xargs -n1 | sort)
 }
 xfstests() {
 	local text rc
