@@ -1,19 +1,20 @@
 # lib -- for programs of Debian that judge file systems: `. "$(dirname "$0")/../lib.sh"`.
 #
 #	both COMMAND...		runs it for a plain directory and for one in the mount, and checks that it succeeds in each;
-#				$DIR is that directory, fresh, and $SAID a file for what a program says
+#				$DIR is that directory, fresh, where it works, and $SAID a file for what a program says
 #	empty DIR		succeeds when nothing is in it
 #	no_complaint TEXT...	succeeds when $SAID holds none of these words, and is not empty
 #
-# The mount stands open to other users where root makes it, so that rights are tested as everywhere.
+# The kernel tests rights in that mount, as everywhere; where root makes it, it stands open to other users.
 . "$(dirname "${BASH_SOURCE[0]}")/../real.sh"
 [ -z "$TEST_PLAIN" ] || { echo "FAIL: this test has no plain stand-in"; exit 1; }
 # More than any of them takes: a hang is a failure, not slowness.
 HANG=${HANG:-300}
-MOUNT_OPTS=
+MOUNT_OPTS=default_permissions
 [ "$(id -u)" != 0 ] || MOUNT_OPTS=allow_other
 chmod 755 "$TMP"
 check "mount" mount_store "$STORE" "$MNT" "$MOUNT_OPTS"
+mountpoint -q "$MNT" || finish
 
 both() {
 	local where
@@ -23,7 +24,9 @@ both() {
 		[ "$where" = "$TMP/plain" ] || WHERE="mount: "
 		: >"$SAID"
 		mkdir "$DIR"
+		cd "$DIR" || exit 1
 		"$@"
+		cd "$TMP" || exit 1
 		check "it can be removed" rm -r "$DIR"
 	done
 	WHERE=
