@@ -166,7 +166,8 @@ APT_TEST = check clang libclang-rt-14-dev dovecot-core dovecot-imapd \
 	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
 	inotify-tools mandoc systemd zsh fish \
 	offlineimap3 python3 procps util-linux universal-ctags rsync strace mutt e2fsprogs iproute2 openssh-server openssh-client openssl bindfs \
-	dovecot-sieve aerc maildrop procmail fdm safecat getmail6 git
+	dovecot-sieve aerc maildrop procmail fdm safecat getmail6 git \
+	fio stress-ng dbench postmark bonnie++ fsmark xfsprogs perl
 APT_DEB = debhelper lintian fakeroot dpkg-dev man-db
 # Installs what is missing; with everything there it asks nobody.
 define apt_install
@@ -192,13 +193,17 @@ deps:
 
 # The whole proof.  deps may install pkg-config's files, so the rest runs in
 # a make of its own that sees them.
-.PHONY: test check layers interop fstests
+.PHONY: test check layers interop fstests judges
 test: deps
 	$(MAKE) all layers
 	$(MAKE) check
 
 check: all
-	tests/run.sh unit sim clang asan fuzz lint interop fs bench
+	tests/run.sh unit sim clang asan fuzz lint interop fs judges bench
+
+# Third parties' tests of file systems and mail on the mount; tests/judges/run.sh says what they need.
+judges: all
+	tests/judges/run.sh $(JUDGES)
 
 layers:
 	tests/layers.sh

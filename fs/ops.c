@@ -2,7 +2,8 @@
  * ops -- decodes a request, makes one call of the view, replies.
  *
  * open, create and opendir are answered ENOSYS, so the kernel asks no more and
- * keeps pages and listings; fs/DESIGN.md has the measurements behind each choice.
+ * keeps pages and listings; fs/DESIGN.md has the measurements behind each
+ * choice.
  */
 #include "fs/ops.h"
 
@@ -250,9 +251,8 @@ op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode,
 	struct stat st;
 
 	count(req, COUNT_MKNOD);
-	(void)rdev;
 	reply_entry(
-	    req, view_mknod(view_for(req), parent, name, mode, &st), &st);
+	    req, view_mknod(view_for(req), parent, name, mode, rdev, &st), &st);
 }
 
 static void

@@ -111,6 +111,8 @@ reload_one(void *arg, const struct mailbox *m)
 	}
 	b->hidden = was != NULL ? was->hidden : 0;
 	b->keywords_removed = was != NULL ? was->keywords_removed : 0;
+	if (was != NULL)
+		b->keywords = was->keywords;
 	b->shows_keywords = was != NULL && was->shows_keywords;
 	if (was != NULL)
 		b->tmp_changed = was->tmp_changed;

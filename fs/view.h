@@ -141,7 +141,7 @@ int view_readdir(
 void view_as(uid_t uid, gid_t gid);
 
 int view_mknod(struct view *v, uint64_t parent, const char *name, mode_t mode,
-    struct stat *st);
+    dev_t rdev, struct stat *st);
 int view_mkdir(struct view *v, uint64_t parent, const char *name, mode_t mode,
     struct stat *st);
 int view_symlink(struct view *v, const char *target, uint64_t parent,

@@ -268,10 +268,13 @@ aux_getattr(struct view *v, uint64_t node, struct stat *st)
 	return (error);
 }
 
-/* mode says what: a file, a directory, a fifo; target: a symbolic link. */
+/*
+ * mode says what: a file, a directory, a fifo, a device (the kernel lets only
+ * root ask for one); target: a symbolic link.
+ */
 int
 aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
-    const char *target, struct stat *st)
+    dev_t rdev, const char *target, struct stat *st)
 {
 	int dir = aux_open_dir(v, parent), fd, error = 0;
 	struct aux *x;
@@ -292,11 +295,8 @@ aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
 			error = -errno;
 		else
 			(void)close(fd);
-	} else if (S_ISFIFO(mode) || S_ISSOCK(mode)) {
-		if (mknodat(dir, name, mode, 0) != 0)
-			error = -errno;
-	} else
-		error = -EPERM;
+	} else if (mknodat(dir, name, mode, rdev) != 0)
+		error = -errno;
 	if (error == 0)
 		error = give_away(dir, name);
 	if (error == 0 && target == NULL)

@@ -151,7 +151,7 @@ unlink_special(struct view *v, uint64_t node)
 
 int
 view_mknod(struct view *v, uint64_t parent, const char *name, mode_t mode,
-    struct stat *st)
+    dev_t rdev, struct stat *st)
 {
 	struct place p;
 	int error = begin(v);
@@ -165,7 +165,8 @@ view_mknod(struct view *v, uint64_t parent, const char *name, mode_t mode,
 			error = make_special(v, p.special, st);
 			break;
 		case PLACE_AUX:
-			error = aux_create(v, parent, name, mode, NULL, st);
+			error =
+			    aux_create(v, parent, name, mode, rdev, NULL, st);
 			break;
 		case PLACE_PART_DIR:
 		case PLACE_BOX:
@@ -185,7 +186,7 @@ view_symlink(struct view *v, const char *target, uint64_t parent,
 
 	if (error == 0 && (error = find_place(v, parent, name, &p)) == 0)
 		error = p.kind == PLACE_AUX
-		    ? aux_create(v, parent, name, S_IFLNK, target, st)
+		    ? aux_create(v, parent, name, S_IFLNK, 0, target, st)
 		    : p.kind == PLACE_PART ? -EPERM
 					   : -EEXIST;
 	view_unlock(v);
@@ -295,10 +296,12 @@ mkdir_aux(struct view *v, uint64_t parent, const char *name, mode_t mode,
 	int error;
 
 	if (!part_dir_name(name, &part) || aux_find(v, parent) == NULL)
-		return (aux_create(v, parent, name, S_IFDIR | mode, NULL, st));
+		return (
+		    aux_create(v, parent, name, S_IFDIR | mode, 0, NULL, st));
 	error = box_begin_as_dir(v, parent, part);
 	if (error == -ENOENT)
-		return (aux_create(v, parent, name, S_IFDIR | mode, NULL, st));
+		return (
+		    aux_create(v, parent, name, S_IFDIR | mode, 0, NULL, st));
 	if (error != 0)
 		return (error);
 	if ((b = box_of_folder(v, parent)) == NULL)
@@ -546,8 +549,7 @@ rename_in_parts(struct view *v, const struct place *from,
 	}
 	arena_fini(&a);
 	if (s != NULL) {
-		error =
-		    scratch_rename(v, s, to->box->id, to->part, to->name);
+		error = scratch_rename(v, s, to->box->id, to->part, to->name);
 		if (error == 0)
 			kept_name(v, to->box->id, to->part, to->name);
 		return (error);

@@ -13,6 +13,12 @@
 
 #define MEMORY_SPARE 8
 
+/* The text last shown of a file that is made when it is read. */
+struct shown_text {
+	uint64_t hash;
+	int64_t mtime; /* 0: not shown yet */
+};
+
 /* A mailbox that is shown.  Rebuilt when the store's mailboxes change. */
 struct box {
 	uint32_t id;
@@ -22,6 +28,7 @@ struct box {
 	unsigned hidden;
 	/* dovecot-keywords was, at so many names */
 	size_t keywords_removed;
+	struct shown_text keywords;
 	/* a file in tmp came, went or was renamed; 0: not in this mount */
 	struct timespec tmp_changed;
 	uint32_t uidvalidity; /* when tmp was made, where nothing else tells */
@@ -160,6 +167,7 @@ struct view {
 	uint32_t inbox;
 	struct box *by_id, *by_name, *by_folder;
 	bool boxes_stale;
+	struct shown_text subscriptions;
 	struct scratch *scratch, *scratch_last, *scratch_by_node,
 	    *scratch_by_name;
 	struct aux *aux;
@@ -314,8 +322,8 @@ ssize_t msg_read(struct view *v, uint64_t ino, void *p, size_t n, uint64_t off);
 /* A program expunged it: what an open file of it still needs is kept. */
 void msg_gone(struct view *v, const struct msg *m);
 /* st: as it was last seen. */
-void zombie_add(struct view *v, const struct stat *st,
-    const struct body_ref *body);
+void zombie_add(
+    struct view *v, const struct stat *st, const struct body_ref *body);
 void body_cache_free(struct body_cache *c);
 /* Their files may have been replaced. */
 void bodies_close_idle(struct view *v);
@@ -468,7 +476,7 @@ int aux_getattr(struct view *v, uint64_t node, struct stat *st);
 /* Is there a real file of that name in this directory? */
 bool aux_exists(struct view *v, uint64_t parent, const char *name);
 int aux_create(struct view *v, uint64_t parent, const char *name, mode_t mode,
-    const char *target, struct stat *st);
+    dev_t rdev, const char *target, struct stat *st);
 int aux_unlink(struct view *v, uint64_t parent, const char *name, bool dir);
 int aux_rename(struct view *v, uint64_t from, const char *name, uint64_t to,
     const char *new_name, unsigned flags);

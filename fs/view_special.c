@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/digest.h"
 #include "base/log.h"
 #include "base/name.h"
 
@@ -524,6 +525,7 @@ special_unlink(struct view *v, uint64_t node)
 int
 special_apply(struct view *v, uint64_t node, const char *p, size_t n)
 {
+	struct stat st;
 	char *copy;
 	int error;
 
@@ -533,6 +535,9 @@ special_apply(struct view *v, uint64_t node, const char *p, size_t n)
 		return (-ENOMEM);
 	error = apply_keywords(v, special_box(v, node), copy);
 	free(copy);
+	/* This change has a time, whether or not another follows at once. */
+	if (error == 0)
+		(void)special_getattr(v, node, &st);
 	return (error);
 }
 
@@ -580,6 +585,30 @@ special_text(struct view *v, uint64_t node, char **p, size_t *n)
 	return (0);
 }
 
+/*
+ * Its time grows with each change, in whole seconds: by these Dovecot knows
+ * whether another one has added keywords meanwhile, also within one second.
+ */
+static int64_t
+text_mtime(struct view *v, uint64_t node, int64_t now, const char *p, size_t n)
+{
+	struct box *b = box_by_id(v, special_box(v, node));
+	struct shown_text *shown;
+	uint64_t hash = xxh3_64(p, n);
+
+	if (kind_of(node) == SPECIAL_SUBSCRIPTIONS)
+		shown = &v->subscriptions;
+	else if (kind_of(node) == SPECIAL_KEYWORDS && b != NULL)
+		shown = &b->keywords;
+	else
+		return (now);
+	if (shown->mtime == 0 || shown->hash != hash) {
+		shown->mtime = now > shown->mtime ? now : shown->mtime + 1;
+		shown->hash = hash;
+	}
+	return (shown->mtime);
+}
+
 int
 special_getattr(struct view *v, uint64_t node, struct stat *st)
 {
@@ -614,6 +643,8 @@ special_getattr(struct view *v, uint64_t node, struct stat *st)
 	}
 	if ((error = special_text(v, node, &text, &n)) != 0)
 		return (error);
+	st->st_mtim.tv_sec = st->st_ctim.tv_sec =
+	    text_mtime(v, node, sec, text, n);
 	free(text);
 	st->st_size = (off_t)n;
 	return (0);

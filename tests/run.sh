@@ -62,6 +62,10 @@ for group in "$@"; do
 		for t in tests/"$group"/*.sh; do
 			one "$group/$(basename "$t" .sh)" "$t"
 		done ;;
+	judges)
+		for t in tests/judges/debian/*.sh; do
+			one "judges/$(basename "$t" .sh)" "$t"
+		done ;;
 	bench)
 		one bench/short env BENCH_SHORT=1 make -s bench ;;
 	*)

@@ -110,10 +110,10 @@ script_of_a_watcher() {
 	if mounted; then
 		do="\"$SYNC\" -o mail_location=dsyncfs:$STORE mirror --no-max-delete maildir:$peer >/dev/null"
 		ds mirror "maildir:$peer" >/dev/null || echo "the first sync: $?"
-		f=$(mail_of "$peer" "Subject: app1")
+		f=$(mail_of "$peer" "Subject: app8")
 	else
 		peer=$MNT do=true
-		f=$(mail_of "$MNT" "Subject: app1")
+		f=$(mail_of "$MNT" "Subject: app8")
 	fi
 	cat <<-S
 	SELECT INBOX

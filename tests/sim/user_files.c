@@ -76,7 +76,7 @@ mount_write(struct files *f, const char *path, const char *text)
 	int rc = parent(f, path, &dir, &name);
 
 	if (rc == 0)
-		rc = view_mknod(f->p->v, dir, name, S_IFREG | 0600, &st);
+		rc = view_mknod(f->p->v, dir, name, S_IFREG | 0600, 0, &st);
 	if (rc != 0)
 		return (rc);
 	n = view_write(f->p->v, st.st_ino, text, strlen(text), 0);

@@ -56,7 +56,7 @@ START_TEST(depth_has_no_limit)
 	for (i = 1; i <= DEPTH; i++)
 		at[i] = make_dir(at[i - 1], "dir");
 	ck_assert_int_eq(
-	    view_mknod(fs.v, at[DEPTH], "file", S_IFREG | 0600, &st), 0);
+	    view_mknod(fs.v, at[DEPTH], "file", S_IFREG | 0600, 0, &st), 0);
 	ck_assert_int_eq(view_write(fs.v, st.st_ino, "deep", 4, 0), 4);
 	ck_assert_int_eq(view_read(fs.v, st.st_ino, got, 8, 0), 4);
 	ck_assert_int_eq(view_getattr(fs.v, st.st_ino, &st), 0);
@@ -84,15 +84,15 @@ START_TEST(modes_are_the_callers)
 	mode_t was = umask(077);
 
 	ck_assert_int_eq(
-	    view_mknod(fs.v, NODE_ROOT, "file", S_IFREG | 0664, &st), 0);
+	    view_mknod(fs.v, NODE_ROOT, "file", S_IFREG | 0664, 0, &st), 0);
 	ck_assert_int_eq((int)(st.st_mode & 07777), 0664);
 	ck_assert_int_eq(view_mkdir(fs.v, NODE_ROOT, "dir", 0775, &st), 0);
 	ck_assert_int_eq((int)(st.st_mode & 07777), 0775);
 	ck_assert_int_eq(
-	    view_mknod(fs.v, NODE_ROOT, "fifo", S_IFIFO | 0622, &st), 0);
+	    view_mknod(fs.v, NODE_ROOT, "fifo", S_IFIFO | 0622, 0, &st), 0);
 	ck_assert_int_eq((int)(st.st_mode & 07777), 0622);
 	ck_assert_int_eq(
-	    view_mknod(fs.v, NODE_ROOT, "suid", S_IFREG | 04755, &st), 0);
+	    view_mknod(fs.v, NODE_ROOT, "suid", S_IFREG | 04755, 0, &st), 0);
 	ck_assert_int_eq((int)(st.st_mode & 07777), 04755);
 	(void)umask(was);
 }
@@ -292,7 +292,7 @@ START_TEST(who_has_a_file_open_may_write_whatever_its_mode)
 
 	no_overriding();
 	ck_assert_int_eq(
-	    view_mknod(fs.v, NODE_ROOT, "object", S_IFREG | 0444, &st), 0);
+	    view_mknod(fs.v, NODE_ROOT, "object", S_IFREG | 0444, 0, &st), 0);
 	n = st.st_ino;
 	ck_assert_int_eq((int)(st.st_mode & 07777), 0444);
 	ck_assert_int_eq(view_write(fs.v, n, "object", 6, 0), 6);
@@ -303,7 +303,7 @@ START_TEST(who_has_a_file_open_may_write_whatever_its_mode)
 	ck_assert_str_eq(text("object"), "obje");
 	/* Also without a name. */
 	ck_assert_int_eq(
-	    view_mknod(fs.v, NODE_ROOT, "gone", S_IFREG | 0444, &st), 0);
+	    view_mknod(fs.v, NODE_ROOT, "gone", S_IFREG | 0444, 0, &st), 0);
 	n = st.st_ino;
 	ck_assert_int_eq(do_unlink("gone"), 0);
 	ck_assert_int_eq(view_write(fs.v, n, "gone", 4, 0), 4);

@@ -401,7 +401,8 @@ START_TEST(errors_are_those_of_a_file_system)
 	ck_assert_int_eq(
 	    view_symlink(fs.v, "to", node("cur"), "sym", &st), -EPERM);
 	ck_assert_int_eq(
-	    view_mknod(fs.v, node("new"), "fifo", S_IFIFO | 0600, &st), -EPERM);
+	    view_mknod(fs.v, node("new"), "fifo", S_IFIFO | 0600, 0, &st),
+	    -EPERM);
 	ck_assert_int_eq(do_unlink("cur"), -EISDIR);
 	ck_assert_int_eq(do_unlink("cur/none"), -ENOENT);
 	ck_assert_int_eq(do_unlink("none"), -ENOENT);
@@ -458,7 +459,7 @@ START_TEST(numbers_that_mean_nothing_are_stale)
 		ck_assert_int_lt((int)view_read(fs.v, bad[i], &c, 1, 0), 0);
 		ck_assert_int_lt((int)view_write(fs.v, bad[i], &c, 1, 0), 0);
 		ck_assert_int_lt(
-		    view_mknod(fs.v, bad[i], "x", S_IFREG | 0600, &st), 0);
+		    view_mknod(fs.v, bad[i], "x", S_IFREG | 0600, 0, &st), 0);
 		ck_assert_int_lt(view_mkdir(fs.v, bad[i], "x", 0700, &st), 0);
 		ck_assert_int_lt(view_unlink(fs.v, bad[i], "x"), 0);
 		ck_assert_int_lt(

@@ -469,6 +469,46 @@ START_TEST(keywords_are_added_but_not_renumbered)
 }
 END_TEST
 
+static int64_t
+seconds(const char *path)
+{
+	struct stat st;
+
+	ck_assert_int_eq(view_getattr(fs.v, node(path), &st), 0);
+	return (st.st_mtim.tv_sec);
+}
+
+/* Dovecot reads the names anew only when the time is another. */
+START_TEST(the_time_of_keywords_grows_with_each_change)
+{
+	const char *at = ".Foo/dovecot-keywords";
+	char names[128] = "";
+	int64_t was = 0, is;
+	int i;
+
+	folder(".Foo");
+	for (i = 0; i < 5; i++) {
+		(void)snprintf(names + strlen(names),
+		    sizeof(names) - strlen(names), "%d name%d\n", i, i);
+		ck_assert_int_eq(do_make(".Foo/new-names", names), 0);
+		ck_assert_int_eq(do_rename(".Foo/new-names", at), 0);
+		is = seconds(at);
+		ck_assert_int_gt(is, was);
+		ck_assert_int_eq(seconds(at), is);
+		was = is;
+	}
+	/* Not looked at in between, the last one has been told, too. */
+	ck_assert_int_eq(do_make(".Foo/new-names", "5 a\n"), 0);
+	ck_assert_int_eq(do_rename(".Foo/new-names", at), 0);
+	ck_assert_int_eq(do_make(".Foo/new-names", "6 b\n"), 0);
+	ck_assert_int_eq(do_rename(".Foo/new-names", at), 0);
+	is = seconds(at);
+	ck_assert_int_ge(is, was + 2);
+	folder(".Bar");
+	ck_assert_int_eq(seconds(at), is);
+}
+END_TEST
+
 START_TEST(a_letter_may_be_used_before_it_has_a_name)
 {
 	struct txn *t;
@@ -604,6 +644,7 @@ suite(void)
 	tcase_add_test(tc, subscriptions_are_written_in_both_formats);
 	tcase_add_test(tc, subscriptions_are_replaced_by_a_rename);
 	tcase_add_test(tc, keywords_are_added_but_not_renumbered);
+	tcase_add_test(tc, the_time_of_keywords_grows_with_each_change);
 	tcase_add_test(tc, a_letter_may_be_used_before_it_has_a_name);
 	tcase_add_test(tc, attributes_tell_what_names_cannot);
 	tcase_add_test(tc, dsyncfs_shows_what_goes_on);

@@ -222,7 +222,7 @@ do_make(const char *path, const char *t)
 	int error = parent_of(path, &dir, &name);
 
 	if (error == 0)
-		error = view_mknod(fs.v, dir, name, S_IFREG | 0600, &st);
+		error = view_mknod(fs.v, dir, name, S_IFREG | 0600, 0, &st);
 	if (error != 0 || *t == '\0')
 		return (error);
 	ck_assert_int_eq(
