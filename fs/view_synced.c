@@ -41,7 +41,6 @@
 #include "base/log.h"
 
 #define FILE_NAME "scratch/synced"
-#define NEW_NAME "scratch/synced.new"
 #define FILE_SIZE (8u << 20)
 #define SMALL_SIZE (512u << 10) /* of it, where only records without data go */
 #define ZEROS (64u << 10)
@@ -471,90 +470,78 @@ is_name(const uint8_t *p, size_t n)
 	    !(n == 2 && p[0] == '.' && p[1] == '.'));
 }
 
-/* Complete under its name, or not there. */
-static int
-write_file(struct view *v, const struct found *f, const char *path)
-{
-	struct timespec ts[2] = { f->changed, f->changed };
-	int fd, error;
-
-	fd = openat(v->dir, NEW_NAME,
-	    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return (-errno);
-	error = write_all(fd, f->data, f->len, 0);
-	if (error == 0) {
-		(void)futimens(fd, ts);
-		if (fsync(fd) != 0)
-			error = -errno;
-	}
-	(void)close(fd);
-	/* What is there under that name is not older. */
-	if (error == 0 &&
-	    renameat2(v->dir, NEW_NAME, v->dir, path, RENAME_NOREPLACE) != 0 &&
-	    errno != EEXIST)
-		error = -errno;
-	(void)unlinkat(v->dir, NEW_NAME, 0);
-	return (error);
-}
-
 static char *
 text(struct arena *a, const uint8_t *p, size_t n)
 {
 	return (is_name(p, n) ? arena_strndup(a, (const char *)p, n) : NULL);
 }
 
-/* It had been delivered: under its name again, if that is free. */
+struct back {
+	unsigned delivered, in_tmp;
+};
+
+/* In memory, as it was. */
 static int
-save_again(struct view *v, const struct found *f, const char *path,
-    const char *tmp, const char *name)
+make_again(struct view *v, const struct found *f, uint32_t box,
+    const char *name, struct scratch **out)
 {
+	char *path = scratch_path(box, 't', name);
 	struct scratch *s;
+	ssize_t put;
 	int error;
 
-	error = scratch_new(
-	    v, f->ino, SCRATCH_FILE, f->saved_box, strdup(path), &s);
+	error = scratch_new(v, f->ino, SCRATCH_FILE, box, path, &s);
 	if (error != 0)
 		return (error);
-	if ((error = scratch_take_name(v, s, f->saved_box, PART_TMP, tmp)) == 0)
-		error = scratch_rename(v, s, f->saved_box, f->part, name);
-	if (error == 0)
-		log_warning("%s/%s: had been delivered when the power went, and "
-			    "is there again",
-		    part_name[f->part], name);
+	if ((s->memory = memory_take(v)) == NULL)
+		error = -ENOMEM;
+	else if ((put = memory_write(s->memory, f->data, f->len, 0)) < 0)
+		error = (int)put;
 	else
+		error = scratch_take_name(v, s, box, PART_TMP, name);
+	if (error != 0) {
 		scratch_drop(v, s, true);
+		return (error);
+	}
+	s->memory->changed = f->changed;
+	*out = s;
 	return (0);
 }
 
+/* A real file in tmp, unless there is one of that name: it is not older. */
 static int
-recover_one(struct view *v, const struct found *f)
+leave_in_tmp(struct view *v, struct scratch *s)
+{
+	struct stat st;
+
+	return (fstatat(v->dir, s->path, &st, AT_SYMLINK_NOFOLLOW) == 0
+		? 0
+		: to_disk(v, s));
+}
+
+static int
+recover_one(struct view *v, const struct found *f, struct back *back)
 {
 	struct arena a = ARENA_INIT;
 	uint32_t box = box_by_id(v, f->box) != NULL ? f->box : v->inbox;
-	char *name, *saved, *path = NULL;
+	char *name = text(&a, f->name, f->name_len), *saved = NULL;
+	struct scratch *s;
 	int error = 0;
 
-	name = text(&a, f->name, f->name_len);
-	saved = f->part == PART_TMP ? NULL : text(&a, f->saved, f->saved_len);
-	if (name == NULL)
+	if (f->part != PART_TMP && box_by_id(v, f->saved_box) != NULL)
+		saved = text(&a, f->saved, f->saved_len);
+	if (name == NULL || (error = make_again(v, f, box, name, &s)) != 0)
 		goto out;
-	if ((path = scratch_path(box, 't', name)) == NULL) {
-		error = -ENOMEM;
-		goto out;
+	/* Renaming it drops it; a name that is taken leaves it in tmp. */
+	if (saved != NULL &&
+	    scratch_rename(v, s, f->saved_box, f->part, saved) == 0)
+		back->delivered++;
+	else {
+		if ((error = leave_in_tmp(v, s)) == 0)
+			back->in_tmp++;
+		scratch_drop(v, s, true);
 	}
-	if ((error = scratch_box_dir(v, box, 't')) != 0 ||
-	    (error = write_file(v, f, path)) != 0 ||
-	    (error = scratch_sync_dir(v, box)) != 0)
-		goto out;
-	if (saved != NULL && box_by_id(v, f->saved_box) != NULL)
-		error = save_again(v, f, path, name, saved);
-	else
-		log_warning("tmp/%s: had been synced, but was not delivered, "
-			    "when the mount ended; it is there again",
-		    name);
 out:
-	free(path);
 	arena_fini(&a);
 	return (error);
 }
@@ -632,6 +619,7 @@ static int
 recover_all(struct view *v, const uint8_t *p, size_t n)
 {
 	struct found *all = NULL, *f, *next, here = { 0 };
+	struct back back = { 0, 0 };
 	uint64_t generation = 0, number = 0;
 	enum record_kind kind;
 	size_t at = 0, len;
@@ -648,7 +636,7 @@ recover_all(struct view *v, const uint8_t *p, size_t n)
 		error = forget_known(v, &all);
 	HASH_ITER (hh, all, f, next) {
 		if (error == 0)
-			error = recover_one(v, f);
+			error = recover_one(v, f, &back);
 		HASH_DEL(all, f);
 		free(f);
 	}
@@ -658,6 +646,11 @@ recover_all(struct view *v, const uint8_t *p, size_t n)
 		error = view_sync_locked(v);
 		view_unlock(v);
 	}
+	if (back.delivered > 0 || back.in_tmp > 0)
+		log_warning("the last mount ended without its end: of what was "
+			    "fsynced, %u messages are delivered again and %u "
+			    "files are in tmp again",
+		    back.delivered, back.in_tmp);
 	return (error);
 }
 
