@@ -12,6 +12,7 @@
  */
 #include "fs/loop.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <linux/fuse.h>
 #include <poll.h>
@@ -103,6 +104,7 @@ loop_pass(void)
 
 static pthread_t watcher;
 static bool watching;
+static atomic_bool ending;
 static sem_t wanted; /* the watcher is asleep, and there are requests */
 static atomic_bool asleep;
 
@@ -133,7 +135,7 @@ watch(void *arg)
 	unsigned quiet = 0;
 
 	(void)arg;
-	for (;;) {
+	while (!atomic_load(&ending)) {
 		pause_ms(WATCH_MS);
 		now = atomic_load(&requests);
 		by = atomic_load(&holder);
@@ -264,6 +266,11 @@ loop_use(struct fuse_session *se)
 	sigset_t all, was;
 	int error;
 
+	/*
+	 * libfuse ends its threads by pthread_cancel, for which glibc loads
+	 * this, or aborts, as when there are no descriptors left.
+	 */
+	(void)dlopen("libgcc_s.so.1", RTLD_NOW);
 	if (sem_init(&chair, 0, 1) != 0 || sem_init(&wanted, 0, 0) != 0)
 		return (-errno);
 	sigfillset(&all);
@@ -281,7 +288,8 @@ loop_end(void)
 {
 	if (!watching)
 		return;
-	(void)pthread_cancel(watcher);
+	atomic_store(&ending, true);
+	(void)sem_post(&wanted);
 	(void)pthread_join(watcher, NULL);
 	watching = false;
 }

@@ -2,13 +2,13 @@
 """faults -- a mount whose system calls fail (strace injects the errors), one of a kind or all from one on, or that is killed in one, at a
 random place of a workload.
 
-	faults.py MOUNT SYNC DIR SEED RUNS
+	faults.py MOUNT SYNC DIR SEED RUNS		RUNS "every": killed in each of its calls, one after the other
 
 What was acknowledged is there after the next mount, once, byte by byte, with the flags that were acknowledged; what failed is there or not,
 but never half; the store is whole; nothing hangs, and the mount never ends by itself.
 """
 import errno, os, random, subprocess, sys, time
-MOUNT, SYNC, D, SEED, RUNS = *sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5])
+MOUNT, SYNC, D, SEED, RUNS = *sys.argv[1:4], int(sys.argv[4]), sys.argv[5]
 CALLS = {  # how often a run makes them, about
     "pwrite64": 150, "pread64": 25, "fsync,fdatasync": 20, "openat,openat2": 70, "renameat,renameat2": 3, "unlinkat": 3, "mkdirat": 7,
     "newfstatat": 70, "getdents64": 14, "clone3": 9}
@@ -188,10 +188,18 @@ def whole(store):
         fail("verify:", r.stdout.decode())
 
 
-for run in range(1, RUNS + 1):
+def some_fault():
     calls = rnd.choice(list(CALLS))
     n = rnd.randrange(1, CALLS[calls] + 1)
-    inject = (calls, rnd.choice(ERRORS), f"{n}+" if rnd.random() < 0.4 else f"{n}")
+    return (calls, rnd.choice(ERRORS), f"{n}+" if rnd.random() < 0.4 else f"{n}")
+
+
+if RUNS == "every":
+    faults = [(calls, "signal=KILL", str(n)) for calls, many in CALLS.items() for n in range(1, many + 1)]
+else:
+    faults = [None] * int(RUNS)
+for run, fault in enumerate(faults, 1):
+    inject = fault or some_fault()
     killed = inject[1] == "signal=KILL"
     what = "%s: %s from call %s on" % inject if inject[2].endswith("+") else "%s: %s at call %s" % inject
     base = f"{D}/{run}"
@@ -226,6 +234,6 @@ for run in range(1, RUNS + 1):
     m.end()
     whole(store)
     subprocess.run(["rm", "-rf", store, mnt])
-print(f"{RUNS} runs, {hit} of them with errors that programs saw")
+print(f"{len(faults)} runs, {hit} of them with errors that programs saw")
 if hit == 0:
     fail("no fault was seen by any program")

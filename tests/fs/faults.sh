@@ -1,5 +1,5 @@
 #!/bin/bash
-# faults -- system calls of the mount fail, one or all from one on, or it is killed in one of them (faults.py; SEED, RUNS): nothing that
+# faults -- system calls of the mount fail, one or all from one on, or it is killed in one of them (faults.py; SEED, RUNS: a number, or every call): nothing that
 # was acknowledged is lost, torn or doubled, and the next mount and verify find the store whole.
 . "$(dirname "$0")/../real.sh"
 needs strace python3 fusermount3
