@@ -129,6 +129,7 @@ struct sock {
 	int error; /* -errno that ended reading, or 0 */
 	int send_error; /* the same for sending: reading may go on */
 	bool eof;
+	bool secret; /* what has been sent is wiped */
 };
 
 void sock_init(struct sock *s, int fd);

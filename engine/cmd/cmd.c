@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "cmd/cmd_internal.h"
+#include "cmd/launcher.h"
 
 const struct command cmd_commands[] = {
 	{ CMD_MIRROR, "mirror", "LOCATION2",
@@ -329,6 +330,7 @@ cmd_run(int argc, const char *const *argv, const struct backends *known,
 		    (o.progress == PROGRESS_AUTO && io->progress != NULL);
 		status = run_command(&c);
 	}
+	launcher_free(c.launcher);
 	out_flush(&c);
 	progress_clear(&c);
 	if (c.out_failed && status == EX_DONE)

@@ -463,7 +463,9 @@ sync_far_once(struct run *run, struct replica *a, bool *gone)
 	    brain_new_master(a, s.ch, &so, &events, &b) != 0)
 		status = EX_FAIL;
 	else {
-		status = run_half(run, a, &s, b, label);
+		status = closing_now(run->c, true);
+		if (status == 0)
+			status = run_half(run, a, &s, b, label);
 		brain_free(b);
 	}
 	*gone = s.again && !s.stays && s.ch->received == 0;
@@ -501,7 +503,7 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 		summary(run, &res, EX_FAIL);
 		return (EX_FAIL);
 	}
-	if (begin(run, a) != 0)
+	if (closing_now(c, false) != 0 || begin(run, a) != 0)
 		return (EX_FAIL);
 	lsn_a = log_begins(a);
 	lsn_b = log_begins(b);
@@ -550,6 +552,8 @@ run_here(struct run *run)
 		return (EX_BAD_USAGE);
 	}
 	status = place_by_mount(c, &run->second);
+	if (status == 0)
+		status = closing_prepare(c);
 	if (status != 0)
 		return (status);
 	if (c->local != NULL)
@@ -665,7 +669,8 @@ sync_serve(struct cmd *c, struct replica *a, int in, int out,
 	status = far_serve(c, in, out, &s);
 	if (status != 0)
 		return (status);
-	if (brain_new_slave(a, s.ch, &events, &b) != 0)
+	if (closing_now(c, false) != 0 ||
+	    brain_new_slave(a, s.ch, &events, &b) != 0)
 		status = EX_FAIL;
 	else {
 		brain_set_stop(b, c->stop);
