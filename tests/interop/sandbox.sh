@@ -5,7 +5,7 @@
 # Nobody but root may look into such a process, not even its own user: as another user this is run in a user namespace.
 [ "$(id -u)" = 0 ] || exec unshare --user --map-root-user bash "$0" "$@"
 . "$(dirname "$0")/../real.sh"
-needs gdb gcore strace python3 pgrep base64
+needs gdb gcore strace python3 pgrep base64 sshd ssh ssh-keygen
 [ -z "$TEST_PLAIN" ] || { echo "FAIL: this test has no plain stand-in"; exit 1; }
 LANDLOCK=$(python3 -c 'import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))')
 FAR=$TMP/far-store MD=$TMP/Maildir
@@ -262,4 +262,42 @@ ended "for the server, too" $server
 same "both have the same afterwards"
 check_not "nothing said it" grep -qF -e "$SECRET" -e "${CODED%%=*}" "$TMP/out"
 check_not "nor does the store have it" grep -rqF "$SECRET" "$STORE"
+
+# The passphrase of a key, and the key: an sshd, whose command waits for $TMP/go.
+. "$ROOT/tests/sshd.sh"
+unset SSH_AUTH_SOCK SSH_ASKPASS DISPLAY
+K=$TMP/keys
+mkdir "$K" "$TMP/path"
+ssh-keygen -q -t ed25519 -N '' -f "$K/host_ed25519"
+ssh-keygen -q -t ed25519 -N "$SECRET" -f "$K/id"
+cp "$K/id.pub" "$TMP/authorized_keys"
+host_up main ed25519
+echo "[127.0.0.1]:${port[main]} $(cut -d' ' -f1,2 "$K/host_ed25519.pub")" >"$TMP/known_hosts"
+cat >"$TMP/ssh_config" <<C
+Host there
+HostName 127.0.0.1
+Port ${port[main]}
+User $(id -un)
+IdentitiesOnly yes
+IdentityFile $K/id
+UserKnownHostsFile $TMP/known_hosts
+GlobalKnownHostsFile none
+C
+# ssh(1) reads the configuration of whom the password file says; so the ssh that is found here has one of ours.
+printf '#!/bin/sh\nexec %s -F %s "$@"\n' "$(command -v ssh)" "$TMP/ssh_config" >"$TMP/path/ssh"
+chmod +x "$TMP/path/ssh"
+rm -f "$TMP/go"
+mail "$MD" 6
+near mirror "maildir:$MD" >/dev/null
+PATH=$TMP/path:$PATH "${near[@]}" -D -o "ssh_passphrase_command=cat $TMP/secret" -o "dsync_remote_cmd=$TMP/held" mirror there >"$TMP/out" 2>&1 &
+pid=$!
+check "an ssh host, by a key with a passphrase: closed" wait_for is_closed $pid
+check "by libssh2" grep -q 'logged in as' "$TMP/out"
+check "nothing here has the passphrase" unknown $pid
+check_not "nor the key" grep -qaF "$(sed -n 3p "$K/id")" "$TMP/core.$pid"
+check "nothing gets out of it" break_out $pid "$STORE"
+: >"$TMP/go"
+ended "the sync goes on" $pid
+same "both have the same afterwards"
+check_not "nothing said it" grep -qF "$SECRET" "$TMP/out"
 finish
