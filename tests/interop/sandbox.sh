@@ -5,7 +5,7 @@
 # Nobody but root may look into such a process, not even its own user: as another user this is run in a user namespace.
 [ "$(id -u)" = 0 ] || exec unshare --user --map-root-user bash "$0" "$@"
 . "$(dirname "$0")/../real.sh"
-needs gdb gcore strace python3 pgrep base64 sshd ssh ssh-keygen
+needs gdb gcore strace python3 pgrep base64 openssl sshd ssh ssh-keygen
 [ -z "$TEST_PLAIN" ] || { echo "FAIL: this test has no plain stand-in"; exit 1; }
 LANDLOCK=$(python3 -c 'import ctypes; print(ctypes.CDLL(None).syscall(444, None, 0, 1))')
 FAR=$TMP/far-store MD=$TMP/Maildir
@@ -212,10 +212,10 @@ SECRET='xyzzy-plugh-4711'
 CODED=$(printf '\0doveadm\0%s' "$SECRET" | base64)
 echo "$SECRET" >"$TMP/secret"
 chmod 600 "$TMP/secret"
-# A doveadm server that waits before it answers a password, and once more when it has let us in.
+# A doveadm server, by TLS with a certificate, that waits before it answers a password, and once more when it has let us in.
 cat >"$TMP/doveadm.py" <<'P'
-import os, socket, subprocess, sys, time
-tmp, sync, far = sys.argv[1:4]
+import os, socket, ssl, subprocess, sys, threading, time
+tmp, sync, far, cert = sys.argv[1:5]
 def wait(name):
     open(tmp + "/at-" + name, "w").close()
     while not os.path.exists(tmp + "/pass-" + name):
@@ -226,42 +226,76 @@ s.listen(1)
 open(tmp + "/port.new", "w").write(str(s.getsockname()[1]))
 os.rename(tmp + "/port.new", tmp + "/port")
 c, _ = s.accept()
-f = c.makefile("rb", buffering=0)
-line = lambda: f.readline().decode()
+if cert:
+    t = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    t.load_cert_chain(cert, tmp + "/key.pem")
+    c = t.wrap_socket(c, server_side=True)
+def line():
+    got = b""
+    while not got.endswith(b"\n"):
+        got += c.recv(1)
+    return got
 c.sendall(b"-\n")
-while not line().startswith("PLAIN\t"): pass
+while not line().startswith(b"PLAIN\t"): pass
 wait("asked")
 c.sendall(b"+\n")
 line()
 wait("in")
 c.sendall(b"\n+\n")
-sys.exit(subprocess.call([sync, "-o", "mail_location=dsyncfs:" + far, "dsync-server"], stdin=c, stdout=c))
+p = subprocess.Popen([sync, "-o", "mail_location=dsyncfs:" + far, "dsync-server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+# One thread reads the connection, the other writes to it: Python's TLS may be used so where they do not close it.
+def out():
+    while d := p.stdout.read(65536):
+        c.sendall(d)
+    if cert: c.unwrap()
+    else: c.shutdown(socket.SHUT_WR)
+t = threading.Thread(target=out, daemon=True)
+t.start()
+try:
+    while d := c.recv(65536):
+        p.stdin.write(d)
+except OSError:
+    pass
+p.stdin.close()
+sys.exit(p.wait())
 P
-python3 "$TMP/doveadm.py" "$TMP" "$SYNC" "$FAR" 2>"$TMP/doveadm.err" &
-server=$!
-on_exit "kill $server 2>/dev/null"
-wait_for test -e "$TMP/port"
 # PID NAME: in no core of it, nor in what others can see of it
 unknown() {
 	gcore -o "$TMP/core" "$1" >"$TMP/gcore.out" 2>&1 || { cat "$TMP/gcore.out"; return 1; }
 	! grep -qaF -e "$SECRET" -e "${CODED%%=*}" "$TMP/core.$1" "/proc/$1/cmdline" "/proc/$1/environ"
 }
-mail "$MD" 5
-near mirror "maildir:$MD" >/dev/null
-"${near[@]}" -D -o "doveadm_password_file=$TMP/secret" -u "$(id -un)" mirror "tcp:127.0.0.1:$(cat "$TMP/port")" >"$TMP/out" 2>&1 &
-pid=$!
-check "a server that asks for a password" wait_for test -e "$TMP/at-asked"
-check "has it, and nothing here has it any more" unknown $pid
-equal "nor has it a core of its own" 0 "$(gdb -nx -batch -iex 'set debuginfod enabled off' -p $pid -ex 'printf "IS %d\n", ((int(*)(int,...))prctl)(3,0,0,0,0)' 2>/dev/null | sed -n 's/^IS //p')"
-: >"$TMP/pass-asked"
-check "when it was let in" wait_for test -e "$TMP/at-in"
-check "neither" unknown $pid
-: >"$TMP/pass-in"
-ended "the sync goes on" $pid
-ended "for the server, too" $server
-same "both have the same afterwards"
-check_not "nothing said it" grep -qF -e "$SECRET" -e "${CODED%%=*}" "$TMP/out"
-check_not "nor does the store have it" grep -rqF "$SECRET" "$STORE"
+openssl req -x509 -newkey rsa:2048 -nodes -keyout "$TMP/key.pem" -subj /CN=test -addext subjectAltName=IP:127.0.0.1 -days 2 \
+	-out "$TMP/cert.pem" 2>/dev/null
+n=4
+password() {	# SCHEME CERTIFICATE
+	WHERE="$1: "
+	rm -f "$TMP"/at-* "$TMP"/pass-* "$TMP/port"
+	python3 "$TMP/doveadm.py" "$TMP" "$SYNC" "$FAR" "$2" 2>"$TMP/doveadm.err" &
+	server=$!
+	on_exit "kill $server 2>/dev/null"
+	wait_for test -e "$TMP/port"
+	mail "$MD" $((++n))
+	near mirror "maildir:$MD" >/dev/null
+	"${near[@]}" -D -o "doveadm_password_file=$TMP/secret" -o "ssl_client_ca_file=$TMP/cert.pem" -u "$(id -un)" \
+		mirror "$1:127.0.0.1:$(cat "$TMP/port")" >"$TMP/out" 2>&1 &
+	pid=$!
+	check "a server that asks for a password" wait_for test -e "$TMP/at-asked"
+	check "has it, and nothing here has it any more" unknown $pid
+	equal "nor leaves it a core of its own" 0 "$(gdb -nx -batch -iex 'set debuginfod enabled off' -p $pid \
+		-ex 'printf "IS %d\n", ((int(*)(int,...))prctl)(3,0,0,0,0)' 2>/dev/null | sed -n 's/^IS //p')"
+	: >"$TMP/pass-asked"
+	check "when it was let in" wait_for test -e "$TMP/at-in"
+	check "neither" unknown $pid
+	: >"$TMP/pass-in"
+	ended "the sync goes on" $pid
+	ended "for the server, too" $server
+	same "both have the same afterwards"
+	check_not "nothing said it" grep -qF -e "$SECRET" -e "${CODED%%=*}" "$TMP/out"
+	check_not "nor does the store have it" grep -rqF "$SECRET" "$STORE"
+	WHERE=
+}
+password tcp ""
+password tcps "$TMP/cert.pem"
 
 # The passphrase of a key, and the key: an sshd, whose command waits for $TMP/go.
 . "$ROOT/tests/sshd.sh"
@@ -287,7 +321,7 @@ C
 printf '#!/bin/sh\nexec %s -F %s "$@"\n' "$(command -v ssh)" "$TMP/ssh_config" >"$TMP/path/ssh"
 chmod +x "$TMP/path/ssh"
 rm -f "$TMP/go"
-mail "$MD" 6
+mail "$MD" $((++n))
 near mirror "maildir:$MD" >/dev/null
 PATH=$TMP/path:$PATH "${near[@]}" -D -o "ssh_passphrase_command=cat $TMP/secret" -o "dsync_remote_cmd=$TMP/held" mirror there >"$TMP/out" 2>&1 &
 pid=$!
