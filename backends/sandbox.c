@@ -229,7 +229,7 @@ refuse_typing(scmp_filter_ctx f)
 }
 
 static int
-close_calls(void)
+close_calls(unsigned flags)
 {
 	scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
 	int r = f == NULL ? -ENOMEM : 0;
@@ -241,7 +241,8 @@ close_calls(void)
 	if (r == 0)
 		(void)seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
-		r = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
+		r = seccomp_attr_set(
+		    f, SCMP_FLTATR_CTL_TSYNC, (flags & SANDBOX_THREAD) == 0);
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]) && r == 0;
 	     i++)
 		r = refuse(f, refused[i]);
@@ -301,8 +302,11 @@ close_process(unsigned flags)
 	int r;
 
 	hide();
-	(void)umask(077);
-	(void)setrlimit(RLIMIT_CORE, &no_core);
+	/* of all threads */
+	if ((flags & SANDBOX_THREAD) == 0) {
+		(void)umask(077);
+		(void)setrlimit(RLIMIT_CORE, &no_core);
+	}
 #ifdef UNSANDBOXED
 	/* A sanitizer looks into the process, and writes files, at its end. */
 	(void)flags;
@@ -319,7 +323,7 @@ close_process(unsigned flags)
 	}
 	if ((r = close_files(flags)) != 0)
 		return (failed("Landlock", r));
-	if (has_seccomp() && (r = close_calls()) != 0)
+	if (has_seccomp() && (r = close_calls(flags)) != 0)
 		return (failed("seccomp", r));
 	return (0);
 #endif

@@ -10,7 +10,13 @@ enum {
 	 * A program that was started before is still to be told to end, by a
 	 * signal.
 	 */
-	SANDBOX_SIGNALS = 1
+	SANDBOX_SIGNALS = 1,
+	/*
+	 * Only the calling thread, and what it starts.  Others of the process
+	 * can be made to do what it may not: this is for mistakes, not against
+	 * code of somebody else.
+	 */
+	SANDBOX_THREAD = 2
 };
 
 struct sandbox {

@@ -84,6 +84,12 @@ static const char help_options[] =
 /* The command that runs in this thread; its reports go to its own output. */
 static __thread struct cmd *current;
 
+void
+cmd_enter(struct cmd *c)
+{
+	current = c;
+}
+
 int
 cmd_status_of(int error)
 {

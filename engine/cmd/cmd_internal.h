@@ -150,6 +150,8 @@ struct cmd {
 	int tell;
 };
 
+/* What this thread reports is c's. */
+void cmd_enter(struct cmd *c);
 bool cmd_stopped(const struct cmd *c);
 void cmd_sleep(const struct cmd *c, int ms); /* or until stopped */
 int64_t cmd_mono_ms(void);
@@ -172,6 +174,13 @@ int closing_prepare(struct cmd *c);
  * the exit status, reported.
  */
 int closing_now(struct cmd *c, bool children);
+/*
+ * fn, which reads what others wrote, behind closing_now; in a mount in a thread
+ * of its own, which is closed and ends with it.  Gives fn's status, or that of
+ * what failed before, reported.
+ */
+int closing_run(
+    struct cmd *c, bool children, int (*fn)(void *arg), void *arg);
 /*
  * For what is done more than once, so that it may be closed each time: true in
  * a new process, where c->apart is set, and whoever called returns with the

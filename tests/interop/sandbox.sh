@@ -67,15 +67,17 @@ tries() {	# DIRECTORY: that the process may use
 		typing into its terminal|1|(int(*)(int,long,const char*))ioctl|0,21522,"x"
 	T
 }
-# PID DIRECTORY: each of them; what happens otherwise than it should is said
+# PID DIRECTORY [THREAD]: each of them; what happens otherwise than it should is said.  A thread does not try what the C library
+# does in all threads of a process.
 break_out() {
-	local name want call args got bad=0 n=0
+	local name want call args got errno bad=0 n=0
 	echo keep >"$TMP/dir/victim"
 	ln -sfn "$TMP/outside" "$2/link"
 	ln -sfn "$TMP/dir" "$2/dirlink"
-	tries "$2" >"$TMP/tries"
+	tries "$2" | if [ -n "${3:-}" ]; then grep -v '^a user|\|^groups|'; else cat; fi >"$TMP/tries"
 	{
-		echo 'set pagination off'
+		printf 'set pagination off\npython\nfor t in gdb.selected_inferior().threads():\n if t.ptid[1] == %s: t.switch()\nend\n' "${3:-$1}"
+		echo 'set scheduler-locking on'
 		while IFS='|' read -r name want call args; do
 			args=${args//getppid()/((int(*)(void))getppid)()}
 			[ "$call" = "${call#*)}" ] || call="(${call})"
@@ -176,6 +178,25 @@ check "which ends with its parent" wait_for test ! -d "/proc/$(cat "$TMP/child")
 check "a flush goes on" near -l 20 -o "remote=$TMP/held dsync-server" flush
 same "both have the same afterwards"
 check "check-config still tells who answers" says "works: a dsyncfs answers" near -o "remote=$TMP/held dsync-server" check-config
+
+# In a mount it is the thread of a sync that is closed; what it has to do for its programs goes on in others.
+rm "$TMP/go" "$TMP/hooked"
+closed_thread() { local t; for t in /proc/"$1"/task/*; do is_closed "$1/task/${t##*/}" && { echo "${t##*/}" >"$TMP/thread"; return; }; done; return 1; }
+check "a mount" mount_store "$STORE" "$MNT"
+mounted=$(mounted_process "$STORE" | head -1)
+mail "$MNT" 100
+"${near[@]}" mirror "$TMP/held" dsync-server >"$TMP/out" 2>&1 &
+pid=$!
+check "a mirror in a mount has a closed thread" wait_for closed_thread "$mounted"
+check "the others are as they were" test "$(field "$mounted" Seccomp)" = 0
+check "nothing gets out of it" break_out "$mounted" "$STORE" "$(cat "$TMP/thread")"
+check "the mount is used meanwhile" eval 'mail "$MNT" 101 && ls "$MNT/new" | grep -q M101'
+: >"$TMP/go"
+ended "the sync goes on" $pid
+check "which ends with it" test ! -d "/proc/$mounted/task/$(cat "$TMP/thread")"
+check "unmount" umount_store "$STORE" "$MNT"
+check "the mail that came meanwhile" near mirror "$TMP/held" dsync-server
+same "both have the same afterwards"
 
 # Two Maildirs, one with its sidecar and its lists elsewhere, are all that such a mirror has.
 mkdir "$TMP/control" "$TMP/sidecar"
