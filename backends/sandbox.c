@@ -19,6 +19,7 @@
 #include <openssl/crypto.h>
 #include <sched.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -273,10 +274,18 @@ has_seccomp(void)
 
 /* ---- both ---- */
 
+/* A sanitizer looks into the process, and writes files, at its end. */
+#ifdef UNSANDBOXED
+static const bool unsandboxed = true;
+#else
+static const bool unsandboxed = false;
+#endif
+
 static void
 hide(void)
 {
-	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (!unsandboxed)
+		(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 /* What libraries read from files when they first need it. */
@@ -307,15 +316,8 @@ close_process(unsigned flags)
 		(void)umask(077);
 		(void)setrlimit(RLIMIT_CORE, &no_core);
 	}
-#ifdef UNSANDBOXED
-	/* A sanitizer looks into the process, and writes files, at its end. */
-	(void)flags;
-	(void)close_files;
-	(void)close_calls;
-	(void)has_seccomp;
-	(void)read_ahead;
-	return (0);
-#else
+	if (unsandboxed)
+		return (0);
 	read_ahead();
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
 		log_debug("sandbox: %s", strerror(errno));
@@ -326,7 +328,6 @@ close_process(unsigned flags)
 	if (has_seccomp() && (r = close_calls(flags)) != 0)
 		return (failed("seccomp", r));
 	return (0);
-#endif
 }
 
 const struct sandbox sandbox_linux = { hide, close_process };
