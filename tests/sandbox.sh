@@ -79,7 +79,9 @@ tries() {	# DIRECTORY: that the process may use
 # does in all threads of a process.
 break_out() {
 	local name want call args got errno bad=0 n=0
+	rm -rf "${TMP:?}/dir"/*
 	echo keep >"$TMP/dir/victim"
+	echo outside >"$TMP/outside"
 	ln -sfn "$TMP/outside" "$2/link"
 	ln -sfn "$TMP/dir" "$2/dirlink"
 	tries "$2" | if [ -n "${3:-}" ]; then grep -v '^a user|\|^groups|'; else cat; fi >"$TMP/tries"

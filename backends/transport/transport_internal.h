@@ -8,7 +8,7 @@
  * T3  A text of a peer is bounded before it is kept, and reported only through
  *     base/log.h, which disarms it.
  * T4  A secret is never in an argument, an environment or a message, and is
- *     wiped when it has been used.
+ *     wiped when it has been used, also where it waited to be sent.
  */
 #ifndef DSYNCFS_BACKENDS_TRANSPORT_INTERNAL_H
 #define DSYNCFS_BACKENDS_TRANSPORT_INTERNAL_H
