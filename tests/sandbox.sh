@@ -33,6 +33,7 @@ chmod +x "$TMP/held"
 # ---- breaking out ----
 
 # NAME | ERRNO of it | the call, and its type.  13 is EACCES, 1 EPERM, 0 success.
+# Of a process without a program to end: not even a signal, where Landlock knows of them.
 tries() {	# DIRECTORY: that the process may use
 	local d=$1 no=13 path='int(*)(const char*,...)' o='int(*)(const char*,int,int)'
 	# Without Landlock these are what the user may do.
@@ -74,6 +75,7 @@ tries() {	# DIRECTORY: that the process may use
 		a file by its handle|1|(int(*)(int,void*,int))open_by_handle_at|0,0,0
 		typing into its terminal|1|(int(*)(int,long,const char*))ioctl|0,21522,"x"
 	T
+	[ -z "${SILENT:-}" ] || [ "$LANDLOCK" -lt 6 ] || echo 'a signal to its parent|1|(int(*)(int,int))kill|getppid(),0'
 }
 # PID DIRECTORY [THREAD]: each of them; what happens otherwise than it should is said.  A thread does not try what the C library
 # does in all threads of a process.

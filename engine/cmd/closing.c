@@ -36,6 +36,16 @@ closing_prepare(struct cmd *c)
 	    launcher_start(c->cfg.post_sync_command, &c->launcher)));
 }
 
+/* Also one that has ended. */
+static bool
+has_child(void)
+{
+	siginfo_t info;
+
+	return (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0 ||
+	    errno != ECHILD);
+}
+
 int
 closing_now(struct cmd *c, bool children)
 {
@@ -43,7 +53,8 @@ closing_now(struct cmd *c, bool children)
 
 	if (!closing_wanted(c) || c->closed)
 		return (EX_DONE);
-	r = c->backends->sandbox->close(children ? SANDBOX_SIGNALS : 0);
+	r = c->backends->sandbox->close(
+	    children && has_child() ? SANDBOX_SIGNALS : 0);
 	c->closed = r == 0;
 	return (r == 0 ? EX_DONE : EX_FAIL);
 }

@@ -170,8 +170,8 @@ bool closing_wanted(const struct cmd *c);
 int closing_prepare(struct cmd *c);
 /*
  * The locations are open, and a far side is reached: from here on nothing else
- * is.  children: a program that runs for the link will be told to end.  0 or
- * the exit status, reported.
+ * is.  children: a program that runs for the link, if there is one, will be
+ * told to end.  0 or the exit status, reported.
  */
 int closing_now(struct cmd *c, bool children);
 /*
