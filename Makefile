@@ -23,7 +23,7 @@ else ifeq ($(origin CC),default)
 CC = gcc
 endif
 
-PKGS = fuse3 libxxhash libzstd libssh2 libssl libcrypto zlib
+PKGS = fuse3 libxxhash libzstd libssh2 libssl libcrypto zlib libseccomp
 WARN = -Wall -Wextra -Wconversion -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wpointer-arith -Wwrite-strings \
 	-Wformat=2 -Wno-format-nonliteral -Werror
 HARDEN = -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
@@ -45,6 +45,10 @@ endif
 
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 CPPFLAGS += -D_GNU_SOURCE -DDSYNCFS_VERSION='"$(VERSION)"' -DFUSE_USE_VERSION=314 -I. -Iengine $(PKG_CFLAGS)
+# Such a build is to be looked into while it runs, or writes files at its end.
+ifneq ($(filter asan tsan cov,$(FLAVOUR)),)
+CPPFLAGS += -DUNSANDBOXED
+endif
 CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SAN) -pthread
 LDFLAGS += $(SAN) -pthread
 ifeq ($(HARDEN),)
@@ -73,7 +77,7 @@ LIB_backends = $(B)/libbackends.a
 LIB_fs = $(B)/libfs.a
 ENGINE_LIBS = $(LIB_cmd) $(LIB_control) $(LIB_sync) $(LIB_store) $(LIB_journal) $(LIB_base)
 
-LIBS_sys = -lxxhash -lzstd -lssh2 -lssl -lcrypto -lz
+LIBS_sys = -lxxhash -lzstd -lssh2 -lssl -lcrypto -lz -lseccomp
 LIBS_fuse = -lfuse3
 LIBS_check := $(shell pkg-config --libs check 2>/dev/null)
 
@@ -161,12 +165,12 @@ random-dovecot: all interop-programs
 # ---- what must be installed ----
 
 APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
-	libzstd-dev libssh2-1-dev libssl-dev zlib1g-dev uthash-dev
+	libzstd-dev libssh2-1-dev libssl-dev zlib1g-dev uthash-dev libseccomp-dev
 APT_TEST = check clang libclang-rt-14-dev dovecot-core dovecot-imapd \
 	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
 	inotify-tools mandoc systemd zsh fish \
 	offlineimap3 python3 procps util-linux universal-ctags rsync strace mutt e2fsprogs iproute2 openssh-server openssh-client openssl bindfs \
-	dovecot-sieve aerc maildrop procmail fdm safecat getmail6 git \
+	dovecot-sieve aerc maildrop procmail fdm safecat getmail6 git gdb \
 	fio stress-ng dbench postmark bonnie++ fsmark xfsprogs perl
 APT_DEB = debhelper lintian fakeroot dpkg-dev man-db
 # Installs what is missing; with everything there it asks nobody.

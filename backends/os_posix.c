@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backends/trees.h"
+
 struct os_posix {
 	struct os os; /* first */
 	int fd; /* owned, O_PATH */
@@ -612,7 +614,9 @@ tree_new(int fd, char *label, struct os **out)
 {
 	struct os_posix *t = NULL;
 
-	if (label == NULL || (t = malloc(sizeof(*t))) == NULL) {
+	if (label == NULL || (t = malloc(sizeof(*t))) == NULL ||
+	    trees_add(fd) != 0) {
+		free(t);
 		free(label);
 		(void)close(fd);
 		return (-ENOMEM);
@@ -649,9 +653,9 @@ static int
 remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
 {
 	(void)st;
-	(void)type;
 	(void)ftw;
-	(void)remove(path);
+	/* remove() tries unlink first, which a closed process may not do here */
+	(void)(type == FTW_DP ? rmdir(path) : unlink(path));
 	return (0);
 }
 
@@ -663,6 +667,7 @@ posix_close_tree(struct os *os)
 	if (os == NULL)
 		return;
 	t = self(os);
+	trees_remove(t->fd);
 	(void)close(t->fd);
 	if (t->temporary)
 		(void)nftw(t->label, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -767,9 +772,10 @@ os_posix_temp(struct os **out)
 		goto out;
 	}
 	rc = os_posix_open(path, false, out);
-	if (rc == 0)
+	if (rc == 0) {
 		self(*out)->temporary = true;
-	else
+		trees_temporary(self(*out)->fd);
+	} else
 		(void)rmdir(path);
 out:
 	free(path);

@@ -1,11 +1,12 @@
 /*
- * registry -- the one list of all drivers, and the dialer.
+ * registry -- the one list of all drivers, the dialer, the sandbox.
  */
 #include "backends/registry.h"
 
 #include "backends/far.h"
 #include "backends/maildir/maildir.h"
 #include "backends/native/native.h"
+#include "backends/sandbox.h"
 
 const struct driver *const backends_registry[] = {
 	&native_driver,
@@ -16,4 +17,5 @@ const struct driver *const backends_registry[] = {
 const struct backends backends_all = {
 	.drivers = backends_registry,
 	.dialer = &far_dialer,
+	.sandbox = &sandbox_linux,
 };

@@ -1,5 +1,5 @@
 /*
- * registry -- the one list of all drivers, and the dialer.
+ * registry -- the one list of all drivers, the dialer, the sandbox.
  */
 #ifndef DSYNCFS_BACKENDS_REGISTRY_H
 #define DSYNCFS_BACKENDS_REGISTRY_H

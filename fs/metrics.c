@@ -4,9 +4,11 @@
 #include "fs/metrics.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 
@@ -95,6 +97,21 @@ put_all(struct scheduler *s, struct buf *b)
 	}
 }
 
+/* Others may write to its directory: it is a new file, and no link of theirs. */
+static FILE *
+make_file(const char *path)
+{
+	FILE *f;
+	int fd;
+
+	(void)unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+	f = fd < 0 ? NULL : fdopen(fd, "w");
+	if (f == NULL && fd >= 0)
+		(void)close(fd);
+	return (f);
+}
+
 /* By rename, so that who reads it sees all or nothing. */
 static int
 write_file(const char *file, const struct buf *b)
@@ -105,7 +122,7 @@ write_file(const char *file, const struct buf *b)
 
 	if (snprintf(tmp, sizeof(tmp), "%s.tmp", file) >= (int)sizeof(tmp))
 		return (-ENAMETOOLONG);
-	if ((f = fopen(tmp, "we")) == NULL)
+	if ((f = make_file(tmp)) == NULL)
 		return (-errno);
 	if (fwrite(b->data, 1, b->len, f) != b->len)
 		e = -errno;

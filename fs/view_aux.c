@@ -94,14 +94,25 @@ give_away(int dir, const char *name)
 static int
 full_mode(int dir, const char *name, mode_t mode)
 {
+	char self[32];
 	struct stat st;
+	int fd, error;
 
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0)
 		return (-errno);
 	if ((mode & ~st.st_mode) == 0)
 		return (0);
-	mode |= st.st_mode & 07777;
-	return (fchmodat(dir, name, mode, 0) == 0 ? 0 : -errno);
+	/* Somebody may have put a link in its place meanwhile. */
+	if ((fd = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		return (-errno);
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd);
+	error = fstat(fd, &st) != 0 ||
+		(!S_ISLNK(st.st_mode) &&
+		    chmod(self, mode | (st.st_mode & 07777)) != 0)
+	    ? -errno
+	    : 0;
+	(void)close(fd);
+	return (error);
 }
 
 /* ---- names ---- */

@@ -27,6 +27,8 @@ sock_fini(struct sock *s)
 	if (s->fd >= 0)
 		(void)close(s->fd);
 	s->fd = -1;
+	if (s->secret && s->out.len != 0)
+		explicit_bzero(s->out.data, s->out.len);
 	buf_fini(&s->out);
 	s->sent = 0;
 }
@@ -78,6 +80,8 @@ sock_flush(struct sock *s)
 		}
 		s->sent += (size_t)r;
 	}
+	if (s->secret && s->out.len != 0)
+		explicit_bzero(s->out.data, s->out.len);
 	buf_reset(&s->out);
 	s->sent = 0;
 	return (0);

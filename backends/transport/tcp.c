@@ -219,6 +219,7 @@ link_tcp_new(const struct link_tcp_options *o, struct link **out)
 	if ((r = dial(&d, end, &fd)) != 0)
 		goto fail;
 	sock_init(&t->sock, fd);
+	t->sock.secret = true;
 	if (o->tls &&
 	    (r = tls_new(&t->sock, o->host, o->ca_file, t->peer, end, o->limits,
 		 &t->tls)) != 0)
@@ -229,6 +230,7 @@ link_tcp_new(const struct link_tcp_options *o, struct link **out)
 		    t->peer);
 	if ((r = doveadm_start(&t->link, o, end, &t->rest)) != 0)
 		goto fail;
+	t->sock.secret = false;
 	*out = &t->link;
 	return (0);
 fail:

@@ -8,7 +8,7 @@
  * T3  A text of a peer is bounded before it is kept, and reported only through
  *     base/log.h, which disarms it.
  * T4  A secret is never in an argument, an environment or a message, and is
- *     wiped when it has been used.
+ *     wiped when it has been used, also where it waited to be sent.
  */
 #ifndef DSYNCFS_BACKENDS_TRANSPORT_INTERNAL_H
 #define DSYNCFS_BACKENDS_TRANSPORT_INTERNAL_H
@@ -129,6 +129,7 @@ struct sock {
 	int error; /* -errno that ended reading, or 0 */
 	int send_error; /* the same for sending: reading may go on */
 	bool eof;
+	bool secret; /* what has been sent is wiped */
 };
 
 void sock_init(struct sock *s, int fd);

@@ -57,11 +57,10 @@ wait_item(struct cmd *c, struct far_session *s, struct item **out)
 
 /* Who answers says so in a handshake, without waiting for ours. */
 static int
-take_hello(const struct far_session *s, const struct item *i, const char **who)
+take_hello(const struct far_session *s, const struct item *i, bool *dovecot)
 {
 	if (i->type == ITEM_HANDSHAKE) {
-		*who = i->u.handshake.has_replica ? "a dsyncfs answers"
-						  : "a Dovecot (dsync) answers";
+		*dovecot = !i->u.handshake.has_replica;
 		return (0);
 	}
 	if (i->type == ITEM_ABORT || i->type == ITEM_FINISH) {
@@ -108,7 +107,7 @@ answer_status(const struct far_session *s, int r)
 }
 
 static int
-try_far(struct cmd *c, const struct place *p, const char **who)
+try_far(struct cmd *c, const struct place *p, bool *dovecot)
 {
 	struct buf unheard = BUF_INIT;
 	struct far_session s;
@@ -117,11 +116,13 @@ try_far(struct cmd *c, const struct place *p, const char **who)
 
 	if (status != 0)
 		return (status);
-	r = wait_item(c, &s, &i);
+	status = closing_now(c, true);
+	r = status == 0 ? wait_item(c, &s, &i) : -EPERM;
 	if (r == 0)
-		r = take_hello(&s, i, who);
+		r = take_hello(&s, i, dovecot);
 	item_free(i);
-	status = answer_status(&s, r);
+	if (status == 0)
+		status = answer_status(&s, r);
 	/* Of one that has answered: a Dovecot's status is 75 now. */
 	if (status == EX_DONE)
 		c->held = &unheard;
@@ -129,6 +130,23 @@ try_far(struct cmd *c, const struct place *p, const char **who)
 	far_close(&s);
 	c->held = NULL;
 	buf_fini(&unheard);
+	return (status);
+}
+
+/* c->apart afterwards: this is the process of this one. */
+static int
+try_far_apart(struct cmd *c, const struct place *p, const char **who)
+{
+	bool dovecot = false;
+	int status;
+
+	if (!closing_wanted(c))
+		status = try_far(c, p, &dovecot);
+	else if (closing_apart(c, &dovecot, sizeof(dovecot), &status)) {
+		status = try_far(c, p, &dovecot);
+		closing_tell(c, &dovecot, sizeof(dovecot));
+	}
+	*who = dovecot ? "a Dovecot (dsync) answers" : "a dsyncfs answers";
 	return (status);
 }
 
@@ -180,8 +198,10 @@ try_place(struct cmd *c, const char *name, const struct config_value *v)
 		status = p.from_config ? EX_BAD_CONFIG : EX_BAD_USAGE;
 	}
 	if (status == 0)
-		status =
-		    p.is_far ? try_far(c, &p, &who) : try_near(c, &p, &who);
+		status = p.is_far ? try_far_apart(c, &p, &who)
+				  : try_near(c, &p, &who);
+	if (c->apart)
+		return (status);
 	if (status == 0)
 		out_printf(c, "remote %s: works: %s\n", head, who);
 	else
@@ -195,13 +215,16 @@ int
 check_remotes(struct cmd *c)
 {
 	const struct config *k = &c->cfg;
-	int status = EX_DONE;
+	int status = EX_DONE, one;
 
 	if (k->remote.text != NULL &&
 	    config_remote_find(k, k->remote.text) == NULL)
 		status = try_place(c, NULL, &k->remote);
-	for (size_t i = 0; i < k->n_remotes && !cmd_stopped(c); i++)
-		status = many_worse(status,
-		    try_place(c, k->remotes[i].name, &k->remotes[i].location));
+	for (size_t i = 0; i < k->n_remotes && !cmd_stopped(c) && !c->apart;
+	     i++) {
+		one = try_place(
+		    c, k->remotes[i].name, &k->remotes[i].location);
+		status = c->apart ? one : many_worse(status, one);
+	}
 	return (cmd_stopped(c) ? EX_TRY_LATER : status);
 }

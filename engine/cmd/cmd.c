@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "cmd/cmd_internal.h"
+#include "cmd/launcher.h"
 
 const struct command cmd_commands[] = {
 	{ CMD_MIRROR, "mirror", "LOCATION2",
@@ -82,6 +83,12 @@ static const char help_options[] =
 
 /* The command that runs in this thread; its reports go to its own output. */
 static __thread struct cmd *current;
+
+void
+cmd_enter(struct cmd *c)
+{
+	current = c;
+}
 
 int
 cmd_status_of(int error)
@@ -329,6 +336,7 @@ cmd_run(int argc, const char *const *argv, const struct backends *known,
 		    (o.progress == PROGRESS_AUTO && io->progress != NULL);
 		status = run_command(&c);
 	}
+	launcher_free(c.launcher);
 	out_flush(&c);
 	progress_clear(&c);
 	if (c.out_failed && status == EX_DONE)

@@ -138,14 +138,58 @@ struct cmd {
 	char *last_error;
 	/* reports go here instead while a busy store is waited for */
 	struct buf *held;
+	/* ---- closing.c ---- */
+	/* runs post_sync_command once this process is closed; NULL; owned */
+	struct launcher *launcher;
+	bool closed;
+	/*
+	 * This process is for a part of the command, and ends with its status;
+	 * tell: where its result goes.
+	 */
+	bool apart;
+	int tell;
 };
 
+/* What this thread reports is c's. */
+void cmd_enter(struct cmd *c);
 bool cmd_stopped(const struct cmd *c);
 void cmd_sleep(const struct cmd *c, int ms); /* or until stopped */
 int64_t cmd_mono_ms(void);
 /* gives EX_BAD_USAGE */
 int cmd_usage_error(struct cmd *c, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* ---- least privilege (closing.c) ---- */
+
+/* This process is to be closed before it reads what others wrote. */
+bool closing_wanted(const struct cmd *c);
+/*
+ * What has to be there before it is closed, while there is no other thread.  0
+ * or the exit status, reported.
+ */
+int closing_prepare(struct cmd *c);
+/*
+ * The locations are open, and a far side is reached: from here on nothing else
+ * is.  children: a program that runs for the link, if there is one, will be
+ * told to end.  0 or the exit status, reported.
+ */
+int closing_now(struct cmd *c, bool children);
+/*
+ * fn, which reads what others wrote, behind closing_now; in a mount in a thread
+ * of its own, which is closed and ends with it.  Gives fn's status, or that of
+ * what failed before, reported.
+ */
+int closing_run(
+    struct cmd *c, bool children, int (*fn)(void *arg), void *arg);
+/*
+ * For what is done more than once, so that it may be closed each time: true in
+ * a new process, where c->apart is set, and whoever called returns with the
+ * status of this one time at once.  False: that has ended, with *status and, by
+ * closing_tell, n bytes of result (zeros when it has told nothing).  Only where
+ * closing_wanted.
+ */
+bool closing_apart(struct cmd *c, void *result, size_t n, int *status);
+void closing_tell(const struct cmd *c, const void *result, size_t n);
 
 /* ---- output (output.c) ---- */
 
@@ -344,6 +388,15 @@ int memory_conflicts(struct store *s, conflict_memory_fn *fn, void *arg);
 int sync_named(struct cmd *c, const char *name, bool backup);
 
 /* ---- after a sync (hook.c) ---- */
+
+/* Their names, a line each, as a file to read; -errno. */
+int hook_names(const char *const *names, size_t n);
+/*
+ * hook_run with them; in may be the error of hook_names.  hang: something to be
+ * read from this descriptor is a stop, too; -1.
+ */
+int hook_run_file(
+    const char *command, int in, const atomic_int *stop, int hang);
 
 /* post_sync_command, when the sync with peer has changed something since lsn.
  */

@@ -253,6 +253,13 @@ set_last_uid(struct config *c, const struct config_value *v)
 	return (set_uid(&c->last_valid_uid, v));
 }
 
+static const char *
+set_sandbox(struct config *c, const struct config_value *v)
+{
+	c->sandbox = strcmp(v->text, "no") != 0;
+	return (c->sandbox && strcmp(v->text, "yes") != 0 ? "yes or no" : NULL);
+}
+
 static const struct key {
 	const char *name;
 	set_fn *set;
@@ -270,7 +277,7 @@ static const struct key {
 	{ "doveadm_password_file", set_password_file },
 	{ "doveadm_password_command", set_password_command },
 	{ "ssh_passphrase_command", set_passphrase_command },
-	{ "ssl_client_ca_file", set_ca_file } };
+	{ "ssl_client_ca_file", set_ca_file }, { "sandbox", set_sandbox } };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
 static const char *const remote_keys[] = { "location", "mode", "sync",
 	"mailbox", "exclude", "since", "until", "max_size", "flag", "one_way" };

@@ -61,6 +61,8 @@ struct config {
 	const char *metrics_file;
 	/* -A and -F: processes at a time; -A: UIDs, last 0: no end */
 	unsigned max_parallel, first_valid_uid, last_valid_uid;
+	/* a process that reads a peer's bytes gives up what it can */
+	bool sandbox;
 	struct config_remote *remotes;
 	size_t n_remotes;
 	/* that was read, absolute; NULL: none was there */

@@ -48,6 +48,7 @@ defaults(struct config *c)
 	c->alt_char = '_';
 	c->max_parallel = 4;
 	c->first_valid_uid = 500;
+	c->sandbox = true;
 	data = xdg(&c->arena, "XDG_DATA_HOME", ".local/share");
 	c->mail_location.origin = "default";
 	if (data != NULL) {
@@ -278,19 +279,20 @@ config_template(void)
 	    "#ssl_client_ca_file = /etc/ssl/certs/ca-certificates.crt\n"
 	    "\n"
 	    "# Run by sh when a sync has changed something here, with the "
-	    "names "
-	    "of the changed\n# mailboxes on its standard input, a line each.\n"
+	    "names of the changed\n# mailboxes on its standard input, a line "
+	    "each.\n"
 	    "#post_sync_command = notmuch new\n"
 	    "\n"
 	    "# Where a mount writes figures for Prometheus.\n"
-	    "#metrics_file = /run/user/1000/dsyncfs.prom\n"
-	    "\n"
+	    "#metrics_file = /run/user/1000/dsyncfs.prom\n\n"
 	    "# With -A and -F: how many users at a time; with -A: whose "
 	    "UIDs (0: no end).\n"
 	    "#max_parallel = 4\n"
 	    "#first_valid_uid = 500\n"
-	    "#last_valid_uid = 0\n"
-	    "\n"
+	    "#last_valid_uid = 0\n\n"
+	    "# no: a command that reads what others wrote keeps rights that it "
+	    "does not need.\n"
+	    "#sandbox = yes\n\n"
 	    "# Other places, by name: `dsyncfs-sync mirror laptop`.\n"
 	    "#remote laptop {\n"
 	    "#\tlocation = maildir:/media/laptop/Maildir\n"

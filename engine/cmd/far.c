@@ -102,6 +102,9 @@ begin(struct cmd *c, struct far_session *s)
 	memset(s, 0, sizeof(*s));
 	s->c = c;
 	s->raw = -1;
+	/* Secrets may come, in a mount too. */
+	if (c->backends->sandbox != NULL && k->sandbox)
+		c->backends->sandbox->hide();
 	s->settings = (struct far_settings){ .user = c->o->user,
 		.remote_cmd = k->dsync_remote_cmd,
 		.password_file = k->doveadm_password_file,

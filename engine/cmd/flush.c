@@ -19,8 +19,27 @@ is_flushed(const struct config_remote *r)
 	    (push || seconds != 0));
 }
 
-static int
-flush_all(struct cmd *c, size_t *n)
+struct flushed {
+	size_t n;
+	int status; /* of all */
+};
+
+/* true: this is the process of this one sync, whose status it is. */
+static bool
+flush_to(struct cmd *c, const char *name, bool backup, struct flushed *f)
+{
+	char nothing;
+	int one;
+
+	if (!closing_wanted(c) || closing_apart(c, &nothing, 0, &one))
+		one = sync_named(c, name, backup);
+	f->n++;
+	f->status = c->apart ? one : many_worse(f->status, one);
+	return (c->apart);
+}
+
+static void
+flush_all(struct cmd *c, struct flushed *f)
 {
 	const struct config *k = &c->cfg;
 	bool asked = k->remote.origin != NULL &&
@@ -30,30 +49,26 @@ flush_all(struct cmd *c, size_t *n)
 	const struct config_remote *first = k->remote.text == NULL
 	    ? NULL
 	    : config_remote_find(k, k->remote.text);
-	int status = EX_DONE;
 
-	*n = 0;
-	for (; given != NULL && given->name != NULL; given++, ++*n)
-		status = many_worse(
-		    status, sync_named(c, given->name, given->backup));
-	if (*n != 0)
-		return (status);
-	if (k->remote.text != NULL && first == NULL) {
-		status = sync_named(c, k->remote.text, false);
-		++*n;
-	}
+	for (; given != NULL && given->name != NULL; given++)
+		if (flush_to(c, given->name, given->backup, f))
+			return;
+	if (f->n != 0)
+		return;
+	if (k->remote.text != NULL && first == NULL &&
+	    flush_to(c, k->remote.text, false, f))
+		return;
 	for (size_t i = 0; i < k->n_remotes; i++) {
 		const struct config_remote *r = &k->remotes[i];
 
 		if (r != first && (asked || !is_flushed(r)))
 			continue;
-		status = many_worse(status,
-		    sync_named(c, r->name,
+		if (flush_to(c, r->name,
 			r->mode.text != NULL &&
-			    strcmp(r->mode.text, "backup") == 0));
-		++*n;
+			    strcmp(r->mode.text, "backup") == 0,
+			f))
+			return;
 	}
-	return (status);
 }
 
 /* In the mount that has the store, which knows with what it syncs. */
@@ -63,8 +78,8 @@ flush_once(struct cmd *c, bool *known)
 	static const char *const drop[] = { "wait", NULL };
 	struct forward f = { .command = "flush", .drop = drop };
 	struct buf held = BUF_INIT;
+	struct flushed flushed = { 0, EX_DONE };
 	struct place first;
-	size_t n;
 	int status;
 
 	*known = true;
@@ -77,9 +92,9 @@ flush_once(struct cmd *c, bool *known)
 		if (status == 0 && place_forward(c, &first, &f, &status))
 			return (status);
 	}
-	status = flush_all(c, &n);
-	*known = n != 0;
-	return (status);
+	flush_all(c, &flushed);
+	*known = flushed.n != 0;
+	return (flushed.status);
 }
 
 /* What may be otherwise in a while. */
@@ -96,7 +111,8 @@ cmd_flush(struct cmd *c)
 	bool known;
 	int status = flush_once(c, &known);
 
-	while (c->o->wait && known && may_pass(status) && !cmd_stopped(c)) {
+	while (c->o->wait && known && !c->apart && may_pass(status) &&
+	    !cmd_stopped(c)) {
 		cmd_sleep(c, status == EX_AGAIN ? FLUSH_SOON_MS : FLUSH_MS);
 		status = flush_once(c, &known);
 	}

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "cmd/cmd_internal.h"
+#include "cmd/launcher.h"
 
 #define LOOK_MS 200 /* between two looks at the stop flag */
 #define NAP_MS 20 /* between two looks at the child, without pidfds */
@@ -21,9 +22,8 @@ extern char **environ;
 
 /* ---- running it ---- */
 
-/* Their names, a line each, as a file to read; -errno. */
-static int
-names_file(const char *const *names, size_t n)
+int
+hook_names(const char *const *names, size_t n)
 {
 	int fd = memfd_create("mailboxes", MFD_CLOEXEC), e;
 	struct buf b = BUF_INIT;
@@ -81,50 +81,60 @@ start(const char *command, int in, pid_t *pid)
 
 /* 0, -EINTR: told to stop; it is on its own then. */
 static int
-wait_for(pid_t pid, const atomic_int *stop, int *status)
+wait_for(pid_t pid, const atomic_int *stop, int hang, int *status)
 {
-	struct pollfd p = { .fd = pidfd_open(pid, 0), .events = POLLIN };
+	struct pollfd p[2] = { { .fd = pidfd_open(pid, 0), .events = POLLIN },
+		{ .fd = hang, .events = POLLIN } };
 	pid_t got;
 	int e = 0;
 
 	while ((got = waitpid(pid, status, WNOHANG)) == 0 ||
 	    (got < 0 && errno == EINTR)) {
-		if (stop != NULL && *stop) {
+		if ((stop != NULL && *stop) || p[1].revents != 0) {
 			(void)kill(-pid, SIGTERM);
 			e = -EINTR;
 			break;
 		}
 		/* poll passes over a descriptor below 0 */
-		(void)poll(&p, 1, p.fd >= 0 ? LOOK_MS : NAP_MS);
+		(void)poll(p, 2, p[0].fd >= 0 ? LOOK_MS : NAP_MS);
 	}
 	if (e == 0 && got < 0)
 		e = -errno;
-	if (p.fd >= 0)
-		(void)close(p.fd);
+	if (p[0].fd >= 0)
+		(void)close(p[0].fd);
 	return (e);
 }
 
 int
-hook_run(const char *command, const char *const *names, size_t n,
-    const atomic_int *stop)
+hook_run_file(const char *command, int in, const atomic_int *stop, int hang)
 {
-	int in = names_file(names, n), status = 0, e;
+	int status = 0, e;
 	pid_t pid = 0;
 
 	e = in < 0 ? in : start(command, in, &pid);
-	if (in >= 0)
-		(void)close(in);
 	if (e != 0) {
 		log_error("post_sync_command: cannot be run: %s", strerror(-e));
 		return (e);
 	}
-	e = wait_for(pid, stop, &status);
+	e = wait_for(pid, stop, hang, &status);
 	if (e != 0 || (WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		return (e);
 	log_warning("post_sync_command: '%.200s' ended with %s %d", command,
 	    WIFEXITED(status) ? "status" : "signal",
 	    WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 	return (-ECHILD);
+}
+
+int
+hook_run(const char *command, const char *const *names, size_t n,
+    const atomic_int *stop)
+{
+	int in = hook_names(names, n);
+	int e = hook_run_file(command, in, stop, -1);
+
+	if (in >= 0)
+		(void)close(in);
+	return (e);
 }
 
 /* ---- after a sync ---- */
@@ -174,6 +184,8 @@ hook_after(
 	replica_unlock(r);
 	if (e == 0 && k.n != 0 && c->local != NULL && c->local->changed != NULL)
 		c->local->changed(c->local->arg, k.name, k.n);
+	else if (e == 0 && k.n != 0 && c->launcher != NULL)
+		(void)launcher_hook(c->launcher, k.name, k.n, c->stop);
 	else if (e == 0 && k.n != 0)
 		(void)hook_run(c->cfg.post_sync_command, k.name, k.n, c->stop);
 	free(k.name);

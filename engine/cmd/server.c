@@ -9,7 +9,8 @@
  * that moment passes over them: they are empty lines before the opening.
  *
  * Between syncs nothing here is held: the store is free for a mount, and a
- * mount that has it runs the sync.
+ * mount that has it runs the sync.  Else a process of its own does, which is
+ * closed; this one looks for no more than newlines.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -65,14 +66,32 @@ sync_here(struct server *s)
 {
 	struct cmd *c = s->c;
 	struct replica *a;
-	int status = place_open(c, &s->place, LOCATION_CREATE, &a), r;
+	int status = closing_prepare(c), r;
 
+	if (status == 0)
+		status = place_open(c, &s->place, LOCATION_CREATE, &a);
 	if (status != 0)
 		return (status);
 	status = sync_serve(c, a, s->in, s->out,
 	    s->driver != NULL ? &s->place : NULL, &s->end);
 	r = a->ops->close(a);
 	return (r != 0 && status == EX_DONE ? cmd_status_of(r) : status);
+}
+
+/* In a process that ends with it, and reads of the peer what has no form yet. */
+static int
+sync_apart(struct server *s)
+{
+	int status;
+
+	if (!closing_wanted(s->c))
+		return (sync_here(s));
+	if (!closing_apart(s->c, &s->end, sizeof(s->end), &status))
+		return (status);
+	status = sync_here(s);
+	closing_tell(s->c, &s->end, sizeof(s->end));
+	s->end.stays = false;
+	return (status);
 }
 
 static int
@@ -88,7 +107,7 @@ sync_once(struct server *s)
 
 	s->end = (struct serve_end){ .stays = false };
 	if (!place_forward(s->c, &s->place, &f, &status))
-		status = sync_here(s);
+		status = sync_apart(s);
 	else if (status == EX_DONE)
 		take_end(&said, &s->end);
 	buf_fini(&said);

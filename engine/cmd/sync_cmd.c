@@ -393,35 +393,57 @@ status_of(int r, const struct sync_result *res)
 							      : EX_DONE);
 }
 
+struct half {
+	struct run *run;
+	struct replica *a;
+	struct far_session *s;
+	struct brain *b;
+	const char *label;
+	uint64_t lsn; /* where the log of a stood */
+};
+
 /*
  * The replica's half of a sync over s.  A peer whose name never came has no
  * identity: its failure is noted with the one that was there the last time.
  */
 static int
-run_half(struct run *run, struct replica *a, struct far_session *s,
-    struct brain *b, const char *label)
+run_half(void *arg)
 {
+	const struct half *h = arg;
+	struct run *run = h->run;
 	struct cmd *c = run->c;
-	uint64_t lsn = log_begins(a);
+	struct replica *a = h->a;
 	struct sync_result res;
 	int status;
 
 	progress_begin(&run->progress, c, mailboxes_of(a));
-	status = far_run(s, b);
-	brain_result(b, &res);
+	status = far_run(h->s, h->b);
+	brain_result(h->b, &res);
 	status = status_of(status, &res);
 	progress_clear(c);
 	if (c->arena.error == 0 && !c->o->dry_run) {
-		if (guid_is_zero(brain_peer(b)))
-			remember_failure(run, a, label, status);
+		if (guid_is_zero(brain_peer(h->b)))
+			remember_failure(run, a, h->label, status);
 		else
-			remember(run, a, brain_peer(b), label, lsn, status);
+			remember(run, a, brain_peer(h->b), h->label, h->lsn,
+			    status);
 	}
 	if (a->ops->commit(a) != 0 && status == EX_DONE)
 		status = EX_FAIL;
 	put_states(run, &res);
 	summary(run, &res, status);
-	hook_after(c, a, brain_peer(b), lsn);
+	return (status);
+}
+
+static int
+sync_half(struct half *h, bool children)
+{
+	struct cmd *c = h->run->c;
+	int status;
+
+	h->lsn = log_begins(h->a);
+	status = closing_run(c, children, run_half, h);
+	hook_after(c, h->a, brain_peer(h->b), h->lsn);
 	return (status);
 }
 
@@ -463,7 +485,8 @@ sync_far_once(struct run *run, struct replica *a, bool *gone)
 	    brain_new_master(a, s.ch, &so, &events, &b) != 0)
 		status = EX_FAIL;
 	else {
-		status = run_half(run, a, &s, b, label);
+		status = sync_half(
+		    &(struct half){ run, a, &s, b, label, 0 }, true);
 		brain_free(b);
 	}
 	*gone = s.again && !s.stays && s.ch->received == 0;
@@ -481,31 +504,27 @@ sync_far(struct run *run, struct replica *a)
 					     : status);
 }
 
+struct both {
+	struct run *run;
+	struct replica *a, *b;
+	uint64_t lsn_a, lsn_b; /* where their logs stood */
+};
+
 static int
-sync_opened(struct run *run, struct replica *a, struct replica *b)
+run_both(void *arg)
 {
+	const struct both *w = arg;
+	struct run *run = w->run;
 	const struct sync_events events = { on_mailbox, on_progress,
 		on_conflict, on_change, run };
 	struct cmd *c = run->c;
+	struct replica *a = w->a, *b = w->b;
 	struct sync_options so;
 	struct sync_result res;
-	uint64_t lsn_a, lsn_b, n;
+	uint64_t n = mailboxes_of(a);
 	int r, status;
 
 	memset(&res, 0, sizeof(res));
-	if (guid_eq(replica_id(a), replica_id(b))) {
-		log_error(
-		    "%s and %s are the same store, or one is a copy of the "
-		    "other's files: make the second with backup instead",
-		    a->label, b->label);
-		summary(run, &res, EX_FAIL);
-		return (EX_FAIL);
-	}
-	if (begin(run, a) != 0)
-		return (EX_FAIL);
-	lsn_a = log_begins(a);
-	lsn_b = log_begins(b);
-	n = mailboxes_of(a);
 	if (mailboxes_of(b) > n)
 		n = mailboxes_of(b);
 	progress_begin(&run->progress, c, n);
@@ -516,14 +535,38 @@ sync_opened(struct run *run, struct replica *a, struct replica *b)
 	status = status_of(r, &res);
 	progress_clear(c);
 	if (c->arena.error == 0 && !c->o->dry_run) {
-		remember(run, a, replica_id(b), b->label, lsn_a, status);
-		remember(run, b, replica_id(a), a->label, lsn_b, status);
+		remember(run, a, replica_id(b), b->label, w->lsn_a, status);
+		remember(run, b, replica_id(a), a->label, w->lsn_b, status);
 	}
 	if (a->ops->commit(a) != 0 && status != EX_MAX_DELETE)
 		status = status == EX_DONE ? EX_FAIL : status;
 	put_states(run, &res);
 	summary(run, &res, status);
-	hook_after(c, a, replica_id(b), lsn_a);
+	return (status);
+}
+
+static int
+sync_opened(struct run *run, struct replica *a, struct replica *b)
+{
+	struct both w = { .run = run, .a = a, .b = b };
+	struct sync_result none = { .incomplete = false };
+	struct cmd *c = run->c;
+	int status;
+
+	if (guid_eq(replica_id(a), replica_id(b))) {
+		log_error(
+		    "%s and %s are the same store, or one is a copy of the "
+		    "other's files: make the second with backup instead",
+		    a->label, b->label);
+		summary(run, &none, EX_FAIL);
+		return (EX_FAIL);
+	}
+	if (begin(run, a) != 0)
+		return (EX_FAIL);
+	w.lsn_a = log_begins(a);
+	w.lsn_b = log_begins(b);
+	status = closing_run(c, false, run_both, &w);
+	hook_after(c, a, replica_id(b), w.lsn_a);
 	return (status);
 }
 
@@ -550,6 +593,8 @@ run_here(struct run *run)
 		return (EX_BAD_USAGE);
 	}
 	status = place_by_mount(c, &run->second);
+	if (status == 0)
+		status = closing_prepare(c);
 	if (status != 0)
 		return (status);
 	if (c->local != NULL)
@@ -673,7 +718,8 @@ sync_serve(struct cmd *c, struct replica *a, int in, int out,
 		    b, c->cfg.max_delete_percent, c->cfg.max_delete_min);
 		if (p != NULL)
 			brain_slave_stays(b);
-		status = run_half(&run, a, &s, b, "dsync-server");
+		status = sync_half(
+		    &(struct half){ &run, a, &s, b, "dsync-server", 0 }, false);
 		end->stays = s.stays && (status == EX_DONE || status == EX_AGAIN);
 		if (end->stays)
 			look_back(&run, a, brain_peer(b), p, end);

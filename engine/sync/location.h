@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 
 #include "base/arena.h"
+#include "base/sandbox.h"
 #include "sync/replica.h"
 
 struct location {
@@ -132,6 +133,7 @@ struct dialer {
 struct backends {
 	drivers drivers;
 	const struct dialer *dialer; /* NULL: nothing is far */
+	const struct sandbox *sandbox; /* NULL: there is none */
 };
 
 /*

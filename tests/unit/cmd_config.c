@@ -56,6 +56,7 @@ static const struct {
 	{ "cache_size = 5\n", "at least 1M" },
 	{ "max_parallel = 0\n", "a number of users from 1 to 1000" },
 	{ "max_parallel = all\n", "a number of users from 1 to 1000" },
+	{ "sandbox = maybe\n", "sandbox = 'maybe' is not valid: it takes yes or no" },
 	{ "first_valid_uid = -1\n", "a user ID" },
 	{ "last_valid_uid = 4294967295\n", "a user ID" },
 	{ "cache_size = 99999999999999999999G\n", "at least 1M" },
