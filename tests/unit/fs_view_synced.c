@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 #include "tests/unit/lib/check_main.h"
 #include "tests/unit/lib/store_make.h"
@@ -176,19 +175,10 @@ run(const char *command)
 static void
 powerless(void (*work)(void))
 {
-	int status;
-	pid_t pid;
-
 	fs_close();
 	run("rm -rf $S.before && cp -a $S $S.before");
-	ck_assert_int_ge(pid = fork(), 0);
-	if (pid == 0) {
-		fs_open();
-		work();
-		_exit(0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
+	fs_open();
+	fs_kill(work);
 	run("rm -rf $S.before/scratch && mv $S/scratch $S.before/");
 	run("rm -rf $S && mv $S.before $S");
 	fs_open();
@@ -396,18 +386,9 @@ static void
 cut(off_t n, bool flip)
 {
 	uint8_t byte;
-	int fd, status;
-	pid_t pid;
+	int fd;
 
-	fs_close();
-	ck_assert_int_ge(pid = fork(), 0);
-	if (pid == 0) {
-		fs_open();
-		sync_three();
-		_exit(0);
-	}
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
+	fs_kill(sync_three);
 	ck_assert_int_ge(fd = open_synced(O_RDWR), 0);
 	if (flip) {
 		ck_assert_int_eq(pread(fd, &byte, 1, n), 1);

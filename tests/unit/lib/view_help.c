@@ -115,7 +115,7 @@ fs_again(void)
 }
 
 void
-fs_killed(void (*work)(void))
+fs_kill(void (*work)(void))
 {
 	int status;
 	pid_t pid;
@@ -129,6 +129,12 @@ fs_killed(void (*work)(void))
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
+}
+
+void
+fs_killed(void (*work)(void))
+{
+	fs_kill(work);
 	fs_open();
 }
 

@@ -24,8 +24,11 @@ void fs_down(void); /* closes what is open, removes it */
 void fs_open(void);
 void fs_close(void);
 void fs_again(void); /* both */
-/* What a process does that is killed right behind it; the view is opened again.
+/*
+ * What a process does that is killed right behind it; killed: the view is opened
+ * again.
  */
+void fs_kill(void (*work)(void));
 void fs_killed(void (*work)(void));
 
 /* The node and attributes of a path; -ENOENT and so on. */
