@@ -158,6 +158,11 @@ interop-programs: $(INTEROP)
 random-dovecot: all interop-programs
 	tests/interop/dsync_random.sh -k $(FIRST) $(if $(filter file,$(origin SEEDS)),1000,$(SEEDS))
 
+# A peer that breaks the protocol: every breakage of every record, in both roles, with each kind of location.
+.PHONY: hostile
+hostile: all
+	tests/interop/hostile.sh -s $(FIRST)
+
 # ---- what must be installed ----
 
 APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
