@@ -9,7 +9,7 @@
 # Standard input and output are the link.  Exit status 0 as long as it is no fault of its own.
 #
 # The peer says it has every mail that the other side has, and MINE more in each mailbox and in one of its own.
-import hashlib, os, sys, threading, time
+import hashlib, os, re, sys, threading
 
 COLUMNS = {
     "H": "hostname sync_ns_prefix sync_box sync_box_guid sync_type debug sync_visible_namespaces exclude_mailboxes send_mail_requests "
@@ -56,6 +56,11 @@ def guid(*parts):
     return hashlib.md5("/".join(map(str, parts)).encode()).hexdigest()
 
 
+def guid128(g):
+    """How an expunged mail is named."""
+    return g.decode() if re.fullmatch(b"[0-9a-f]{32}", g) else hashlib.sha1(g).hexdigest()[8:]
+
+
 # ---- the breakages: what a value becomes, what a record becomes ----
 
 NUMBERS = ["0", "1", "-1", "2147483647", "2147483648", "4294967295", "4294967296", "9223372036854775807", "9223372036854775808",
@@ -77,7 +82,7 @@ NAMES = {
     "overlong": ["\udcc0\udcae\udcc0\udcae"], "work": ["Work"],
 }
 WHOLE = ["drop", "twice", "many", "null", "short", "wide", "unknown", "lower", "dotbefore", "nodot", "finish", "abort", "eof", "cut", "cutesc", "nul", "longline",
-         "crlf", "endless", "silence", "version", "empty", "binary"] + ["as" + x for x in "HSNDBACRMF"]
+         "crlf", "endless", "endlessnew", "silence", "version", "empty", "binary"] + ["as" + x for x in "HSNDBACRMF"]
 BODIES = ["empty", "dot", "dotlf", "nothing", "cut1", "cut2", "cut3", "cut4", "cutlf", "endless", "proto", "mark", "crs", "nuls", "noend", "nostream", "large", "headers", "smaller"]
 NUMERIC = {"last_uidvalidity", "last_common_uid", "last_common_modseq", "last_common_pvt_modseq", "last_messages_count", "uid_validity", "uid_next",
            "last_renamed_or_created", "last_subscription_change", "messages_count", "first_recent_uid", "highest_modseq", "highest_pvt_modseq", "last_change",
@@ -136,7 +141,7 @@ class Peer:
         self.letter, self.number, self.how = (case.split(" ") + ["", ""])[:3] if case != "none" else ("", "", "")
         self.count, self.rd, self.wr = {}, rd, wr
         self.data, self.ended, self.cond = bytearray(), False, threading.Condition()
-        self.cols, self.boxes, self.rows = {}, [], {}
+        self.cols, self.boxes = {}, []
         threading.Thread(target=self.reader, daemon=True).start()
 
     # -- in: a thread takes everything, so that nobody waits for us
@@ -239,6 +244,20 @@ class Peer:
             if self.ended:
                 raise Over
 
+    def endless_new(self, letter, values):
+        """Records that differ from each other, so that each has to be kept."""
+        said, i = 0, 0
+        while said < ENDLESS:
+            out = b""
+            for i in range(i + 1, i + 500):
+                v = {"name": "e%d" % i, "key": "e%d" % i, "uid": 1000 + i, "guid": guid(i), "mailbox_guid": guid(i), "hostname": "h%d" % i}
+                out += self.line(letter, {**values, **{k: x for k, x in v.items() if k in values}, "stream": None})
+            self.put(out)
+            said += len(out)
+            if self.ended:
+                raise Over
+        self.stop()
+
     def stop(self):
         raise Over
 
@@ -261,7 +280,11 @@ class Peer:
             col, what = how.split("=", 1)
             values[col] = self.bad_value(col, what, values)
             self.put(self.line(letter, values))
-        elif how in ("expunge", "expungeall", "sameguid", "samepair", "descend", "sameuid"):
+        elif how == "endlessnew":
+            self.endless_new(letter, values)
+        elif how in ("expunge", "expungeall"):  # done above
+            self.put(self.line(letter, values))
+        elif how in ("sameguid", "samepair", "descend", "sameuid"):
             self.bad_rows(how, values)
         else:
             self.bad_record(how, self.line(letter, values), letter)
@@ -307,13 +330,7 @@ class Peer:
                   "headers": b"To: " + b"a@b, ;" * 200000 + b"\r\n.\r\n", "smaller": b"S\r\n.\r\n"}[what])
 
     def bad_rows(self, how, values):
-        known = self.rows.get(self.box, [])
-        if how in ("expunge", "expungeall"):
-            for r in known if how == "expungeall" else known[:1]:
-                g = r["guid"].decode("utf-8", "replace")
-                g128 = g if len(g) == 32 else hashlib.sha1(g.encode()).hexdigest()[8:]
-                self.put(self.line("C", {"type": "e", "uid": r["uid"].decode(), "guid": g128}))
-        elif how == "descend":
+        if how == "descend":
             for u in (90, 80, 70):
                 self.put(self.line("C", dict(values, uid=u, guid="d%d" % u)))
         elif how == "sameguid":
@@ -386,7 +403,8 @@ class Peer:
                                    "uid_validity": n.get("uid_validity", b"7").decode()})
         self.boxes.append({"name": "Peer", "mailbox_guid": guid("mine"), "uid_validity": "1700000001"})
         self.say("N", {"name": "Sub\tscribed", "existence": "n", "subscribed": "", "last_subscription_change": 1700000000})
-        for b in self.boxes:
+        gone = self.letter == "D" and self.how.endswith("=all")
+        for b in self.boxes[-1:] if gone else self.boxes:
             self.say("N", dict(b, existence="y", uid_next=1000, last_renamed_or_created=1600000000))
         self.put(".\n")
         self.say("D", {"hierarchy_sep": "/", "escape_char": "%", "mailboxes": guid("gone") + " 1700000000"})
@@ -400,11 +418,14 @@ class Peer:
     def mailbox(self, b):
         """Both have said B."""
         self.records("A")
-        rows = self.rows[self.box] = [r for r in self.records("C") if r.get("type") != b"e"]
+        rows = [r for r in self.records("C") if r.get("type") != b"e"]
         self.say("A", {"type": "p", "key": "comment", "value": "x", "last_change": 1, "modseq": 1})
         self.say("A", {"type": "s", "key": "vendor/large", "stream": "", "last_change": 1, "modseq": 1}, b"attribute\n")
         self.put(".\n")
-        for r in rows:
+        for i, r in enumerate(rows):
+            if self.how == "expungeall" or (self.how == "expunge" and i == 0):
+                self.put(self.line("C", {"type": "e", "uid": r["uid"], "guid": guid128(r.get("guid", b""))}))
+                continue
             self.put(self.line("C", {"type": "s", "uid": r["uid"], "guid": esc(r.get("guid", b"")), "modseq": r.get("modseq"), "final_flags": r.get("final_flags"),
                                      "virtual_size": "ffffffffffffffff"}))
         for i in range(MINE):
