@@ -12,7 +12,7 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
-#include <uthash.h>
+#include "base/hash.h"
 
 #include "base/log.h"
 #include "fs/helper.h"

@@ -5,10 +5,10 @@
 #define DSYNCFS_FS_VIEW_INTERNAL_H
 
 #include <pthread.h>
-#include <uthash.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
+#include "base/hash.h"
 #include "fs/view.h"
 
 #define MEMORY_SPARE 8

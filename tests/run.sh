@@ -49,7 +49,8 @@ for group in "$@"; do
 		for f in tests/fuzz/fuzz_*.c; do
 			f=$(basename "$f" .c)
 			one "fuzz/${f#fuzz_}" tests/fuzz/run.sh build/fuzz "${FUZZ_SHARE:-5}" "${f#fuzz_}"
-		done ;;
+		done
+		one fuzz/coverage make -s fuzz-coverage ;;
 	lint)
 		one lint tests/lint.sh ;;
 	sim)

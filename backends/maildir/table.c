@@ -27,7 +27,7 @@ table_fini(struct table *t)
 static struct table_slot *
 slot_of(struct table_slot *slot, size_t cap, const char *key)
 {
-	size_t i = (size_t)xxh3_64(key, strlen(key)) & (cap - 1);
+	size_t i = (size_t)table_hash(key, strlen(key)) & (cap - 1);
 
 	while (slot[i].key != NULL && strcmp(slot[i].key, key) != 0)
 		i = (i + 1) & (cap - 1);

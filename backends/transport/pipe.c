@@ -101,11 +101,15 @@ judge(struct pipe_link *p)
 	return (r);
 }
 
-/* Its output has ended, or it has itself. */
+/*
+ * Its output has ended, or it has itself.  One that reads until its input ends
+ * would not end before.
+ */
 static ssize_t
 at_end(struct pipe_link *p)
 {
 	close_fd(&p->out);
+	close_fd(&p->in);
 	p->ended = true;
 	if (wait_for_end(p, grace_end(&p->limits)) == 0)
 		p->error = judge(p);

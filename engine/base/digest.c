@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <openssl/evp.h>
 #include <xxhash.h>
 
@@ -20,6 +21,28 @@ uint64_t
 xxh3_64(const void *p, size_t n)
 {
 	return (XXH3_64bits(p, n));
+}
+
+/* Chance that the kernel gave the process when it began. */
+static uint64_t
+table_key(void)
+{
+	static _Atomic uint64_t key;
+	uint64_t k = key;
+	const void *chance;
+
+	if (k != 0)
+		return (k);
+	chance = (const void *)(uintptr_t)getauxval(AT_RANDOM);
+	k = (chance == NULL ? (uintptr_t)&key : XXH3_64bits(chance, 16)) | 1;
+	key = k;
+	return (k);
+}
+
+uint64_t
+table_hash(const void *p, size_t n)
+{
+	return (XXH3_64bits_withSeed(p, n, table_key()));
 }
 
 static void

@@ -13,6 +13,11 @@
 #define SHA256_LEN 32
 
 uint64_t xxh3_64(const void *p, size_t n);
+/*
+ * The same with a key that is chance anew in each process: for tables in memory
+ * whose keys others choose, so that nobody can make them all meet.
+ */
+uint64_t table_hash(const void *p, size_t n);
 /* canonical (big-endian) byte order */
 void xxh3_128(const void *p, size_t n, uint8_t out[16]);
 

@@ -19,8 +19,8 @@
  * has no table, which is checked.
  */
 #define HASH_NONFATAL_OOM 1
-#include <uthash.h>
 #include "base/buf.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "journal/journal.h"
 #include "store/btree.h"

@@ -104,8 +104,8 @@ peer_knows_nothing(const struct brain *b)
 {
 	const struct item_mailbox *p = &b->box.peer;
 
-	return (b->peer_dsyncfs && b->imports && b->exports &&
-	    !p->has_digest && p->common_uid == 0);
+	return (b->peer_dsyncfs && b->imports && b->exports && !p->has_digest &&
+	    p->common_uid == 0);
 }
 
 /* Sets agreed; !*needs: the mailbox is the same on both sides. */
@@ -244,6 +244,18 @@ both_known(struct brain *b)
 	return (rc != 0 ? rc : BRAIN_PROGRESS);
 }
 
+/* Taken over, it would leave no UIDs for new mail here. */
+static int
+check_uidnext(const struct brain *b)
+{
+	if (b->box.peer.uidnext <= box_uid_most(b))
+		return (0);
+	log_error("%s: mailbox %s: has given UIDs up to %u, which leaves too "
+		  "few; it has to be made anew over there",
+	    b->peer_name, b->box.name, b->box.peer.uidnext - 1);
+	return (-EBADMSG);
+}
+
 static void
 box_init(struct brain *b, const struct tree_box *t)
 {
@@ -289,6 +301,8 @@ box_start_slave(struct brain *b, struct item *i)
 	}
 	if (rc == 0 && !numbers_differ(&b->box.own, &b->box.peer))
 		rc = box_state_raise(b);
+	if (rc == 0)
+		rc = check_uidnext(b);
 	if (rc == 0)
 		rc = send_box(b, false);
 	return (rc != 0 ? rc : both_known(b));
@@ -369,11 +383,12 @@ box_recv(struct brain *b, struct item *i)
 	int rc;
 
 	if (x->rx == RX_BOX && i->type == ITEM_MAILBOX) {
+		if (!guid_eq(&i->u.mailbox.mailbox, &x->own.mailbox))
+			return (brain_protocol(b, i, "the mailbox asked for"));
 		x->peer = i->u.mailbox;
 		item_free(i);
-		return (guid_eq(&x->peer.mailbox, &x->own.mailbox)
-			? both_known(b)
-			: -EBADMSG);
+		rc = check_uidnext(b);
+		return (rc != 0 ? rc : both_known(b));
 	}
 	if (i->type == ITEM_END && x->rx >= RX_ATTRIBUTE && x->rx <= RX_MAIL) {
 		item_free(i);

@@ -31,6 +31,12 @@
 
 #include "base/log.h"
 
+/* Up to there all are taken over; above, so many more than ours in one sync. */
+#define MODSEQ_FREE (UINT64_C(1) << 60)
+#define MODSEQ_STEP (UINT64_C(1) << 32)
+/* 2^28 are left */
+#define UID_MOST 0xf0000000u
+
 struct here {
 	const struct guid *peer;
 	bool any;
@@ -460,8 +466,8 @@ box_state_raise(struct brain *b)
 	rc = peer_state_load(b->r->store, &b->peer, &x->own.mailbox, &st);
 	/*
 	 * What a sync itself did here may have brought the number to where the
-	 * peer's users have brought theirs; and a mailbox that the peer has made
-	 * anew is not the one that the state is about.
+	 * peer's users have brought theirs; and a mailbox that the peer has
+	 * made anew is not the one that the state is about.
 	 */
 	if (rc == 0 && !x->plan->merged &&
 	    st.uidvalidity == x->own.uidvalidity &&
@@ -545,6 +551,25 @@ box_state_make(struct brain *b)
 	return (0);
 }
 
+uint64_t
+box_modseq(const struct brain *b, uint64_t theirs)
+{
+	uint64_t most = b->box.own.highestmodseq;
+
+	if (most < MODSEQ_FREE)
+		most = MODSEQ_FREE;
+	most += MODSEQ_STEP;
+	return (theirs < most ? theirs : most);
+}
+
+uint32_t
+box_uid_most(const struct brain *b)
+{
+	uint32_t own = b->box.own.uidnext;
+
+	return (own > UID_MOST ? own : UID_MOST);
+}
+
 /*
  * Expunges that one side only repeated have cost it modseqs of its own, so the
  * two may have told different ends.  Both go on from the larger one and know
@@ -570,6 +595,7 @@ settle_end(struct brain *b)
 	if (x->sent.end_modseq > x->got.end_modseq)
 		u.min_highestmodseq = x->sent.end_modseq;
 	st->peer_end = u.min_highestmodseq;
+	u.min_highestmodseq = box_modseq(b, u.min_highestmodseq);
 	if (l.first == 0 && st->own_since == st->own_end)
 		st->own_since = u.min_highestmodseq;
 	else

@@ -264,6 +264,14 @@ int box_state_lost(struct brain *b);
  * When it was changed here, or nobody knows, HIGHESTMODSEQ is raised.
  */
 int box_state_raise(struct brain *b);
+/*
+ * A modseq of the peer's as it is taken over here: whatever it says, ours stay
+ * far from 2^63, where modseqs end (RFC 7162 section 3.1) and no change could
+ * follow.
+ */
+uint64_t box_modseq(const struct brain *b, uint64_t theirs);
+/* No UID of a peer's, and no UIDNEXT above it: new mail here needs UIDs too. */
+uint32_t box_uid_most(const struct brain *b);
 /* Makes b->box.state, once all changes are done here. */
 int box_state_make(struct brain *b);
 /* Both sides have made it durable: remembers it (P1). */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
+#include "base/hash.h"
 
 struct place {
 	uint32_t mailbox, uid;

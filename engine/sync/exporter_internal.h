@@ -5,7 +5,7 @@
 #ifndef DSYNCFS_SYNC_EXPORTER_INTERNAL_H
 #define DSYNCFS_SYNC_EXPORTER_INTERNAL_H
 
-#include <uthash.h>
+#include "base/hash.h"
 
 #include "sync/brain_internal.h"
 

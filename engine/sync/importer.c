@@ -719,7 +719,7 @@ fresh_row(struct importer *im, const struct row *c, struct arena *a)
 static int
 check_row(struct importer *im, const struct item_change *c)
 {
-	bool bad = c->uid == 0 || c->uid <= im->last_uid ||
+	bool bad = c->uid <= im->last_uid || c->uid >= box_uid_most(im->b) ||
 	    (c->kind != CHANGE_EXPUNGE && c->guid == NULL) ||
 	    (c->kind != CHANGE_EXPUNGE && c->hdr_hash == NULL &&
 		im->b->box.by_hash) ||
@@ -741,7 +741,7 @@ row_of(const struct importer *im, const struct item_change *c,
 {
 	const struct item_handshake *p = &im->b->params;
 	struct row r = { .guid = c->guid,
-		.modseq = c->modseq,
+		.modseq = box_modseq(im->b, c->modseq),
 		.uid = c->uid,
 		.moved_to = c->moved_to,
 		.add = c->add,

@@ -71,6 +71,7 @@ importer_merge(struct importer *im, struct arena *a, const struct msg *m,
 		.kw_remove = keywords_of(row)->remove,
 		.modseq = row->modseq };
 	struct merge_result res = { 0 };
+	uint64_t theirs = box_modseq(b, b->box.peer.highestmodseq);
 	int rc;
 
 	memset(u, 0, sizeof(*u));
@@ -91,8 +92,8 @@ importer_merge(struct importer *im, struct arena *a, const struct msg *m,
 	*differs = u->add != 0 || u->remove != 0 || u->kw_add.n != 0 ||
 	    u->kw_remove.n != 0;
 	u->modseq = row->modseq;
-	if (res.remote_changes && u->modseq <= b->box.peer.highestmodseq)
-		u->modseq = b->box.peer.highestmodseq + 1;
+	if (res.remote_changes && u->modseq <= theirs)
+		u->modseq = theirs + 1;
 	return (0);
 }
 
@@ -583,6 +584,7 @@ update_numbers(struct importer *im)
 	struct brain *b = im->b;
 	struct mailbox_update u = { 0 };
 	struct mailbox box;
+	uint64_t theirs = box_modseq(b, b->box.peer.highestmodseq);
 	uint32_t recent = b->box.peer.first_recent;
 	int rc = store_mailbox(b->r->store, b->box.id, &box);
 
@@ -592,8 +594,8 @@ update_numbers(struct importer *im)
 		recent = im->common_uid + 1;
 	if (b->box.peer.uidnext > box.uidnext)
 		u.min_uidnext = b->box.peer.uidnext;
-	if (b->box.peer.highestmodseq > box.highestmodseq)
-		u.min_highestmodseq = b->box.peer.highestmodseq;
+	if (theirs > box.highestmodseq)
+		u.min_highestmodseq = theirs;
 	else if (im->changed && box.highestmodseq == b->box.own.highestmodseq)
 		/* saves that kept a lower modseq: others must see a change */
 		u.min_highestmodseq = box.highestmodseq + 1;

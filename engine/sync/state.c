@@ -8,8 +8,9 @@
 #include <string.h>
 
 #include <openssl/evp.h>
-#include <uthash.h>
 #include <zlib.h>
+
+#include "base/hash.h"
 
 #define VERSION_LEN 4
 #define CRC_LEN 4

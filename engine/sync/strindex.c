@@ -31,7 +31,7 @@ strindex_fini(struct strindex *x)
 static size_t
 probe(const struct strindex *x, const char *key)
 {
-	size_t at = (size_t)xxh3_64(key, strlen(key)) & (x->cap - 1);
+	size_t at = (size_t)table_hash(key, strlen(key)) & (x->cap - 1);
 
 	while (x->slot[at] != 0 &&
 	    strcmp(x->key(x->arg, x->slot[at] - 1), key) != 0)

@@ -1,6 +1,8 @@
 /*
- * fuzz_config -- a configuration file of any bytes.
+ * fuzz_config -- a configuration file of any bytes; its text as what -o of a
+ * command line says, too.
  */
+#include <stdlib.h>
 #include <string.h>
 #include "base/log.h"
 #include "cmd/config_internal.h"
@@ -19,7 +21,10 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct config c;
+	char *text = strndup((const char *)data, size);
 
+	if (text == NULL)
+		return (0);
 	log_set_sink(quiet, NULL);
 	memset(&c, 0, sizeof(c));
 	arena_init(&c.arena);
@@ -27,6 +32,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < c.n_remotes; i++)
 		if (config_remote_find(&c, c.remotes[i].name) == NULL)
 			__builtin_trap();
+	(void)config_override(&c, text);
 	config_fini(&c);
+	free(text);
 	return (0);
 }

@@ -1,18 +1,20 @@
 /*
- * fuzz_journal -- any bytes as a segment of the change log: opened, read,
- * checked, then opened for writing.
+ * fuzz_journal -- any bytes as a segment of the change log, or as two: opened,
+ * read, checked, then opened for writing.
  *
- * The first byte says how: 1 puts right the segment's header and those frames
- * that follow from it, 2 opens at an LSN.  The rest is the file.
+ * The first byte says how: 1 puts right the segments' headers and those frames
+ * that follow from it, 2 opens at an LSN, 4 two segments, cut in the middle, 8
+ * the second begins a little behind the end of the first.  The rest is the
+ * files.
  */
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/digest.h"
 #include "base/log.h"
 #include "journal/journal_internal.h"
 #include "tests/unit/lib/os_mem.h"
-
-#define PATH "log/0000000000000001.log"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -40,7 +42,7 @@ put_u64(uint8_t *p, uint64_t v)
  * ones.
  */
 static void
-seal(uint8_t *p, size_t size)
+seal(uint8_t *p, size_t size, uint64_t first)
 {
 	static struct journal j;
 	size_t at = SEGMENT_HEADER, len;
@@ -49,7 +51,7 @@ seal(uint8_t *p, size_t size)
 		return;
 	memcpy(p, "DSFSLOG\1", 8);
 	memcpy(p + 8, id.b, sizeof(id.b));
-	put_u64(p + 24, JOURNAL_FIRST_LSN);
+	put_u64(p + 24, first);
 	put_u64(p + 32, xxh3_64(p, 32));
 	j.id = id;
 	j.seed = xxh3_64(id.b, sizeof(id.b));
@@ -60,8 +62,7 @@ seal(uint8_t *p, size_t size)
 		if (p[at + 24] % 4 != 3) {
 			memcpy(p + at, "DFR1", 4);
 			p[at + 6] = p[at + 7] = 0;
-			put_u64(p + at + 8,
-			    JOURNAL_FIRST_LSN + at - SEGMENT_HEADER);
+			put_u64(p + at + 8, first + at - SEGMENT_HEADER);
 			put_u64(p + at + FRAME_HASH_AT,
 			    journal_frame_hash(&j, p + at, FRAME_HEADER + len));
 		}
@@ -104,34 +105,56 @@ read_log(struct os *os, unsigned flags, uint64_t from)
 	journal_close(j);
 }
 
+static void
+put_segment(
+    struct os *os, const uint8_t *data, size_t size, uint64_t first, bool good)
+{
+	uint8_t *copy = malloc(size + 1);
+	struct os_file *f;
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "log/%016" PRIx64 ".log", first);
+	if (copy == NULL)
+		return;
+	memcpy(copy, data, size);
+	if (good)
+		seal(copy, size, first);
+	if (os->ops->open(os, path, OS_WRITE | OS_CREATE, &f) == 0) {
+		(void)os->ops->pwrite(f, copy, size, 0);
+		os->ops->close(f);
+	}
+	free(copy);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct os_file *f;
+	uint64_t from = 0, first = JOURNAL_FIRST_LSN;
 	struct os *os;
-	uint8_t *copy;
-	uint64_t from = 0;
+	size_t half;
+	unsigned how;
 
 	log_set_sink(quiet, NULL);
 	if (size < 2 || os_mem_new(1, &os) != 0)
 		return (0);
-	if ((copy = malloc(size)) == NULL)
-		goto out;
-	memcpy(copy, data + 1, size - 1);
-	if ((data[0] & 1) != 0)
-		seal(copy, size - 1);
-	if ((data[0] & 2) != 0)
+	how = data[0];
+	if ((how & 2) != 0)
 		from = data[1] | (uint64_t)data[size / 2] << 8;
-	if (os_mkdirs(os, "log") != 0 ||
-	    os->ops->open(os, PATH, OS_WRITE | OS_CREATE, &f) != 0)
+	data++;
+	size--;
+	if (os_mkdirs(os, "log") != 0)
 		goto out;
-	(void)os->ops->pwrite(f, copy, size - 1, 0);
-	os->ops->close(f);
+	half = (how & 4) != 0 ? size / 2 : size;
+	put_segment(os, data, half, first, (how & 1) != 0);
+	if (half < size && half > SEGMENT_HEADER) {
+		first += half - SEGMENT_HEADER + ((how & 8) != 0 ? 9 : 0);
+		put_segment(
+		    os, data + half, size - half, first, (how & 1) != 0);
+	}
 	read_log(os, JOURNAL_RDONLY, from);
 	read_log(os, 0, from);
 	read_log(os, 0, 0);
 out:
-	free(copy);
 	os->ops->close_tree(os);
 	return (0);
 }

@@ -1,8 +1,9 @@
 /*
  * fuzz_peers -- any bytes as what is remembered of a peer (peers/HEX), with a
- * right checksum or not: what is taken from them is written and reads back the
- * same.
+ * right checksum or not, or as a setting of an older store: what is taken from
+ * them is written and reads back the same.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,6 +42,48 @@ put(const uint8_t *data, size_t size)
 	buf_fini(&b);
 }
 
+/* As older stores have it, when no file is there; p says nothing: none. */
+static void
+put_setting(const uint8_t *p, size_t n)
+{
+	char key[64] = "peer:", hex[GUID_HEX_LEN + 1];
+	struct txn *t;
+
+	strcat(key, guid_hex(&id, hex));
+	if (txn_begin(s, NULL, &t) != 0 || txn_meta_set(t, key, p, n) != 0 ||
+	    txn_meta_set(t, "peers", id.b, n == 0 ? 0 : sizeof(id.b)) != 0 ||
+	    txn_commit(t) != 0)
+		abort();
+}
+
+static int
+one(void *arg, const struct peer_memory *m)
+{
+	const char **label = arg;
+
+	if (!guid_eq(&m->peer, &id))
+		abort();
+	*label = strdup(m->label);
+	return (0);
+}
+
+/* It is listed when it can be read, and found by its label. */
+static void
+listed(bool there)
+{
+	struct arena a = ARENA_INIT;
+	struct peer_memory m;
+	char *label = NULL;
+
+	if (memory_peers(s, one, &label) != 0 || (label != NULL) != there)
+		abort();
+	if (memory_peer_by_label(s, there ? label : "x", &a, &m) !=
+	    (there ? 0 : -ENOENT))
+		abort();
+	free(label);
+	arena_fini(&a);
+}
+
 /* A tree in memory keeps what was never synced: from time to time a new one. */
 static void
 fresh(void)
@@ -68,7 +111,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fresh();
 	if (size == 0 || size > 8000)
 		return (0);
+	put_setting(data + 1, data[0] % 8 == 2 ? size - 1 : 0);
 	put(data, size);
+	if (data[0] % 8 == 2)
+		(void)os->ops->unlink(os, PATH);
+	listed(memory_peer(s, &id, &a, &m) == 0);
 	if (memory_peer(s, &id, &a, &m) == 0) {
 		if (memory_peer_set(s, &m) != 0 ||
 		    memory_peer(s, &id, &a, &n) != 0 || n.tried != m.tried ||

@@ -4,8 +4,11 @@
  * compacted.  (Bytes with wrong checksums never get this far; journal and btree
  * have targets of their own.)
  *
- * Input: frames, each a le16 length and that many bytes of payload.
+ * Input: frames, each a le16 length and that many bytes of payload.  The
+ * length's high bit: all up to there is durable, so that no change goes because
+ * the body it speaks of is not there.
  */
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include "base/log.h"
@@ -41,13 +44,15 @@ fill(struct os *os, const struct guid *id, const uint8_t *data, size_t size)
 	if (journal_open(os, "log-1", id, 0, 0, NULL, NULL, &j) != 0)
 		abort();
 	while (size >= 2) {
-		size_t n = (size_t)data[0] | (size_t)data[1] << 8;
+		size_t n = (size_t)data[0] | (size_t)(data[1] & 0x7f) << 8;
+		bool durable = (data[1] & 0x80) != 0;
 
 		data += 2;
 		size -= 2;
 		if (n > size)
 			n = size;
-		if (journal_append(j, data, n, 1, NULL) != 0)
+		if (journal_append(j, data, n, 1, NULL) != 0 ||
+		    (durable && journal_sync(j) != 0))
 			abort();
 		data += n;
 		size -= n;

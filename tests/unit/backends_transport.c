@@ -230,6 +230,23 @@ START_TEST(one_that_does_not_end_is_killed)
 }
 END_TEST
 
+/* It was waited for in vain, and killed, as long as its input stayed open. */
+START_TEST(one_that_reads_to_its_end_may_end)
+{
+	const char *argv[] = { "sh", "-c",
+		"echo all; exec >&-; cat >/dev/null; exit 3", NULL };
+	struct link *l = run_with(argv, "far", HELP_MS);
+	ssize_t n;
+
+	while ((n = l->ops->read(l, in, sizeof(in))) == -EAGAIN || n > 0)
+		if (n < 0)
+			ck_assert_int_eq(l->ops->wait(l, 0, HELP_MS), 0);
+	/* its own end is seen, not only that of its output */
+	assert_said("far: the command ended with status 3");
+	l->ops->close(l);
+}
+END_TEST
+
 START_TEST(waiting_has_an_end)
 {
 	const char *argv[] = { "cat", NULL };
@@ -894,6 +911,7 @@ suite(void)
 	    t, writing_to_a_dead_command_is_no_signal_and_read_tells_why);
 	tcase_add_test(t, a_grandchild_that_holds_the_output_does_not_hold_us);
 	tcase_add_test(t, one_that_does_not_end_is_killed);
+	tcase_add_test(t, one_that_reads_to_its_end_may_end);
 	tcase_add_test(t, waiting_has_an_end);
 	tcase_add_test(t, waiting_has_an_end_however_much_is_said);
 	tcase_add_test(t, a_command_that_is_not_there_is_an_error);
