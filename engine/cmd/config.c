@@ -97,6 +97,7 @@ set_stale_names(struct config *c, const struct config_value *v)
 static const char *
 set_max_delete(struct config *c, const struct config_value *v)
 {
+	c->max_delete_set = true;
 	return (value_percent(v->text, &c->max_delete_percent) == 0
 		? NULL
 		: "a percentage such as 50%, or no");

@@ -45,6 +45,7 @@ struct config {
 	unsigned commit; /* seconds, 1 */
 	unsigned stale_names; /* seconds, 60 */
 	unsigned max_delete_percent; /* max_delete = 50% */
+	bool max_delete_set; /* by the user */
 	/* never below this many messages */
 	unsigned max_delete_min;
 	char alt_char;

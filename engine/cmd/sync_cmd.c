@@ -714,8 +714,8 @@ sync_serve(struct cmd *c, struct replica *a, int in, int out,
 		status = EX_FAIL;
 	else {
 		brain_set_stop(b, c->stop);
-		brain_slave_guard(
-		    b, c->cfg.max_delete_percent, c->cfg.max_delete_min);
+		brain_slave_guard(b, c->cfg.max_delete_percent,
+		    c->cfg.max_delete_min, c->cfg.max_delete_set);
 		if (p != NULL)
 			brain_slave_stays(b);
 		status = sync_half(

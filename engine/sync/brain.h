@@ -118,10 +118,11 @@ int brain_new_slave(struct replica *r, struct channel *c,
  */
 void brain_share_events(struct brain *b);
 /*
- * A slave's own guard, where the master is of another kind and has none; before
- * the first step.
+ * A slave's own guard, where the master is of another kind and has none; firm:
+ * also where the master's own would let more go.  Before the first step.
  */
-void brain_slave_guard(struct brain *b, unsigned percent, unsigned min);
+void brain_slave_guard(
+    struct brain *b, unsigned percent, unsigned min, bool firm);
 /*
  * A slave has no options of its own: non-zero *stop ends it at the next
  * consistent point (-EINTR).  Before the first step.

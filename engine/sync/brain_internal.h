@@ -166,6 +166,7 @@ struct brain {
 	struct box box;
 	/* what a slave does where the master has no guard */
 	unsigned own_max_delete, own_max_delete_min;
+	bool own_max_delete_firm;
 	bool stays; /* another sync follows on this link */
 	char why[400]; /* the guard's reason, for the peer too */
 	/* uthash, owned; dry.c */

@@ -239,4 +239,21 @@ arrived() { dump "dsyncfs:$FAR" | grep -q 1700000404.M1.near; }
 check "and has the mail" within 15 arrived
 check "the mount lives on" test -e "$MNT/new/1700000404.M1.near"
 check "and ends" umount_store "$STORE" "$MNT"
+
+# What the far side's own configuration says is not for us to say.
+printf 'mail_location = dsyncfs:%s\n' "$TMP/guarded" >"$TMP/guarded.conf"
+cp "$TMP/guarded.conf" "$TMP/firm.conf"
+echo 'max_delete = 50%' >>"$TMP/firm.conf"
+chmod 600 "$TMP/guarded.conf" "$TMP/firm.conf"
+GUARD=$TMP/guard
+maildir_new "$GUARD"
+for i in $(seq 51 80); do mail "$GUARD" "$i"; done
+to_guarded() { "$SYNC" -o "mail_location=maildir:$GUARD" mirror "${@:2}" -- "$SYNC" -c "$TMP/$1.conf" dsync-server; }
+check "thirty mails go there" again to_guarded firm
+find "$GUARD/cur" "$GUARD/new" -type f | head -25 | xargs rm
+check "most of them are gone here: not without a word" status 4 to_guarded firm
+check "nor with one, where the far side says so" status 4 to_guarded firm --no-max-delete
+equal "all are there" 30 "$(dump "dsyncfs:$TMP/guarded" | grep -c sha1=)"
+check "where it does not, they go" again to_guarded guarded --no-max-delete
+equal "five are left" 5 "$(dump "dsyncfs:$TMP/guarded" | grep -c sha1=)"
 finish

@@ -348,7 +348,7 @@ run_slave(unsigned percent)
 	sync_pair(&A, &B, &ca, &cb);
 	ck_assert_int_eq(brain_new_master(A.r, ca, &o, NULL, &m), 0);
 	ck_assert_int_eq(brain_new_slave(B.r, cb, NULL, &s), 0);
-	brain_slave_guard(s, percent, 20);
+	brain_slave_guard(s, percent, 20, false);
 	while (rm >= 0 && rs >= 0 && (rm != BRAIN_DONE || rs != BRAIN_DONE)) {
 		rm = brain_step(m);
 		if (rm >= 0)
