@@ -266,13 +266,6 @@ brain_result(const struct brain *b, struct sync_result *out)
 
 /* ---- hello ---- */
 
-/* 0 is no guard, as 100. */
-static unsigned
-guard_share(unsigned percent)
-{
-	return (percent == 0 ? 100 : percent);
-}
-
 static void
 set_roles(struct brain *b)
 {
@@ -291,14 +284,8 @@ set_roles(struct brain *b)
 	b->o.dry_run = b->params.dry_run;
 	b->o.max_delete_percent = b->params.max_delete_percent;
 	b->o.max_delete_min = b->params.max_delete_min;
-	if (!b->master &&
-	    (!b->peer_dsyncfs ||
-		(b->own_max_delete_firm &&
-		    guard_share(b->own_max_delete) <
-			guard_share(b->o.max_delete_percent)))) {
-		b->o.max_delete_percent = b->own_max_delete;
-		b->o.max_delete_min = b->own_max_delete_min;
-	}
+	if (!b->master)
+		guard_of_slave(b);
 }
 
 static int

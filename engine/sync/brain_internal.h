@@ -324,6 +324,8 @@ bool guard_allows(const struct brain *b, uint64_t n);
 int guard_mailbox(struct brain *b, uint64_t n);
 /* Mailboxes would be deleted: what the plan of the trees says. */
 int guard_tree(struct brain *b);
+/* A slave's own limits, where the master's would let more go. */
+void guard_of_slave(struct brain *b);
 
 /* The headers that are hashed where the master names none. */
 #define IDENTITY_HEADERS 2

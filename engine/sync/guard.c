@@ -20,6 +20,24 @@
 
 #define HOW_TO "If that is right, run again with --no-max-delete"
 
+/* 0 is no guard, as 100. */
+static unsigned
+share(unsigned percent)
+{
+	return (percent == 0 ? 100 : percent);
+}
+
+void
+guard_of_slave(struct brain *b)
+{
+	if (b->peer_dsyncfs &&
+	    (!b->own_max_delete_firm ||
+		share(b->own_max_delete) >= share(b->o.max_delete_percent)))
+		return;
+	b->o.max_delete_percent = b->own_max_delete;
+	b->o.max_delete_min = b->own_max_delete_min;
+}
+
 /* n of all messages would go. */
 static bool
 too_many(const struct sync_options *o, uint64_t n, uint64_t all)
