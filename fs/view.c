@@ -563,6 +563,9 @@ view_fsync(struct view *v, uint64_t node)
 		error = !v->changed && synced_covers(v)
 		    ? synced_flush(v)
 		    : view_sync_locked(v);
+	/* Names of files that are not mail lie in a folder, too. */
+	if (error == 0 && fd < 0)
+		fd = aux_folder_fd(v, node);
 out:
 	view_unlock(v);
 	if (fd >= 0) {

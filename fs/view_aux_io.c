@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -226,6 +227,19 @@ aux_fsync(struct view *v, uint64_t node)
 	view_lock(v);
 	give(h);
 	return (error);
+}
+
+int
+aux_folder_fd(struct view *v, uint64_t folder)
+{
+	struct box *b = box_of_folder(v, folder);
+	char path[64];
+
+	if (b == NULL)
+		return (-1);
+	(void)snprintf(path, sizeof(path), "aux/%" PRIu32, b->id);
+	return (openat(v->dir, path,
+	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 static int

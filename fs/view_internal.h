@@ -516,6 +516,8 @@ ssize_t aux_write(
 int aux_fallocate(
     struct view *v, uint64_t node, int mode, uint64_t off, uint64_t len);
 int aux_fsync(struct view *v, uint64_t node);
+/* The directory of what is not mail in a folder, to make it durable; -1. */
+int aux_folder_fd(struct view *v, uint64_t folder);
 int aux_setattr(struct view *v, uint64_t node, const struct view_set *set);
 /* Closes what is kept for the node. */
 void aux_drop_handles(struct view *v, uint64_t node);

@@ -2,7 +2,7 @@
 # mount_aux -- files that are not mail are real files: full POSIX, and nothing of
 # them is logged.
 . "$(dirname "$0")/../real.sh"
-needs python3 getfattr
+needs strace python3 getfattr
 [ -z "$TEST_PLAIN" ] || { echo "FAIL: this test has no plain stand-in"; exit 1; }
 check "mount" mount_store "$STORE" "$MNT"
 lines() { ds log | wc -l; }
@@ -266,4 +266,21 @@ fd = os.open('$MNT/often', os.O_WRONLY | os.O_CREAT, 0o600)
 for i in range(100):
     os.pwrite(fd, b'text', i * 5000)"
 check "one question" test "$(($(asked) - had))" -le 2
+
+# The fsync of a folder is one of its directory of other files, too.
+pid=$(mounted_process "$STORE" | head -1)
+strace -f -y -qq -e trace=fsync,fdatasync -o "$TMP/fsyncs" -p "$pid" 2>"$TMP/strace" &
+tracer=$!
+sync_folder() {
+	python3 -c "
+import os
+os.replace('$MNT/often', '$MNT/seldom')
+d = os.open('$MNT', os.O_RDONLY)
+os.fsync(d)
+os.replace('$MNT/seldom', '$MNT/often')"
+	grep -q 'fsync([0-9]*<.*/aux/[0-9]*>) *= 0' "$TMP/fsyncs"
+}
+check "a folder's fsync reaches its other files" wait_for sync_folder
+kill -INT $tracer
+wait $tracer 2>/dev/null
 finish
