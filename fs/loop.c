@@ -27,7 +27,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LOOKS 100 /* about 50 us */
+#define LOOKS 300 /* about 100 us */
 #define SOON_NS 200000
 #define WATCH_MS 2
 #define QUIET 50 /* such looks without a request */
