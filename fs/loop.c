@@ -192,7 +192,8 @@ looked_in_vain(bool soon)
  * first write to an inode whose attributes it knows, not before each; what this
  * promises is in view_aux_io.c.
  */
-static uint64_t init_unique; /* of the INIT request, while it is answered */
+/* Of the INIT request, while it is answered. */
+static atomic_uint_fast64_t init_unique;
 
 static void
 see_init(const void *buf, size_t n)
@@ -202,7 +203,7 @@ see_init(const void *buf, size_t n)
 
 	if (n >= sizeof(*h) + sizeof(*in) && h->opcode == FUSE_INIT &&
 	    (in->flags & FUSE_HANDLE_KILLPRIV_V2) != 0)
-		init_unique = h->unique;
+		atomic_store(&init_unique, h->unique);
 }
 
 static void
@@ -211,13 +212,13 @@ extend_init(const struct iovec *v, int n)
 	const struct fuse_out_header *h = v[0].iov_base;
 	struct fuse_init_out *out;
 
-	if (n == 2 && v[0].iov_len >= sizeof(*h) && h->unique == init_unique &&
+	if (n == 2 && v[0].iov_len >= sizeof(*h) && h->unique == atomic_load(&init_unique) &&
 	    h->error == 0 &&
 	    v[1].iov_len >= offsetof(struct fuse_init_out, flags) +
 		    sizeof(out->flags)) {
 		out = v[1].iov_base;
 		out->flags |= FUSE_HANDLE_KILLPRIV_V2;
-		init_unique = 0;
+		atomic_store(&init_unique, 0);
 	}
 }
 
@@ -253,7 +254,7 @@ static ssize_t
 write_reply(int fd, struct iovec *v, int n, void *arg)
 {
 	(void)arg;
-	if (init_unique != 0)
+	if (atomic_load(&init_unique) != 0)
 		extend_init(v, n);
 	return (writev(fd, v, n));
 }

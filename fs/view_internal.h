@@ -396,6 +396,8 @@ int scratch_take_name(struct view *v, struct scratch *s, uint32_t box,
     enum box_part part, const char *name);
 char *scratch_path(uint32_t box, char letter, const char *name);
 int scratch_box_dir(struct view *v, uint32_t box, char letter);
+/* A directory's names become durable; those of files in a mailbox's tmp. */
+int scratch_sync_path(struct view *v, const char *path);
 int scratch_sync_dir(struct view *v, uint32_t box);
 /* Takes path over in any case. */
 int scratch_new(struct view *v, uint64_t node, enum scratch_kind kind,
@@ -406,6 +408,8 @@ ssize_t scratch_read(
     struct view *v, struct scratch *s, void *p, size_t n, uint64_t off);
 ssize_t scratch_write(
     struct view *v, struct scratch *s, const void *p, size_t n, uint64_t off);
+/* All n bytes, at off. */
+int scratch_put_all(int fd, const void *p, size_t n, uint64_t off);
 int scratch_fallocate(
     struct view *v, struct scratch *s, int mode, uint64_t off, uint64_t len);
 int scratch_setattr(

@@ -134,24 +134,6 @@ memory_resize(struct memory *m, uint64_t size)
 
 /* ---- to the disk ---- */
 
-/* A short write is followed by one that says why. */
-static int
-write_all(int fd, const struct memory *m)
-{
-	size_t at = 0;
-
-	while (at < m->len) {
-		ssize_t put =
-		    pwrite(fd, m->p + at, m->len - at, (off_t)at);
-
-		if (put > 0)
-			at += (size_t)put;
-		else if (put == 0 || errno != EINTR)
-			return (put == 0 ? -EIO : -errno);
-	}
-	return (0);
-}
-
 int
 memory_to_disk(struct view *v, struct scratch *s)
 {
@@ -167,7 +149,7 @@ memory_to_disk(struct view *v, struct scratch *s)
 	if (fd < 0)
 		return (-errno);
 	ts[0] = ts[1] = s->memory->changed;
-	if ((error = write_all(fd, s->memory)) == 0 && futimens(fd, ts) != 0)
+	if ((error = scratch_put_all(fd, s->memory->p, s->memory->len, 0)) == 0 && futimens(fd, ts) != 0)
 		error = -errno;
 	/* What was promised of it goes along. */
 	if (error == 0 && s->synced && !s->unlinked)

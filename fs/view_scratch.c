@@ -53,26 +53,29 @@ scratch_box_dir(struct view *v, uint32_t box, char letter)
 	return (scratch_make_dir(v, dir));
 }
 
-/* The names of files in tmp become durable. */
+int
+scratch_sync_path(struct view *v, const char *path)
+{
+	int error = 0, fd = openat(v->dir, path,
+			   O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (fd < 0)
+		return (-errno);
+	if (fsync(fd) != 0)
+		error = -errno;
+	(void)close(fd);
+	return (error);
+}
+
 int
 scratch_sync_dir(struct view *v, uint32_t box)
 {
 	char path[64];
-	int error = 0;
+	int error;
 
 	(void)snprintf(path, sizeof(path), "scratch/%" PRIu32 ".t", box);
-	for (const char *p = path; error == 0 && p != NULL;
-	     p = p == path ? "scratch" : NULL) {
-		int fd = openat(v->dir, p,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-		if (fd < 0)
-			return (-errno);
-		if (fsync(fd) != 0)
-			error = -errno;
-		(void)close(fd);
-	}
-	return (error);
+	error = scratch_sync_path(v, path);
+	return (error != 0 ? error : scratch_sync_path(v, "scratch"));
 }
 
 static char *

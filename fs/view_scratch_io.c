@@ -101,6 +101,26 @@ scratch_write(
 	return (put < 0 ? -errno : put);
 }
 
+/* A short write is followed by one that says why. */
+int
+scratch_put_all(int fd, const void *p, size_t n, uint64_t off)
+{
+	const uint8_t *b = p;
+
+	while (n > 0) {
+		ssize_t put = pwrite(fd, b, n, (off_t)off);
+
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put <= 0)
+			return (put == 0 ? -EIO : -errno);
+		b += put;
+		off += (uint64_t)put;
+		n -= (size_t)put;
+	}
+	return (0);
+}
+
 /* Holes and the like are a real file system's. */
 int
 scratch_fallocate(

@@ -83,45 +83,19 @@ new_generation(struct synced *y)
 		: -EIO);
 }
 
-static int
-write_all(int fd, const uint8_t *p, size_t n, uint64_t off)
-{
-	while (n > 0) {
-		ssize_t put = pwrite(fd, p, n, (off_t)off);
-
-		if (put < 0 && errno == EINTR)
-			continue;
-		if (put <= 0)
-			return (put == 0 ? -EIO : -errno);
-		p += put;
-		off += (uint64_t)put;
-		n -= (size_t)put;
-	}
-	return (0);
-}
-
 /* Its blocks are written once, so that a flush has nothing else to write. */
 static int
 make_blocks(struct view *v, int fd)
 {
 	uint8_t *zeros = calloc(1, ZEROS);
-	int dir, error = zeros == NULL ? -ENOMEM : 0;
+	int error = zeros == NULL ? -ENOMEM : 0;
 
 	for (uint64_t at = 0; error == 0 && at < FILE_SIZE; at += ZEROS)
-		error = write_all(fd, zeros, ZEROS, at);
+		error = scratch_put_all(fd, zeros, ZEROS, at);
 	free(zeros);
 	if (error == 0 && fsync(fd) != 0)
 		error = -errno;
-	if (error != 0)
-		return (error);
-	dir = openat(v->dir, "scratch",
-	    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (dir < 0)
-		return (-errno);
-	if (fsync(dir) != 0)
-		error = -errno;
-	(void)close(dir);
-	return (error);
+	return (error != 0 ? error : scratch_sync_path(v, "scratch"));
 }
 
 static int
@@ -183,7 +157,7 @@ put_record(struct synced *y, enum record_kind kind, uint64_t ino, uint32_t box,
 	while (b.error == 0 && b.len % 8 != 0)
 		buf_put_u8(&b, 0);
 	if ((error = b.error) == 0)
-		error = write_all(y->fd, b.data, b.len, y->end);
+		error = scratch_put_all(y->fd, b.data, b.len, y->end);
 	if (error == 0) {
 		y->end += b.len;
 		y->number++;
@@ -215,7 +189,7 @@ drop(struct view *v, uint64_t ino)
 	if (y->broken)
 		return;
 	if (y->files == 0 && y->n_saved == 0) {
-		error = write_all(y->fd, none, sizeof(none), 0);
+		error = scratch_put_all(y->fd, none, sizeof(none), 0);
 		if (error == 0)
 			error = new_generation(y);
 	} else

@@ -23,7 +23,10 @@ static char dir[64];
 static void
 make_dirs(void)
 {
-	(void)snprintf(dir, sizeof(dir), "/tmp/dsyncfs-sandbox-XXXXXX");
+	const char *tmp = getenv("TMPDIR");
+
+	(void)snprintf(dir, sizeof(dir), "%.40s/sandbox.XXXXXX",
+	    tmp == NULL ? "/tmp" : tmp);
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	ck_assert_int_eq(chdir(dir), 0);
 	ck_assert_int_eq(mkdir("in", 0700), 0);
