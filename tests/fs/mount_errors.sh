@@ -199,7 +199,8 @@ check "unmount" umount_store "$STORE" "$MNT"
 
 # A command has the store: its end is waited for.
 mkfifo "$TMP/open"
-ds dsync-server <"$TMP/open" >/dev/null 2>&1 &
+# It waits, as asking whether it has the store has the store, too.
+ds -l 20 dsync-server <"$TMP/open" >/dev/null 2>&1 &
 exec 7>"$TMP/open"
 store_is_busy() { ds mailboxes >/dev/null 2>&1; [ $? = 75 ]; }
 check "a command has the store" within 10 store_is_busy
