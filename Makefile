@@ -146,10 +146,11 @@ $(foreach l,$(LAYERS) backends fs,$(eval $(call unit_rule,$(l))))
 unit: $(UNIT)
 	@set -e; for t in $(UNIT); do echo "== $$t"; $$t; done
 
-# Programs of the tests against other software; clock.so is preloaded into it.
-INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(filter-out %/clock.c,$(wildcard tests/interop/*.c))) \
-	$(B)/tests/interop/clock.so
-$(B)/tests/interop/clock.so: tests/interop/clock.c
+# Programs of the tests against other software; clock.so is preloaded into it, heap.so into ours.
+PRELOADED = clock heap
+INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(filter-out $(PRELOADED:%=tests/interop/%.c),$(wildcard tests/interop/*.c))) \
+	$(PRELOADED:%=$(B)/tests/interop/%.so)
+$(PRELOADED:%=$(B)/tests/interop/%.so): $(B)/tests/interop/%.so: tests/interop/%.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARN) -fPIC -shared -o $@ $< -ldl
 $(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_backends)
@@ -166,6 +167,12 @@ random-dovecot: all interop-programs
 .PHONY: hostile
 hostile: all
 	tests/interop/hostile.sh -s $(FIRST)
+
+# A mount that is used for long: what it holds in memory stays what it was.
+.PHONY: endless
+endless: all interop-programs
+	OPERATIONS=$(OPERATIONS) tests/fs/endless.sh
+OPERATIONS ?= 1000000
 
 # ---- what must be installed ----
 

@@ -7,6 +7,10 @@
 #include "cmd/cmd_internal.h"
 #include "cmd/config_internal.h"
 
+/* Of changed pages of the index; the most is what is so by default. */
+#define DIRTY_LEAST ((size_t)4 << 20)
+#define DIRTY_MOST ((size_t)16 << 20)
+
 /* Each gives NULL, or what would be right. */
 typedef const char *set_fn(struct config *c, const struct config_value *v);
 
@@ -155,6 +159,10 @@ set_cache_size(struct config *c, const struct config_value *v)
 	    n > (uint64_t)SIZE_MAX / 2)
 		return ("a size of at least 1M, such as 32M");
 	c->store.cache_bytes = (size_t)n;
+	/* Little memory is little for changed pages, too. */
+	c->store.dirty_bytes = n / 2 < DIRTY_LEAST ? DIRTY_LEAST
+	    : n / 2 > DIRTY_MOST		   ? DIRTY_MOST
+						   : (size_t)(n / 2);
 	c->cache_given = true;
 	return (NULL);
 }

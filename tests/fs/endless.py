@@ -1,30 +1,45 @@
 #!/usr/bin/env python3
 """endless -- a mount is used for a long time by a mailbox that stays small: its memory stays what it was.
 
-	endless.py MOUNTPOINT PID OPERATIONS
+	endless.py MOUNTPOINT PID HEAP OPERATIONS COMPACT...
 
 Deliveries (by rename and link, with fsync and without), flags, copies, moves, expunges, files that are not mail, listings and reading, at
-random; never more than some hundred messages.  Anonymous memory at the end is compared with that after a half.
+random; never more than some hundred messages.  After a half and at the end the mailbox is brought to the same number of messages and
+COMPACT is run, which drops what was expunged; then compared are what the mount holds allocated (HEAP, from heap.so), and its anonymous
+memory, which is that and what the allocator keeps.
 """
-import os, random, sys
-mnt, pid, operations = sys.argv[1], sys.argv[2], int(sys.argv[3])
+import mmap, os, random, struct, subprocess, sys, time
+mnt, pid, heap, operations, compact = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5:]
 rnd = random.Random(1)
-MESSAGES, GROWTH_KB = 300, 8192
+MESSAGES, SETTLED, OPEN = 300, 200, 64
+BUFFER = (1 << 20) + 8192  # each of libfuse's threads has one, and there are as many as were once busy
+GROWTH = 64 << 10, 2 << 20  # of what is held, and of that with what the allocator keeps
 serial = 0
 have = {"": {}, ".Other/": {}}  # folder -> name -> part
 
 
-def anonymous_kb():
+def status(what):
     with open(f"/proc/{pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("RssAnon"))
+        return next(int(line.split()[1]) for line in f if line.startswith(what))
 
 
-def deliver(f):
+def held():
+    """What is allocated when nothing goes on: the same for a while."""
+    same = []
+    while len(same) < 20:
+        with open(heap, "rb") as f:
+            now = sum(struct.unpack("<QQ", f.read(16))) - BUFFER * status("Threads")
+        same = same + [now] if now in same else [now]
+        time.sleep(0.1)
+    return now
+
+
+def deliver(f, size=None):
     global serial
     serial += 1
     n, kind = f"{serial}.M{serial}.h", rnd.randrange(4)
     fd = os.open(f"{mnt}/{f}tmp/{n}", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    os.write(fd, b"Subject: %d\n\n%s\n" % (serial, b"x" * rnd.choice((10, 1000, 9000, 70000))))
+    os.write(fd, b"Subject: %d\n\n%s\n" % (serial, b"x" * (size or rnd.choice((10, 1000, 9000, 70000)))))
     if kind == 0:
         os.fsync(fd)
     os.close(fd)
@@ -34,6 +49,7 @@ def deliver(f):
     else:
         os.rename(f"{mnt}/{f}tmp/{n}", f"{mnt}/{f}new/{n}")
     have[f][n] = "new"
+    return n
 
 
 def some(f):
@@ -82,13 +98,7 @@ def other_file():
         os.rename(p + ".new", p)
 
 
-os.makedirs(mnt + "/notes", exist_ok=True)
-for d in ("", "/cur", "/new", "/tmp"):
-    os.makedirs(mnt + "/.Other" + d, exist_ok=True)
-began = 0
-for i in range(operations):
-    if i == operations // 2:
-        began = anonymous_kb()
+def operation():
     f = rnd.choice(("", ".Other/"))
     n = some(f)
     if n is None or rnd.random() < 0.3 and len(have[f]) < MESSAGES:
@@ -112,6 +122,36 @@ for i in range(operations):
             read(f, n)
         else:
             flag(f, n)
-ended = anonymous_kb()
-print(f"{operations} operations: {began} kB after a half, {ended} kB at the end")
-sys.exit(0 if ended <= began + GROWTH_KB else 1)
+
+
+def settle():
+    """As many messages, bodies that are open (small ones), pages of the index (of what is not expunged) as at any other time."""
+    for f in have:
+        while len(have[f]) > SETTLED:
+            expunge(f, some(f))
+        while len(have[f]) < SETTLED:
+            deliver(f)
+    second = int(time.time())
+    buf = mmap.mmap(-1, 4096)
+    for n in [deliver("", 10) for _ in range(OPEN)]:
+        fd = os.open(f"{mnt}/new/{n}", os.O_RDONLY | os.O_DIRECT)
+        os.preadv(fd, [buf], 0)
+        os.close(fd)
+    while int(time.time()) <= second + 1:
+        time.sleep(0.1)
+    subprocess.run(compact, check=True)
+    return held(), status("RssAnon") << 10
+
+
+os.makedirs(mnt + "/notes", exist_ok=True)
+for d in ("", "/cur", "/new", "/tmp"):
+    os.makedirs(mnt + "/.Other" + d, exist_ok=True)
+for i in range(operations // 2):
+    operation()
+began = settle()
+for i in range(operations - operations // 2):
+    operation()
+ended = settle()
+grown = [e - b for b, e in zip(began, ended)]
+print("%d operations, the second half of them: held %+d bytes, anonymous %+d, which is %d at the end" % (operations, *grown, ended[1]))
+sys.exit(0 if all(n <= most for n, most in zip(grown, GROWTH)) else 1)

@@ -169,6 +169,7 @@ START_TEST(values_are_taken)
 	ck_assert_uint_eq(c.max_delete_percent, 0);
 	ck_assert_int_eq(c.store.expunge_retention, 14 * 86400);
 	ck_assert_uint_eq(c.store.cache_bytes, 2u << 20);
+	ck_assert_uint_eq(c.store.dirty_bytes, 4u << 20);
 	ck_assert_int_eq(c.alt_char, '-');
 	r = config_remote_find(&c, "lap.top-1");
 	ck_assert_ptr_nonnull(r);
