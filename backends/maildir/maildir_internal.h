@@ -89,10 +89,10 @@ int maildir_name_cmp(const char *a, const char *b);
 
 struct uidrec {
 	uint32_t uid;
+	uint32_t pop3_order;
 	const char *base; /* strings: in the list's arena */
 	const char *guid; /* NULL: the base name */
 	const char *pop3_uidl; /* NULL: none; "": the base name */
-	uint32_t pop3_order;
 	uint64_t vsize; /* W; 0: not given */
 	/* keys that we do not read, as text: " S12 Xy", or "" */
 	const char *rest;
@@ -335,20 +335,20 @@ int md_state_put(struct txn *t, uint32_t id, const struct box_state *s);
 int md_state_drop(struct txn *t, uint32_t id);
 
 /* scan_*.c */
+/* There are as many as files: what the name says is parsed when it is needed. */
 struct md_file {
-	const char *name; /* strings: in the scan's arena */
+	const char *name; /* strings: in the look's arena, or constants */
 	const char *base;
-	bool in_new;
-	struct mail_info info;
+	const char *guid; /* may be base */
+	const char *pop3_uidl;
+	const char *rest;
+	uint64_t vsize;
+	uint32_t pop3_order;
 	uint32_t uid; /* as it shall be; 0: to be given */
 	/* known to the sidecar under this UID; 0: not known */
 	uint32_t from;
 	bool known; /* ... and its UID stays */
-	const char *guid;
-	const char *pop3_uidl;
-	uint32_t pop3_order;
-	uint64_t vsize;
-	const char *rest;
+	bool in_new;
 	bool skip; /* cannot be taken in */
 };
 
@@ -363,6 +363,7 @@ struct scan {
 	struct box *b;
 	struct mailbox box;
 	struct arena arena;
+	struct arena looked; /* of what the last look at all has found */
 	struct box_state old, now;
 	struct md_file *file; /* owned */
 	size_t n, cap;

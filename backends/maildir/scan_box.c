@@ -37,34 +37,50 @@ new_change(struct scan *s, uint32_t uid)
 }
 
 static int
-compare_flags(struct scan *s, const struct md_file *f, const struct msg *m)
+note_flags(struct scan *s, const struct md_file *f,
+    const struct mail_info *info, const struct msg *m)
 {
 	static const struct keywords none = { NULL, 0 };
-	const char *letters = m->letters == NULL ? "" : m->letters;
+	struct arena *a = &s->looked;
 	struct keywords now, old;
-	struct md_change *c;
-	int rc = keywords_copy(&s->arena, &m->keywords, &old);
+	struct md_change *c = new_change(s, m->uid);
+	int rc = c == NULL ? -ENOMEM : keywords_copy(a, &m->keywords, &old);
 
 	if (rc == 0)
-		rc = md_info_keywords(s->b, &f->info, &s->arena, &old, &now);
+		rc = md_info_keywords(s->b, info, a, &old, &now);
 	if (rc != 0)
 		return (rc);
-	if (f->info.flags == m->flags && keywords_eq(&now, &m->keywords) &&
-	    f->in_new == ((m->state & MSG_NEW) != 0) &&
-	    strcmp(letters, f->info.other) == 0)
-		return (0);
-	if ((c = new_change(s, m->uid)) == NULL)
-		return (-ENOMEM);
-	c->u.add = (uint8_t)(f->info.flags & ~m->flags);
-	c->u.remove = (uint8_t)(m->flags & ~f->info.flags);
+	c->u.add = (uint8_t)(info->flags & ~m->flags);
+	c->u.remove = (uint8_t)(m->flags & ~info->flags);
 	c->u.set_state = true;
 	c->u.state = f->in_new ? MSG_NEW : 0;
-	if ((c->u.letters = arena_strdup(&s->arena, f->info.other)) == NULL)
+	if ((c->u.letters = arena_strdup(a, info->other)) == NULL)
 		return (-ENOMEM);
-	rc = keywords_apply(&s->arena, &now, &none, &old, &c->u.kw_add);
-	return (rc != 0 ? rc
-			: keywords_apply(
-			      &s->arena, &old, &none, &now, &c->u.kw_remove));
+	rc = keywords_apply(a, &now, &none, &old, &c->u.kw_add);
+	return (
+	    rc != 0 ? rc
+		    : keywords_apply(a, &old, &none, &now, &c->u.kw_remove));
+}
+
+static int
+compare_flags(struct scan *s, const struct md_file *f, const struct msg *m)
+{
+	const char *letters = m->letters == NULL ? "" : m->letters;
+	struct arena a = ARENA_INIT;
+	struct mail_info info;
+	struct keywords now;
+	int rc;
+
+	mail_info_parse(mail_info_text(f->name), &info);
+	/* Of most messages nothing is kept. */
+	rc = md_info_keywords(s->b, &info, &a, &m->keywords, &now);
+	if (rc == 0 &&
+	    (info.flags != m->flags || !keywords_eq(&now, &m->keywords) ||
+		f->in_new != ((m->state & MSG_NEW) != 0) ||
+		strcmp(letters, info.other) != 0))
+		rc = note_flags(s, f, &info, m);
+	arena_fini(&a);
+	return (rc);
 }
 
 /*
@@ -114,11 +130,23 @@ compare_one(void *arg, uint32_t mailbox, const struct msg *m)
 		return (0);
 	}
 	f = &s->file[i];
-	if ((f->guid = arena_strdup(&s->arena, m->guid)) == NULL)
+	f->guid = strcmp(m->guid, f->base) == 0
+	    ? f->base
+	    : arena_strdup(&s->looked, m->guid);
+	if (f->guid == NULL)
 		return (-ENOMEM);
 	f->vsize = m->vsize;
 	compare_uid(s, f, m);
 	return (compare_flags(s, f, m));
+}
+
+/* What is there once for all of them takes no memory for each. */
+static const char *
+keep(struct scan *s, const char *text)
+{
+	if (text != NULL && *text == '\0')
+		return ("");
+	return (arena_strdup(&s->looked, text));
 }
 
 /* What the list knows of a file. */
@@ -130,12 +158,12 @@ take_record(struct scan *s, struct md_file *f)
 
 	f->rest = "";
 	if (rec != NULL) {
-		f->rest = arena_strdup(&s->arena, rec->rest);
-		f->pop3_uidl = arena_strdup(&s->arena, rec->pop3_uidl);
+		f->rest = keep(s, rec->rest);
+		f->pop3_uidl = keep(s, rec->pop3_uidl);
 		f->pop3_order = rec->pop3_order;
 		f->vsize = rec->vsize;
 		if (f->guid == NULL)
-			f->guid = arena_strdup(&s->arena, rec->guid);
+			f->guid = keep(s, rec->guid);
 		if (f->from == 0 && rec->uid >= s->box.uidnext)
 			f->uid = rec->uid;
 		else if (f->from == 0 && s->writable)
@@ -148,7 +176,7 @@ take_record(struct scan *s, struct md_file *f)
 		f->guid = f->base;
 	if (f->uid == 0)
 		s->arrivals = true;
-	return (s->arena.error);
+	return (s->looked.error);
 }
 
 static int
@@ -206,6 +234,7 @@ static void
 forget_files(struct scan *s)
 {
 	table_fini(&s->by_base);
+	arena_fini(&s->looked);
 	s->n = s->changes = 0;
 }
 
@@ -229,11 +258,14 @@ keywords_state(struct scan *s)
 static int
 name_letters(struct scan *s)
 {
+	struct mail_info info;
 	uint32_t seen = 0;
 	int rc = 0;
 
-	for (size_t i = 0; i < s->n; i++)
-		seen |= s->file[i].info.letters;
+	for (size_t i = 0; i < s->n; i++) {
+		mail_info_parse(mail_info_text(s->file[i].name), &info);
+		seen |= info.letters;
+	}
 	for (unsigned i = 0; rc == 0 && i < MD_LETTERS; i++)
 		if ((seen & 1u << i) &&
 		    (i >= s->b->kw.n || s->b->kw.name[i] == NULL)) {
@@ -276,8 +308,7 @@ look(struct scan *s)
 		for (size_t i = 0; i < s->n; i++)
 			s->file[i] = (struct md_file){ .name = s->file[i].name,
 				.base = s->file[i].base,
-				.in_new = s->file[i].in_new,
-				.info = s->file[i].info };
+				.in_new = s->file[i].in_new };
 		rc = compare(s);
 	}
 	return (rc != 0 ? rc : keywords_state(s));
@@ -463,6 +494,7 @@ md_scan_box(struct maildir *m, uint32_t id, unsigned *problems)
 	int rc;
 
 	arena_init(&s.arena);
+	arena_init(&s.looked);
 	table_init(&s.by_base);
 	if ((rc = md_box(m, id, &s.b)) == 0 &&
 	    (rc = store_mailbox(m->r.store, id, &s.box)) == 0 &&
@@ -476,6 +508,7 @@ md_scan_box(struct maildir *m, uint32_t id, unsigned *problems)
 	table_fini(&s.by_base);
 	free(s.file);
 	free(s.change);
+	arena_fini(&s.looked);
 	arena_fini(&s.arena);
 	return (rc);
 }

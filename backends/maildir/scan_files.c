@@ -56,7 +56,7 @@ push_odd(struct listing *l, const char *name, bool twin)
 		l->odd = v;
 		l->odd_cap = cap;
 	}
-	if ((name = arena_strdup(&l->s->arena, name)) == NULL)
+	if ((name = arena_strdup(&l->s->looked, name)) == NULL)
 		return (-ENOMEM);
 	l->odd[l->odds++] = (struct odd){ name, l->in_new, twin };
 	return (0);
@@ -82,13 +82,12 @@ push_file(struct scan *s, const char *name, bool in_new)
 	memset(f, 0, sizeof(*f));
 	f->in_new = in_new;
 	f->rest = "";
-	if ((f->base = arena_strndup(&s->arena, name, base)) == NULL)
+	if ((f->base = arena_strndup(&s->looked, name, base)) == NULL)
 		return (-ENOMEM);
 	/* Most names in new/ are nothing but a base. */
-	f->name = name[base] == 0 ? f->base : arena_strdup(&s->arena, name);
+	f->name = name[base] == 0 ? f->base : arena_strdup(&s->looked, name);
 	if (f->name == NULL)
 		return (-ENOMEM);
-	mail_info_parse(mail_info_text(f->name), &f->info);
 	if (table_get(&s->by_base, f->base, &i))
 		return (-EEXIST);
 	s->n++;
@@ -231,10 +230,9 @@ settle_twin(struct scan *s, const struct odd *o)
 		return (1);
 	if (s->m->root->ops->stat(s->m->root, one, &a) != 0) {
 		/* It was renamed while the directories were read. */
-		if ((f->name = arena_strdup(&s->arena, o->name)) == NULL)
+		if ((f->name = arena_strdup(&s->looked, o->name)) == NULL)
 			return (-ENOMEM);
 		f->in_new = o->in_new;
-		mail_info_parse(mail_info_text(f->name), &f->info);
 		return (1);
 	}
 	if (a.ino != b.ino || a.dev != b.dev)

@@ -27,12 +27,13 @@ put_change(struct scan *s, struct txn *t, const struct md_change *c)
 
 /* 1: the file went away meanwhile. */
 static int
-new_msg(struct scan *s, const struct md_file *f, struct msg *m)
+new_msg(struct scan *s, struct arena *a, const struct md_file *f, struct msg *m)
 {
 	struct os *os = s->m->root;
-	const char *path = arena_printf(&s->arena, "%s%s%s/%s", s->b->dir,
+	const char *path = arena_printf(a, "%s%s%s/%s", s->b->dir,
 	    *s->b->dir == 0 ? "" : "/", f->in_new ? "new" : "cur", f->name);
 	static const struct keywords none = { NULL, 0 };
+	struct mail_info info;
 	struct os_stat st;
 	int rc;
 
@@ -46,29 +47,31 @@ new_msg(struct scan *s, const struct md_file *f, struct msg *m)
 		s->problems++;
 		return (1);
 	}
+	mail_info_parse(mail_info_text(f->name), &info);
 	memset(m, 0, sizeof(*m));
 	m->uid = f->uid;
 	m->guid = f->guid;
 	m->name = f->base;
-	m->flags = f->info.flags;
+	m->flags = info.flags;
 	m->state = f->in_new ? MSG_NEW : 0;
-	m->letters = f->info.other;
+	if ((m->letters = arena_strdup(a, info.other)) == NULL)
+		return (-ENOMEM);
 	m->received = st.mtime;
 	m->saved = st.ctime;
 	m->vsize = f->vsize;
 	m->pop3_uidl =
 	    f->pop3_uidl != NULL && *f->pop3_uidl == 0 ? f->base : f->pop3_uidl;
 	m->pop3_order = f->pop3_order;
-	return (
-	    md_info_keywords(s->b, &f->info, &s->arena, &none, &m->keywords));
+	return (md_info_keywords(s->b, &info, a, &none, &m->keywords));
 }
 
 /* A message that another program gave a new UID: the same, but for that. */
 static int
-put_moved(struct scan *s, struct txn *t, const struct md_file *f)
+put_moved(
+    struct scan *s, struct arena *a, struct txn *t, const struct md_file *f)
 {
 	struct msg old, as;
-	int rc = store_msg(s->m->r.store, s->box.id, f->from, &s->arena, &old);
+	int rc = store_msg(s->m->r.store, s->box.id, f->from, a, &old);
 
 	if (rc != 0)
 		return (rc);
@@ -81,14 +84,18 @@ put_moved(struct scan *s, struct txn *t, const struct md_file *f)
 static int
 put_file(struct scan *s, struct txn *t, const struct md_file *f)
 {
+	struct arena a = ARENA_INIT;
 	struct msg m;
 	int rc;
 
 	if (f->from != 0)
-		return (put_moved(s, t, f));
-	if ((rc = new_msg(s, f, &m)) != 0)
-		return (rc == 1 ? 0 : rc);
-	return (txn_save(t, s->box.id, &m, NULL));
+		rc = put_moved(s, &a, t, f);
+	else if ((rc = new_msg(s, &a, f, &m)) == 0)
+		rc = txn_save(t, s->box.id, &m, NULL);
+	else if (rc == 1)
+		rc = 0;
+	arena_fini(&a);
+	return (rc);
 }
 
 /* Items [from, to) in one transaction: first the changes, then the files. */

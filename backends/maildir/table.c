@@ -57,7 +57,7 @@ table_set(struct table *t, const char *key, uint32_t value)
 	struct table_slot *s;
 	int rc;
 
-	if (t->n * 2 >= t->cap && (rc = grow(t)) != 0)
+	if (t->n >= t->cap / 4 * 3 && (rc = grow(t)) != 0)
 		return (rc);
 	s = slot_of(t->slot, t->cap, key);
 	if (s->key == NULL)

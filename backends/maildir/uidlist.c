@@ -347,9 +347,11 @@ uidlist_find_uid(const struct uidlist *l, uint32_t uid)
 static int
 copy_str(struct uidlist *l, const char **s)
 {
-	return (*s != NULL && (*s = arena_strdup(&l->arena, *s)) == NULL
-		? -ENOMEM
-		: 0);
+	if (*s != NULL && **s == '\0')
+		*s = "";
+	else if (*s != NULL && (*s = arena_strdup(&l->arena, *s)) == NULL)
+		return (-ENOMEM);
+	return (0);
 }
 
 int
