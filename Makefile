@@ -149,7 +149,7 @@ unit: $(UNIT)
 # Programs of the tests against other software; clock.so is preloaded into it, heap.so into ours.
 PRELOADED = clock heap
 INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(filter-out $(PRELOADED:%=tests/interop/%.c),$(wildcard tests/interop/*.c))) \
-	$(PRELOADED:%=$(B)/tests/interop/%.so)
+	$(PRELOADED:%=$(B)/tests/interop/%.so) $(B)/tests/bench/bench_sync
 $(PRELOADED:%=$(B)/tests/interop/%.so): $(B)/tests/interop/%.so: tests/interop/%.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARN) -fPIC -shared -o $@ $< -ldl
@@ -173,6 +173,12 @@ hostile: all
 endless: all interop-programs
 	OPERATIONS=$(OPERATIONS) tests/fs/endless.sh
 OPERATIONS ?= 1000000
+
+# A mail of a gigabyte, a mailbox of a million.
+.PHONY: large
+large: all interop-programs
+	tests/fs/large_mail.sh 1000
+	tests/fs/large_box.sh 1000000
 
 # ---- what must be installed ----
 
