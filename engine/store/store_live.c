@@ -16,6 +16,45 @@ cmp_live(const void *pa, const void *pb)
 	return (a->offset < b->offset ? -1 : a->offset > b->offset);
 }
 
+/* The heap below v[at] is one, but for v[at] itself. */
+static void
+sift(struct live *v, size_t at, size_t n)
+{
+	struct live moving = v[at];
+	size_t child;
+
+	while ((child = 2 * at + 1) < n) {
+		if (child + 1 < n && cmp_live(&v[child], &v[child + 1]) < 0)
+			child++;
+		if (cmp_live(&moving, &v[child]) >= 0)
+			break;
+		v[at] = v[child];
+		at = child;
+	}
+	v[at] = moving;
+}
+
+/* In place: qsort would take as much again. */
+static void
+sort(struct live *v, size_t n)
+{
+	struct live last;
+	size_t i = 1;
+
+	while (i < n && cmp_live(&v[i - 1], &v[i]) <= 0)
+		i++;
+	if (i >= n)
+		return;
+	for (i = n / 2; i > 0; i--)
+		sift(v, i - 1, n);
+	for (i = n - 1; i > 0; i--) {
+		last = v[i];
+		v[i] = v[0];
+		v[0] = last;
+		sift(v, 0, i);
+	}
+}
+
 static int
 add(struct live_list *l, const struct body_ref *ref)
 {
@@ -90,8 +129,7 @@ live_collect(struct state *st, int64_t cutoff, struct live_list *l)
 		live_free(l);
 		return (error);
 	}
-	if (l->n > 1)
-		qsort(l->v, l->n, sizeof(*l->v), cmp_live);
+	sort(l->v, l->n);
 	for (size_t i = 0; i < l->n; i++)
 		if (m == 0 || cmp_live(&l->v[m - 1], &l->v[i]) != 0)
 			l->v[m++] = l->v[i];

@@ -7,16 +7,23 @@
 
 #include "store/store_internal.h"
 
+/* There are as many as bodies, so it is small. */
 struct live {
 	uint64_t offset;
 	uint32_t pack;
 	/* a walk found it good; its loss was reported */
 	bool seen, told;
-	bool moved; /* compaction gave it a new place: */
-	uint32_t to_pack;
-	uint64_t to_offset;
-	uint64_t size;
-	uint8_t hash[16];
+	bool moved; /* compaction gave it a new place */
+	union {
+		struct { /* !moved */
+			uint64_t size;
+			uint8_t hash[16];
+		};
+		struct { /* moved */
+			uint64_t to_offset;
+			uint32_t to_pack;
+		};
+	};
 };
 struct live_list {
 	/* owned; sorted by pack, offset; no doubles */
