@@ -14,6 +14,7 @@
 #define BTREE_MAGIC "DSFSIDX"
 #define BTREE_VERSION 1
 #define FIRST_PAGE 2u
+#define BUCKETS 256u /* to begin with; a power of two */
 
 uint16_t
 page_u16(const uint8_t *p)
@@ -106,22 +107,62 @@ page_set_add(struct page_set *s, uint32_t no)
 	return (0);
 }
 
-int
-btree_grow_table(struct btree *t, uint32_t no)
-{
-	size_t cap = t->page_cap == 0 ? 256 : t->page_cap;
-	struct page **p;
+/* ---- which are in memory ---- */
 
-	if (no < t->page_cap)
-		return (0);
-	while (cap <= no)
-		cap *= 2;
-	if ((p = realloc(t->page, cap * sizeof(*p))) == NULL)
-		return (-ENOMEM);
-	memset(p + t->page_cap, 0, (cap - t->page_cap) * sizeof(*p));
-	t->page = p;
-	t->page_cap = cap;
-	return (0);
+static struct page *
+page_find(const struct btree *t, uint32_t no)
+{
+	struct page *p = t->bucket[no & (t->buckets - 1)];
+
+	while (p != NULL && p->no != no)
+		p = p->chain;
+	return (p);
+}
+
+static void
+chain(struct page **bucket, size_t buckets, struct page *p)
+{
+	struct page **at = &bucket[p->no & (buckets - 1)];
+
+	p->chain = *at;
+	*at = p;
+}
+
+/* Without memory the chains stay longer. */
+static void
+more_buckets(struct btree *t)
+{
+	size_t n = t->buckets * 2;
+	struct page **bucket = calloc(n, sizeof(struct page *)), *p, *next;
+
+	if (bucket == NULL)
+		return;
+	for (size_t i = 0; i < t->buckets; i++)
+		for (p = t->bucket[i]; p != NULL; p = next) {
+			next = p->chain;
+			chain(bucket, n, p);
+		}
+	free(t->bucket);
+	t->bucket = bucket;
+	t->buckets = n;
+}
+
+static void
+page_enter(struct btree *t, struct page *p)
+{
+	if (t->clean.n + t->dirty.n > t->buckets)
+		more_buckets(t);
+	chain(t->bucket, t->buckets, p);
+}
+
+static void
+page_leave(struct btree *t, const struct page *p)
+{
+	struct page **at = &t->bucket[p->no & (t->buckets - 1)];
+
+	while (*at != p)
+		at = &(*at)->chain;
+	*at = p->chain;
 }
 
 size_t
@@ -236,7 +277,7 @@ btree_page(struct btree *t, uint32_t no, struct page **out)
 
 	if (no < FIRST_PAGE || no >= t->pages)
 		return (-EBADMSG);
-	if ((p = t->page[no]) != NULL) {
+	if ((p = page_find(t, no)) != NULL) {
 		if (!p->dirty && t->clean.head != p) {
 			list_drop(&t->clean, p);
 			list_push(&t->clean, p);
@@ -253,7 +294,7 @@ btree_page(struct btree *t, uint32_t no, struct page **out)
 	p->dirty = false;
 	p->last = PAGE_BYTES;
 	list_push(&t->clean, p);
-	t->page[no] = p;
+	page_enter(t, p);
 	*out = p;
 	return (0);
 }
@@ -266,7 +307,7 @@ btree_trim(struct btree *t)
 	while (t->clean.n > t->cache_pages) {
 		p = t->clean.tail;
 		list_drop(&t->clean, p);
-		t->page[p->no] = NULL;
+		page_leave(t, p);
 		free(p);
 	}
 }
@@ -282,12 +323,10 @@ take_number(struct btree *t, uint32_t *no)
 	if (t->unused.n > 0) {
 		*no = t->unused.no[--t->unused.n];
 		/* A free page is in nobody's use, unless the list lies. */
-		return (t->page[*no] == NULL ? 0 : -EBADMSG);
+		return (page_find(t, *no) == NULL ? 0 : -EBADMSG);
 	}
 	if (t->pages == UINT32_MAX)
 		return (-EFBIG);
-	if ((error = btree_grow_table(t, t->pages)) != 0)
-		return (error);
 	*no = t->pages++;
 	return (0);
 }
@@ -310,7 +349,7 @@ btree_page_new(
 	page_set_u16(p->data + 16, PAGE_BYTES);
 	p->dirty = true;
 	list_push(&t->dirty, p);
-	t->page[p->no] = p;
+	page_enter(t, p);
 	*out = p;
 	return (0);
 }
@@ -330,11 +369,11 @@ btree_page_touch(struct btree *t, struct page *p)
 	/* Cells that overlap, as only a forger makes them, must not stay so. */
 	page_compact(p);
 	list_drop(&t->clean, p);
-	t->page[p->no] = NULL;
+	page_leave(t, p);
 	p->no = no;
 	p->dirty = true;
 	list_push(&t->dirty, p);
-	t->page[no] = p;
+	page_enter(t, p);
 	return (0);
 }
 
@@ -342,7 +381,7 @@ void
 btree_page_free(struct btree *t, struct page *p)
 {
 	list_drop(p->dirty ? &t->dirty : &t->clean, p);
-	t->page[p->no] = NULL;
+	page_leave(t, p);
 	/*
 	 * A page no checkpoint has seen can be taken at once.  Losing a number
 	 * for want of memory costs a page of disk until the index is rebuilt.
@@ -523,11 +562,9 @@ open_file(struct btree *t)
 	    (error = read_heads(t)) != 0)
 		return (error);
 	t->file_size = st.size;
-	/* A page table for more pages than the file has is a lie. */
+	/* More pages than the file has are a lie. */
 	if ((uint64_t)t->pages * PAGE_BYTES > st.size)
 		return (-EBADMSG);
-	if ((error = btree_grow_table(t, t->pages)) != 0)
-		return (error);
 	return (t->list_next == 0 ? 0 : btree_load_free(t));
 }
 
@@ -546,9 +583,10 @@ btree_open(struct os *os, const char *path, size_t cache_bytes, bool rdonly,
 	if (t->cache_pages < BTREE_DEPTH_MAX)
 		t->cache_pages = BTREE_DEPTH_MAX;
 	t->pages = FIRST_PAGE;
+	t->buckets = BUCKETS;
 	error = -ENOMEM;
 	if ((t->path = strdup(path)) == NULL ||
-	    (error = btree_grow_table(t, FIRST_PAGE)) != 0 ||
+	    (t->bucket = calloc(t->buckets, sizeof(struct page *))) == NULL ||
 	    (error = open_file(t)) != 0) {
 		btree_close(t);
 		return (error);
@@ -577,7 +615,7 @@ btree_close(struct btree *t)
 	free(t->unused.no);
 	free(t->pending.no);
 	free(t->list_pages.no);
-	free(t->page);
+	free(t->bucket);
 	free(t->path);
 	free(t);
 }

@@ -55,8 +55,7 @@ plan_free_list(struct btree *t, struct free_plan *plan)
 				t->unused.n--;
 		} else if (t->pages == UINT32_MAX)
 			error = -EFBIG;
-		else if ((error = btree_grow_table(t, t->pages)) == 0 &&
-		    (error = page_set_add(&plan->in, t->pages)) == 0)
+		else if ((error = page_set_add(&plan->in, t->pages)) == 0)
 			t->pages++;
 	}
 	for (i = 0; i < t->unused.n && error == 0; i++)

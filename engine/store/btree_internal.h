@@ -39,6 +39,7 @@ struct page {
 	/* slot of the newest entry; a guess is fine */
 	unsigned last;
 	struct page *prev, *next; /* in the clean or the dirty list */
+	struct page *chain; /* in its bucket */
 	uint8_t data[PAGE_BYTES];
 };
 
@@ -62,9 +63,12 @@ struct btree {
 	uint64_t generation;
 	uint64_t change; /* counts changes, for cursors */
 	uint32_t root, pages;
-	/* owned: by number, NULL = not in memory */
-	struct page **page;
-	size_t page_cap;
+	/*
+	 * owned: chains of the pages that are in memory, by the low bits of
+	 * their numbers, which lie side by side; so a large index costs nothing
+	 */
+	struct page **bucket;
+	size_t buckets; /* a power of two */
 	struct page_list clean, dirty; /* clean: least recently used last */
 	struct page_set unused; /* may be taken now */
 	/* may be taken after the next checkpoint */
@@ -162,7 +166,6 @@ size_t page_cell_size(const struct page *p, const uint8_t *cell);
 int page_set_add(struct page_set *s, uint32_t no);
 /* Takes the numbers of the free list's next page into memory. */
 int btree_load_free(struct btree *t);
-int btree_grow_table(struct btree *t, uint32_t no);
 /* every dirty page is clean now */
 void btree_page_settle(struct btree *t);
 void btree_head_bytes(const struct btree *t, uint64_t generation, uint32_t list,
