@@ -10,8 +10,9 @@ needs python3 "$BIN/tests/bench/bench_sync"
 
 messages=${1:-20000}
 FILL=$BIN/tests/bench/bench_sync
-# KiB that the large one may take above the small one, whose pages of the index are all in memory; and where it may grow, bytes a message.
-same=1024 pages=6144 first=320 maildir=320
+# KiB that the large one may take above the small one, whose pages of the index are all in memory (compact writes a MiB of records before it
+# looks how many pages have changed); and where it may grow, bytes a message.
+same=1024 pages=6144 first=320 maildir=320 upkeep=120 frame=65536
 printf 'cache_size = 1M\n' >"$TMP/conf"
 chmod 600 "$TMP/conf"
 
@@ -81,6 +82,8 @@ round() {	# MESSAGES
 	check "both are alike" alike "dsyncfs:$W/b"
 	check "and the far one" alike "dsyncfs:$W/c"
 	rm -rf "$W"/[bc]
+	check "verify" ours upkeep.verify verify
+	check "compact" ours upkeep.compact compact
 
 	check "a Maildir" ours maildir.first mirror "maildir:$W/maildir"
 	mount_it
@@ -124,5 +127,8 @@ figures "a mount takes no more" '^mount' 0 $same
 figures "nor does a sync of a few changes" '^(settled|by_mount|change|far.change|nothing)' 0 $same
 figures "a full comparison holds pages of both, and no more" '^full' 0 $pages
 figures "a first sync takes little for each message" '^(first|far.first)' $first $pages
-figures "so does one with a Maildir, and looking at one that has changed" '^maildir' $maildir $pages
+figures "and verify" '^upkeep.verify' $upkeep $pages
+figures "and compact" '^upkeep.compact' $upkeep $frame
+figures "so does one with a Maildir" '^maildir.first' $((first + 160)) $pages
+figures "and looking at one that has changed" '^maildir.(there|here)' $maildir $pages
 finish
