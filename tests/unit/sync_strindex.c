@@ -95,6 +95,7 @@ main(void)
 	Suite *s = suite_create("sync_strindex");
 	TCase *t = tcase_create("strindex");
 
+	tcase_set_timeout(t, 60);
 	tcase_add_test(t, chosen_keys_cost_what_others_do);
 	tcase_add_test(t, chosen_names_make_no_long_chains);
 	suite_add_tcase(s, t);
