@@ -259,6 +259,10 @@ check_tail(struct store *s, uint64_t from, uint64_t *limit)
 		return (0);
 	if (!s->rdonly)
 		return (journal_cut(s->journal, t.missing));
+	log_warning("%s/%s: the changes from LSN %" PRIu64
+		    " on are passed over: messages of them had not been "
+		    "written, nothing of them had been acknowledged",
+	    store_label(s), s->log_dir, t.missing);
 	*limit = t.missing;
 	return (0);
 }
@@ -337,8 +341,15 @@ store_start_log(struct store *s)
 	if (error == -EIO && s->st.broken) {
 		/*
 		 * The index turned out to be bad while it was used: once more,
-		 * from the beginning.
+		 * from the beginning, which nobody has read yet.
 		 */
+		uint64_t frames, bytes;
+
+		error = journal_verify(s->journal, &frames, &bytes);
+		if (error == -EBADMSG)
+			s->damaged = true;
+		else if (error != 0)
+			return (error);
 		state_close(&s->st);
 		if ((error = store_reset_index(s)) == 0)
 			error = store_replay(s);
