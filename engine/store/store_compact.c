@@ -68,7 +68,8 @@ count_entry(void *arg, const struct pack_entry *e)
 	if (u == NULL)
 		return (0);
 	u->total += e->stored;
-	u->again = u->again || e->table;
+	/* or a damaged header, of a pack that holds something */
+	u->again = u->again || e->table || (e->ref.offset == 0 && !e->torn);
 	if (e->good && live_find(&c->live, e->ref.pack, e->ref.offset) != NULL)
 		u->live += e->stored;
 	else if (e->good)
