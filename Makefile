@@ -167,6 +167,11 @@ random-dovecot: all interop-programs
 hostile: all
 	tests/interop/hostile.sh -s $(FIRST)
 
+# A store that is damaged: each byte of each file, each file cut at each length.
+.PHONY: damage
+damage: all
+	tests/interop/damage.sh -s $(FIRST)
+
 # ---- what must be installed ----
 
 APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \

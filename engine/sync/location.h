@@ -50,9 +50,9 @@ struct driver {
 	 */
 	const char *(*socket_dir)(struct arena *a, const struct location *l);
 	/*
-	 * The directory of a native store, or of a sidecar, as it lies there, neither opened as a
-	 * store nor owned: for store_repair.  -ENOENT, -EACCES reported.  NULL
-	 * in a driver whose locations have no log of their own.
+	 * The directory of a native store, or of a sidecar, as it lies there,
+	 * neither opened as a store nor owned: for store_repair.  -ENOENT,
+	 * -EACCES reported.  NULL in a driver without either.
 	 */
 	int (*tree)(const struct location *l, struct os **out);
 	/*
