@@ -482,8 +482,9 @@ put_state(struct compact *c)
 		if ((error = put(c, &sr)) != 0)
 			return (error);
 	}
+	/* What was in common with a peer may be lost: it is to be compared. */
 	if ((error = put_deletions(c)) != 0 ||
-	    (error = put_blobs(c, T_PEER)) != 0 ||
+	    (!c->s->lost && (error = put_blobs(c, T_PEER)) != 0) ||
 	    (error = put_blobs(c, T_META)) != 0)
 		return (error);
 	return (flush_frame(c));

@@ -255,6 +255,8 @@ struct store {
 	bool index_ahead;
 	/* "current" is lost, gen is that of the only log */
 	bool guessed;
+	/* being repaired: there were changes that the state lacks */
+	bool lost;
 	/*
 	 * read-only: changes from this LSN on lack their bodies and do not
 	 * count; 0: none

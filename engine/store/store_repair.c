@@ -326,15 +326,14 @@ static int
 repair_log(struct store *s, bool dry, const struct verify_result *r)
 {
 	struct recover rc = { .s = s };
-	bool lost;
 	int error = 0;
 
 	if (!index_whole(&s->st)) {
 		s->damaged = true;
 		error = store_state_anew(s);
 	}
-	lost = s->damaged || journal_torn(s->journal) || s->limit != 0;
-	if (error == 0 && lost)
+	s->lost = s->damaged || journal_torn(s->journal) || s->limit != 0;
+	if (error == 0 && s->lost)
 		error = recover_find(s, &rc);
 	if (error != 0)
 		goto out;
@@ -342,7 +341,7 @@ repair_log(struct store *s, bool dry, const struct verify_result *r)
 		 " good changes%s, set the damaged log aside in "
 		 "damaged/, and bring back %zu messages into %s",
 	    store_label(s), dry ? "would" : "will", r->frames,
-	    lost ? "" : " and what the index has of the others", rc.n,
+	    s->lost ? "" : " and what the index has of the others", rc.n,
 	    RECOVERED);
 	if (dry)
 		goto out;

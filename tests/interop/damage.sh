@@ -66,6 +66,10 @@ check "unmount the peer" umount_store "$PEER" "$MNT"
 check "a sync back" again synced
 cp -a "$STORE" "$TMP/closed"
 
+# steady: the same, and the index was deleted.
+cp -a "$STORE" "$TMP/steady"
+rm "$TMP"/steady/index-*
+
 # compacted: a later generation of the log.
 check "compact" ds compact
 mv "$STORE" "$TMP/compacted"
@@ -84,7 +88,7 @@ fusermount3 -uz "$MNT"
 within 5 not mountpoint -q "$MNT" >/dev/null
 cp -a "$STORE" "$TMP/killed"
 
-# bare: the same, and the index was deleted.
+# bare: so, and the index was deleted.
 cp -a "$STORE" "$TMP/bare"
 rm "$TMP"/bare/index-*
 # power: what had been flushed when the power went instead: scratch/synced, and neither log nor pack.
