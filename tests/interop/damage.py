@@ -8,7 +8,7 @@
 #	damage.py -b				are these checks blind?  What must be noticed, is
 #
 # What is looked at is told by the classes below: what the damage may cost (Loss), and what each command has to do (Case).
-import collections, concurrent.futures, ctypes, getopt, hashlib, json, os, random, re, shutil, signal, struct, subprocess, sys, time
+import collections, concurrent.futures, getopt, hashlib, json, os, random, re, shutil, struct, subprocess, sys, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 FLAVOUR = os.environ.get("FLAVOUR", "release")
@@ -621,7 +621,7 @@ class Suite:
         for n in MAILDIRS:
             self.stores[n] = Maildir(n)
 
-    def one(self, case, number=0, thorough=True):
+    def one(self, case, thorough=True):
         del SAID[:]
         c = (SidecarCase if case[0] in MAILDIRS else Case)(self.stores[case[0]], case[1], case[2], case[3], "%s/work.%d" % (TMP, os.getpid()), self.peer, thorough)
         try:
@@ -726,7 +726,7 @@ SUITE = None
 
 def worker(task):
     case, thorough = task
-    return SUITE.one(case, 0, thorough)
+    return SUITE.one(case, thorough)
 
 
 def main():
@@ -739,7 +739,9 @@ def main():
         print("\n".join("NOT NOTICED: %s" % m for m in missed) or "all noticed")
         return bool(missed)
     if "-1" in opts:
-        case = (args[0], args[1], args[2], int(args[3]))
+        # A peer's file has the name of its id, which is another each time.
+        file = args[1] if args[1] in SUITE.stores[args[0]].files else next(f for f in SUITE.stores[args[0]].files if f.startswith(os.path.dirname(args[1])))
+        case = (args[0], file, args[2], int(args[3]))
         _, why = SUITE.one(case)
         print("\n".join(SAID))
         print("FAILED: %s" % why if why else "good")
@@ -760,7 +762,8 @@ def main():
                 if g:
                     cases.append(g.pop())
         cases = cases[:n]
-    tasks = [(c, i % (3 if "-n" in opts else SHARE) == 0) for i, c in enumerate(cases)]
+    share = 3 if "-n" in opts else SHARE
+    tasks = [(c, r.randrange(share // 3 if "/log-" in "/" + c[1] else share) == 0) for c in cases]
     failed, done, begun = [], collections.Counter(), time.time()
     with concurrent.futures.ProcessPoolExecutor(int(opts.get("-j", os.cpu_count()))) as pool:
         for case, why in pool.map(worker, tasks, chunksize=4):
