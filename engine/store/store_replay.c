@@ -121,7 +121,38 @@ open_index(struct store *s, uint64_t *lsn)
 
 /* ---- applying ---- */
 
-/* Records that contradict the state are counted in *bad and left out. */
+/*
+ * Whether a frame saves into a mailbox that is not there: the log has lost what
+ * made it.
+ */
+static bool
+saves_nowhere(struct state *st, const uint8_t *p, size_t n)
+{
+	struct arena a = ARENA_INIT;
+	struct frame_head h;
+	struct record rec;
+	bool nowhere = false, made = false;
+	struct rd r;
+
+	rd_init(&r, p, n);
+	if (frame_head_get(&r, &h) != 0)
+		return (false);
+	while (rd_left(&r) > 0 && !r.bad) {
+		if (record_get(&r, &a, &rec) == 0) {
+			made = made || rec.type == RECORD_MAILBOX_CREATE;
+			nowhere = nowhere ||
+			    (rec.type == RECORD_SAVE &&
+				node_by_id(st, rec.mailbox) == NULL);
+		}
+		arena_fini(&a);
+	}
+	return (nowhere && !made);
+}
+
+/*
+ * Records that contradict the state are counted in *bad and left out; and what
+ * moved to where nothing is stays where it was.
+ */
 int
 frame_apply(struct state *st, const uint8_t *p, size_t n, uint64_t *bad)
 {
@@ -139,6 +170,9 @@ frame_apply(struct state *st, const uint8_t *p, size_t n, uint64_t *bad)
 		return (error);
 	while (rd_left(&r) > 0) {
 		error = record_get(&r, &st->tmp, &rec);
+		if (error == 0 && rec.type == RECORD_EXPUNGE &&
+		    saves_nowhere(st, p, n))
+			error = -EBADMSG;
 		if (error == 0)
 			error = state_apply(st, &h, &rec);
 		arena_fini(&st->tmp);

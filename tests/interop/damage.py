@@ -223,6 +223,12 @@ class Loss:
             elif word == "subscribe":
                 self.names.add(None)
 
+        # What was moved into a mailbox that is lost is where it was.
+        moved = {c["lsn"] for c in s.change if c["box"] in self.boxes and c["sha1"]}
+        for c in s.change:
+            if c["lsn"] in moved and c["change"].startswith("expunge "):
+                self.expunges.add((c["box"], int(re.search(r"uid=(\d+)", c["change"])[1])))
+
     def nothing(self):
         return not self.bodies and not self.frames
 
