@@ -466,6 +466,6 @@ const struct driver maildir_driver = {
 	.name = "maildir",
 	.options = driver_options,
 	.open = driver_open,
-	.tree = driver_tree,
+	.repair_tree = driver_tree,
 	.socket_dir = driver_socket_dir,
 };
