@@ -180,6 +180,11 @@ large: all interop-programs
 	tests/fs/large_mail.sh 1000
 	tests/fs/large_box.sh 1000000
 
+# A store that is damaged: each byte of each file, each file cut at each length.
+.PHONY: damage
+damage: all
+	tests/interop/damage.sh -s $(FIRST)
+
 # ---- what must be installed ----
 
 APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \

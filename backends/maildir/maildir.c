@@ -429,6 +429,28 @@ driver_open(const struct location *l, const struct store_settings *settings,
 	return (rc);
 }
 
+/* The sidecar's, which is a store; none is made. */
+static int
+driver_tree(const struct location *l, struct os **out)
+{
+	const char *layout = location_option(l, "LAYOUT"),
+		   *given = option(l, "SIDECAR");
+	bool temp, fs = layout != NULL && strcasecmp(layout, "fs") == 0;
+	struct os *root;
+	int rc = open_root(l, LOCATION_RDONLY, fs, &root, &temp);
+
+	if (rc != 0)
+		return (rc);
+	rc = given != NULL
+	    ? os_posix_open(given, false, out)
+	    : root->ops->sub(root, fs ? MD_SIDECAR_FS : MD_SIDECAR_PLUS, out);
+	root->ops->close_tree(root);
+	if (rc != 0)
+		log_error("%s (from %s): its sidecar cannot be opened: %s",
+		    l->text, l->origin, strerror(-rc));
+	return (rc);
+}
+
 static const char *
 driver_socket_dir(struct arena *a, const struct location *l)
 {
@@ -444,5 +466,6 @@ const struct driver maildir_driver = {
 	.name = "maildir",
 	.options = driver_options,
 	.open = driver_open,
+	.repair_tree = driver_tree,
 	.socket_dir = driver_socket_dir,
 };

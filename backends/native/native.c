@@ -140,5 +140,6 @@ const struct driver native_driver = {
 	.open = native_open,
 	.socket_dir = native_socket_dir,
 	.tree = native_tree,
+	.repair_tree = native_tree,
 	.watched = native_watched,
 };

@@ -82,13 +82,13 @@ repair(struct cmd *c)
 		return (EX_TRY_LATER);
 	}
 	d = driver_named(c, p.l.driver);
-	if (d == NULL || d->tree == NULL) {
+	if (d == NULL || d->repair_tree == NULL) {
 		log_error("%s: locations of kind '%s' have no log to repair: "
 			  "verify --rebuild makes their state anew",
 		    p.l.text, p.l.driver);
 		return (EX_BAD_USAGE);
 	}
-	r = d->tree(&p.l, &os);
+	r = d->repair_tree(&p.l, &os);
 	if (r != 0)
 		return (cmd_status_of(r));
 	memset(&v, 0, sizeof(v));

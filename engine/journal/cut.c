@@ -57,5 +57,6 @@ journal_cut(struct journal *j, uint64_t at)
 		return (error);
 	}
 	j->end = j->durable = j->opened = at;
+	j->torn = true;
 	return (0);
 }

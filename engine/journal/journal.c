@@ -236,6 +236,27 @@ settle_tail(struct journal *j, const struct scan_end *e, uint64_t from)
 	return (error);
 }
 
+/* What opening it for writing would cut. */
+static void
+tell_torn(const struct journal *j, const struct scan_end *e)
+{
+	uint64_t first = j->segment[e->segment].first;
+	char path[JOURNAL_PATH_BYTES];
+
+	journal_segment_path(j, first, path);
+	if (e->bad_header) {
+		log_warning("%s/%s: a segment that was just being begun is "
+			    "passed over",
+		    j->os->ops->label(j->os), path);
+		return;
+	}
+	log_warning("%s/%s: %" PRIu64 " bytes from byte %" PRIu64
+		    " on are a torn tail and are passed over, nothing of them "
+		    "had been acknowledged",
+	    j->os->ops->label(j->os), path, e->torn_bytes,
+	    SEGMENT_HEADER + (e->end - first));
+}
+
 static int
 open_log(struct journal *j, uint64_t from, journal_frame_fn *fn, void *arg)
 {
@@ -249,8 +270,11 @@ open_log(struct journal *j, uint64_t from, journal_frame_fn *fn, void *arg)
 	if (from > e.end)
 		return (-EINVAL);
 	j->end = j->durable = j->opened = e.end;
+	j->torn = e.torn || e.bad_header;
 	if (j->damages > 0)
 		j->readonly = true;
+	if (j->readonly && j->torn)
+		tell_torn(j, &e);
 	if (j->readonly)
 		return (0);
 	return (settle_tail(
@@ -325,6 +349,12 @@ bool
 journal_damaged(const struct journal *j)
 {
 	return (j->damages > 0);
+}
+
+bool
+journal_torn(const struct journal *j)
+{
+	return (j->torn);
 }
 
 size_t

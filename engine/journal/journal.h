@@ -72,6 +72,8 @@ int journal_open(struct os *os, const char *dir, const struct guid *id,
 void journal_close(struct journal *j); /* does not sync */
 
 bool journal_damaged(const struct journal *j);
+/* Opening it met a torn tail, or journal_cut was called. */
+bool journal_torn(const struct journal *j);
 size_t journal_damage_count(const struct journal *j);
 const struct journal_damage *journal_damage_at(
     const struct journal *j, size_t i);

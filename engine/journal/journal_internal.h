@@ -37,7 +37,7 @@ struct journal {
 	char *dir; /* owned */
 	struct guid id;
 	uint64_t seed; /* XXH3-64 of id */
-	bool readonly, poisoned;
+	bool readonly, poisoned, torn;
 	struct segment *segment; /* owned, ascending */
 	size_t segments, segments_cap;
 	/* owned: the newest segment; NULL when readonly */

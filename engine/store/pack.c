@@ -374,9 +374,12 @@ packs_renew(struct packs *p, const struct body_ref *ref)
 		got = p->os->ops->pread(p->renew_file, h, PACK_HEADER, 0);
 		if (got < 0)
 			return ((int)got);
-		(void)pack_header_check(h, (size_t)got, ref->pack, &head);
+		error =
+		    pack_header_check(h, (size_t)got, ref->pack, &head);
 		/* It has its name since all of it is durable (P4). */
-		p->renew_none = head.version == PACK_SQUEEZED;
+		p->renew_none = error == 0
+		    ? head.version == PACK_SQUEEZED
+		    : pack_has_table(p->os, p->renew_file, ref->pack);
 		if (!p->renew_none &&
 		    (error = write_again(p, 0, PACK_HEADER)) != 0)
 			return (error);

@@ -51,10 +51,11 @@
 struct pack_tools; /* what writing an entry works with */
 struct pack_table; /* the table of places of a squeezed pack */
 
-/* A pack that is open for reading; its header was right. */
+/* A pack that is open for reading. */
 struct pack_file {
 	uint32_t id;
-	bool squeezed;
+	/* header_bad: only squeezed packs' rules hold for any */
+	bool squeezed, header_bad;
 	/* packs.replaced when it was opened */
 	unsigned replaced;
 	struct os_file *f; /* owned */
@@ -204,6 +205,8 @@ void pack_table_put(
 /* -EBADMSG, -EIO, -ENOMEM; none reported */
 int pack_table_read(
     struct os *os, struct os_file *f, uint32_t id, struct pack_table **out);
+/* Whether it has one that reads. */
+bool pack_has_table(struct os *os, struct os_file *f, uint32_t id);
 /*
  * -ENOENT: not in it; -EBADMSG: damaged there.  Whoever has the file asks, one
  * thread at a time.

@@ -190,7 +190,12 @@ pack_file_open(struct packs *p, uint32_t id, struct pack_file **out)
 		error = read_exact(p, file->f, h, sizeof(h), 0);
 	if (error == 0)
 		error = pack_header_check(h, sizeof(h), id, &head);
-	if (error == 0 && head.version == PACK_SQUEEZED) {
+	/* Entries say themselves where they belong, so it costs nothing. */
+	file->header_bad = file->f != NULL && error == -EBADMSG;
+	if (file->header_bad)
+		error = 0;
+	if (error == 0 &&
+	    (file->header_bad || head.version == PACK_SQUEEZED)) {
 		file->squeezed = true;
 		/* Without a table it is walked over. */
 		error = pack_table_read(p->os, file->f, id, &file->table);
@@ -220,10 +225,11 @@ pack_file_place(
 	if (error == 0 || error == -ENOENT)
 		return (error == 0 ? 0 : -EBADMSG);
 	if (!atomic_exchange(&p->table_said, true))
-		log_warning("%s/%s/%08" PRIx32 ".pack: its table of places is "
+		log_warning("%s/%s/%08" PRIx32 ".pack: its %s is "
 			    "damaged, so its bodies are found by reading all "
 			    "of it; dsyncfs-sync compact makes it anew",
-		    p->os->ops->label(p->os), p->dir, file->id);
+		    p->os->ops->label(p->os), p->dir, file->id,
+		    file->header_bad ? "header" : "table of places");
 	return (pack_walk_find(p, file, place, at));
 }
 

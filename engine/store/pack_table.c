@@ -160,6 +160,17 @@ pack_table_read(
 	return (error);
 }
 
+bool
+pack_has_table(struct os *os, struct os_file *f, uint32_t id)
+{
+	struct pack_table *t;
+
+	if (pack_table_read(os, f, id, &t) != 0)
+		return (false);
+	pack_table_free(t);
+	return (true);
+}
+
 /* Page i becomes the kept one; nothing of it is looked at before it is right.
  */
 static int

@@ -14,7 +14,7 @@ struct walk {
 	struct os_file *f;
 	uint64_t size; /* where the entries end, or the file */
 	/* table: there is none, or it is right */
-	bool squeezed, table, check;
+	bool squeezed, header, table, check;
 	pack_entry_fn *fn;
 	void *arg;
 	/* owned, PACK_BLOCK bytes: searched for a header */
@@ -85,14 +85,14 @@ find_entry(struct walk *w, uint64_t off, uint64_t *found)
 	return (0);
 }
 
-/* Where the table cannot tell, the walk does. */
+/* Where header and table cannot tell, the walk does. */
 static int
 check_entry(struct walk *w, uint64_t off, const struct body_ref *ref)
 {
 	struct pack_reader *r;
 	int error;
 
-	if (w->table)
+	if (w->header && w->table)
 		return (packs_check(w->p, ref));
 	if ((error = pack_reader_at(w->p, w->f, off, ref, &r)) != 0)
 		return (error);
@@ -148,9 +148,12 @@ walk_table_bad(struct walk *w)
 	return (w->fn(w->arg, &out));
 }
 
-/* What the header and the table say, and where the entries end. */
+/*
+ * What the header and the table say, and where the entries end.  Without a
+ * header it may be squeezed or not: what holds of those that are does of all.
+ */
 static int
-walk_begin(struct walk *w, bool *header)
+walk_begin(struct walk *w)
 {
 	uint8_t h[PACK_HEADER];
 	struct pack_head head;
@@ -162,9 +165,9 @@ walk_begin(struct walk *w, bool *header)
 		error = pack_header_check(h, sizeof(h), w->id, &head);
 	if (error != 0 && error != -EBADMSG)
 		return (error);
-	*header = error == 0;
+	w->header = error == 0;
 	w->table = true;
-	w->squeezed = head.version == PACK_SQUEEZED;
+	w->squeezed = !w->header || head.version == PACK_SQUEEZED;
 	if (!w->squeezed)
 		return (0);
 	error = pack_table_read(w->p->os, w->f, w->id, &t);
@@ -173,7 +176,7 @@ walk_begin(struct walk *w, bool *header)
 		error = pack_table_check(w->p->os, w->f, t);
 		pack_table_free(t);
 	}
-	w->table = error == 0;
+	w->table = error == 0 || !w->header;
 	return (error == -EBADMSG ? 0 : error);
 }
 
@@ -181,13 +184,12 @@ static int
 walk_pack(struct walk *w)
 {
 	uint64_t off = PACK_HEADER, next = 0;
-	bool header = false;
 	struct entry e;
 	int error;
 
-	if ((error = walk_begin(w, &header)) != 0)
+	if ((error = walk_begin(w)) != 0)
 		return (error);
-	if (!header) {
+	if (!w->header) {
 		/*
 		 * A pack that was just being begun when the power went holds
 		 * nothing.

@@ -581,7 +581,10 @@ struct verify_result {
  * reported as errors and counted.
  */
 int store_verify(struct store *s, struct verify_result *r);
-/* Throws the index away and makes it from log and packs. */
+/*
+ * Throws the index away and makes it from log and packs.  -EROFS, reported: the
+ * log is damaged, so the index, which may hold what that has lost, is kept.
+ */
 int store_rebuild(struct store *s);
 /*
  * Repair of damage: says what it would do (dry) or does it: good frames and

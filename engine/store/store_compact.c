@@ -68,7 +68,8 @@ count_entry(void *arg, const struct pack_entry *e)
 	if (u == NULL)
 		return (0);
 	u->total += e->stored;
-	u->again = u->again || e->table;
+	/* or a damaged header, of a pack that holds something */
+	u->again = u->again || e->table || (e->ref.offset == 0 && !e->torn);
 	if (e->good && live_find(&c->live, e->ref.pack, e->ref.offset) != NULL)
 		u->live += e->stored;
 	else if (e->good)
@@ -481,8 +482,9 @@ put_state(struct compact *c)
 		if ((error = put(c, &sr)) != 0)
 			return (error);
 	}
+	/* What was in common with a peer may be lost: it is to be compared. */
 	if ((error = put_deletions(c)) != 0 ||
-	    (error = put_blobs(c, T_PEER)) != 0 ||
+	    (!c->s->lost && (error = put_blobs(c, T_PEER)) != 0) ||
 	    (error = put_blobs(c, T_META)) != 0)
 		return (error);
 	return (flush_frame(c));

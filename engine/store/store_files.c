@@ -196,6 +196,7 @@ current_guess(struct store *s)
 	    store_label(s), g.gen);
 	s->gen = g.gen;
 	s->base = 0;
+	s->guessed = true;
 	return (0);
 }
 

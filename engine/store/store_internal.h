@@ -253,6 +253,10 @@ struct store {
 	void *watch_msg_arg;
 	/* the index holds what the damaged log has lost */
 	bool index_ahead;
+	/* "current" is lost, gen is that of the only log */
+	bool guessed;
+	/* being repaired: there were changes that the state lacks */
+	bool lost;
 	/*
 	 * read-only: changes from this LSN on lack their bodies and do not
 	 * count; 0: none
@@ -290,6 +294,8 @@ int frame_apply(struct state *st, const uint8_t *p, size_t n, uint64_t *bad);
 int store_start_log(struct store *s);
 void store_paths(struct store *s);
 int store_reset_index(struct store *s);
+/* The state once more, from the log alone; as it was after an error. */
+int store_state_anew(struct store *s);
 int checkpoint_write(struct state *st, const struct guid *id, uint64_t lsn);
 
 /* store_files.c */

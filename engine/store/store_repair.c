@@ -134,14 +134,59 @@ repair_current(struct os *os, bool dry, const struct logs *l)
 }
 
 static int
-repair_files(struct os *os, bool dry, bool *bad)
+segment_one(void *arg, const struct os_dirent *e)
+{
+	size_t n = strlen(e->name);
+
+	*(bool *)arg = *(bool *)arg ||
+	    (e->type == OS_FILE && n > 4 && strcmp(e->name + n - 4, ".log") == 0);
+	return (0);
+}
+
+/*
+ * Where nothing is left of the log, an empty one takes its place: what the
+ * index holds is written into a new one then, and the bodies are there.
+ */
+static int
+repair_no_log(struct store *probe, bool dry, bool *missing)
+{
+	struct os *os = probe->os;
+	struct journal *j;
+	bool any = false;
+	int error;
+
+	store_paths(probe);
+	error = os->ops->list(os, probe->log_dir, segment_one, &any);
+	if (any || (error != 0 && error != -ENOENT))
+		return (error);
+	*missing = true;
+	log_info("%s/%s: is missing: what the index holds %s kept, and other "
+		 "messages %s into %s",
+	    os->ops->label(os), probe->log_dir, dry ? "would be" : "is",
+	    dry ? "would come back" : "come back", RECOVERED);
+	if (dry)
+		return (0);
+	error = journal_open(os, probe->log_dir, &probe->id, JOURNAL_CREATE, 0,
+	    NULL, NULL, &j);
+	if (error == 0)
+		journal_close(j);
+	return (error);
+}
+
+/* files: the small ones had to be made anew; log: it is missing. */
+struct bad {
+	bool files, log;
+};
+
+static int
+repair_files(struct os *os, bool dry, struct bad *bad)
 {
 	struct store probe = { .os = os };
 	struct logs l = { .n = 0 };
 	struct os_stat st;
 	int error;
 
-	*bad = false;
+	memset(bad, 0, sizeof(*bad));
 	if ((error = os->ops->list(os, "", log_one, &l)) != 0) {
 		log_error("%s: cannot be listed: %s", os->ops->label(os),
 		    strerror(-error));
@@ -157,18 +202,20 @@ repair_files(struct os *os, bool dry, bool *bad)
 	if (error == -EPROTONOSUPPORT)
 		return (error);
 	if (error != 0 && error != -EINVAL) {
-		*bad = true;
+		bad->files = true;
 		if ((error = repair_store_file(os, dry, &l)) != 0)
 			return (error);
 	}
 	error = file_current_read(&probe);
 	if (error == -EPROTONOSUPPORT)
 		return (error);
-	if (error != 0 && l.n > 0) {
-		*bad = true;
+	if ((error != 0 || probe.guessed) && l.n > 0) {
+		bad->files = true;
 		return (repair_current(os, dry, &l));
 	}
-	return (0);
+	return (error != 0 || bad->files
+		? 0
+		: repair_no_log(&probe, dry, &bad->log));
 }
 
 /* ---- bodies without a message ---- */
@@ -260,46 +307,91 @@ recover_bodies(struct recover *rc)
 
 /* ---- the whole ---- */
 
+/* Whether every page of the index can be read. */
+static bool
+index_whole(const struct state *st)
+{
+	uint64_t pages = 0, bad = 0;
+
+	return (!st->broken && btree_verify(st->tree, &pages, &bad) == 0 &&
+	    bad == 0);
+}
+
+/*
+ * What the log has lost before the checkpoint the index still has.  Where it is
+ * lost, its body has no message; else a body without one is one that is no
+ * longer wanted.
+ */
 static int
-repair_opened(struct store *s, bool dry, struct verify_result *r)
+repair_log(struct store *s, bool dry, const struct verify_result *r)
 {
 	struct recover rc = { .s = s };
-	bool damaged = s->damaged;
-	int error;
+	int error = 0;
 
-	if ((error = store_verify(s, r)) != 0)
-		return (error);
-	if (!damaged && !s->st.broken && r->problems == 0) {
-		log_info("%s: nothing to repair", store_label(s));
-		return (0);
+	if (!index_whole(&s->st)) {
+		s->damaged = true;
+		error = store_state_anew(s);
 	}
-	/*
-	 * Only a damaged log has lost records; else a body without a message is
-	 * one that is no longer wanted.
-	 */
-	if (damaged && (error = recover_find(s, &rc)) != 0)
+	s->lost = s->damaged || journal_torn(s->journal) || s->limit != 0;
+	if (error == 0 && s->lost)
+		error = recover_find(s, &rc);
+	if (error != 0)
 		goto out;
-	if (damaged)
-		log_info("%s: %s keep %" PRIu64
-			 " good changes, set the damaged log aside in "
-			 "damaged/, and bring back %zu messages into %s",
-		    store_label(s), dry ? "would" : "will", r->frames, rc.n,
-		    RECOVERED);
+	log_info("%s: %s keep %" PRIu64
+		 " good changes%s, set the damaged log aside in "
+		 "damaged/, and bring back %zu messages into %s",
+	    store_label(s), dry ? "would" : "will", r->frames,
+	    s->lost ? "" : " and what the index has of the others", rc.n,
+	    RECOVERED);
 	if (dry)
 		goto out;
-	if (damaged) {
-		s->damaged = false;
-		if ((error = compact_to(s, true, true, NULL)) == 0)
-			error = recover_bodies(&rc);
-		if (error != 0)
-			s->damaged = true;
-	} else {
-		error = store_rebuild(s);
-	}
+	s->damaged = false;
+	if ((error = compact_to(s, true, true, NULL)) == 0)
+		error = recover_bodies(&rc);
+	if (error != 0)
+		s->damaged = true;
 out:
 	live_free(&rc.live);
 	free(rc.v);
 	return (error);
+}
+
+/*
+ * The tail looked torn, so it was cut.  A disk that loses what it had makes it
+ * look the same: the bodies are still there.
+ */
+static int
+repair_tail(struct store *s, bool dry)
+{
+	struct recover rc = { .s = s };
+	int error = recover_find(s, &rc);
+
+	if (error == 0 && rc.n > 0)
+		log_info("%s: %s bring back %zu messages, whose records may "
+			 "have been in the log's torn tail, into %s",
+		    store_label(s), dry ? "would" : "will", rc.n, RECOVERED);
+	if (error == 0 && !dry)
+		error = recover_bodies(&rc);
+	live_free(&rc.live);
+	free(rc.v);
+	return (error);
+}
+
+static int
+repair_opened(struct store *s, bool dry, struct verify_result *r)
+{
+	bool torn = journal_torn(s->journal) || s->limit != 0;
+	int error;
+
+	if ((error = store_verify(s, r)) != 0)
+		return (error);
+	if (s->damaged || journal_damaged(s->journal))
+		return (repair_log(s, dry, r));
+	if (!s->st.broken && r->problems == 0 && !torn)
+		log_info("%s: nothing to repair", store_label(s));
+	else if (!dry)
+		error = store_rebuild(s);
+	return (error == 0 && torn ? repair_tail(s, dry) : error);
 }
 
 int
@@ -307,21 +399,22 @@ store_repair(struct os *os, bool dry, struct verify_result *r)
 {
 	struct store *s;
 	struct os_stat st;
-	bool bad;
+	struct bad bad;
+	unsigned flags;
 	int error, closed;
 
 	memset(r, 0, sizeof(*r));
 	if ((error = repair_files(os, dry, &bad)) != 0)
 		return (error);
-	if (dry && bad) {
+	if (dry && (bad.files || bad.log)) {
 		r->problems = 1;
 		return (0);
 	}
-	error = store_open(os,
-	    os->ops->stat(os, "packs", &st) == -ENOENT ? STORE_SIDECAR : 0,
-	    NULL, &s);
-	if (error != 0)
+	flags = os->ops->stat(os, "packs", &st) == -ENOENT ? STORE_SIDECAR : 0;
+	if ((error = store_open(os, flags | (dry ? STORE_RDONLY : 0), NULL,
+		 &s)) != 0)
 		return (error);
+	s->damaged = s->damaged || bad.log;
 	error = repair_opened(s, dry, r);
 	closed = store_close(s);
 	return (error != 0 ? error : closed);

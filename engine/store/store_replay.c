@@ -121,14 +121,45 @@ open_index(struct store *s, uint64_t *lsn)
 
 /* ---- applying ---- */
 
-/* Records that contradict the state are counted in *bad and left out. */
+/*
+ * Whether a frame saves into a mailbox that is not there: the log has lost what
+ * made it.
+ */
+static bool
+saves_nowhere(struct state *st, const uint8_t *p, size_t n)
+{
+	struct arena a = ARENA_INIT;
+	struct frame_head h;
+	struct record rec;
+	bool nowhere = false, made = false;
+	struct rd r;
+
+	rd_init(&r, p, n);
+	if (frame_head_get(&r, &h) != 0)
+		return (false);
+	while (rd_left(&r) > 0 && !r.bad) {
+		if (record_get(&r, &a, &rec) == 0) {
+			made = made || rec.type == RECORD_MAILBOX_CREATE;
+			nowhere = nowhere ||
+			    (rec.type == RECORD_SAVE &&
+				node_by_id(st, rec.mailbox) == NULL);
+		}
+		arena_fini(&a);
+	}
+	return (nowhere && !made);
+}
+
+/*
+ * Records that contradict the state are counted in *bad and left out; and what
+ * moved to where nothing is stays where it was.
+ */
 int
 frame_apply(struct state *st, const uint8_t *p, size_t n, uint64_t *bad)
 {
 	struct frame_head h;
 	struct record rec;
 	struct rd r;
-	int error;
+	int error, nowhere = -1; /* -1: not looked for yet */
 
 	rd_init(&r, p, n);
 	if ((error = frame_head_get(&r, &h)) == -EBADMSG) {
@@ -139,6 +170,10 @@ frame_apply(struct state *st, const uint8_t *p, size_t n, uint64_t *bad)
 		return (error);
 	while (rd_left(&r) > 0) {
 		error = record_get(&r, &st->tmp, &rec);
+		if (error == 0 && rec.type == RECORD_EXPUNGE && nowhere < 0)
+			nowhere = saves_nowhere(st, p, n);
+		if (error == 0 && rec.type == RECORD_EXPUNGE && nowhere)
+			error = -EBADMSG;
 		if (error == 0)
 			error = state_apply(st, &h, &rec);
 		arena_fini(&st->tmp);
@@ -259,6 +294,10 @@ check_tail(struct store *s, uint64_t from, uint64_t *limit)
 		return (0);
 	if (!s->rdonly)
 		return (journal_cut(s->journal, t.missing));
+	log_warning("%s/%s: the changes from LSN %" PRIu64
+		    " on are passed over: messages of them had not been "
+		    "written, nothing of them had been acknowledged",
+	    store_label(s), s->log_dir, t.missing);
 	*limit = t.missing;
 	return (0);
 }
@@ -337,8 +376,15 @@ store_start_log(struct store *s)
 	if (error == -EIO && s->st.broken) {
 		/*
 		 * The index turned out to be bad while it was used: once more,
-		 * from the beginning.
+		 * from the beginning, which nobody has read yet.
 		 */
+		uint64_t frames, bytes;
+
+		error = journal_verify(s->journal, &frames, &bytes);
+		if (error == -EBADMSG)
+			s->damaged = true;
+		else if (error != 0)
+			return (error);
 		state_close(&s->st);
 		if ((error = store_reset_index(s)) == 0)
 			error = store_replay(s);

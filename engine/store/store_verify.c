@@ -185,20 +185,12 @@ out:
  * cannot be made.
  */
 int
-store_rebuild(struct store *s)
+store_state_anew(struct store *s)
 {
 	struct state old = s->st;
 	uint64_t lsn = s->ckpt_lsn;
 	int error;
 
-	if (s->txn != NULL || s->syncing)
-		return (-EBUSY);
-	if (s->poisoned)
-		return (-EIO);
-	if (s->index_ahead)
-		return (-EROFS);
-	if (!s->rdonly && !s->damaged && (error = store_sync(s)) != 0)
-		return (error);
 	if ((error = store_reset_index(s)) == 0)
 		error = store_replay(s);
 	if (error != 0) {
@@ -210,6 +202,31 @@ store_rebuild(struct store *s)
 		return (error);
 	}
 	state_close(&old);
+	return (0);
+}
+
+int
+store_rebuild(struct store *s)
+{
+	uint64_t frames, bytes;
+	int error;
+
+	if (s->txn != NULL || s->syncing)
+		return (-EBUSY);
+	if (s->poisoned)
+		return (-EIO);
+	if (!s->rdonly && !s->damaged && (error = store_sync(s)) != 0)
+		return (error);
+	error = journal_verify(s->journal, &frames, &bytes);
+	if (error == -EBADMSG || s->index_ahead) {
+		log_error("%s/%s: is kept as it is: the log is damaged, and "
+			  "the index may hold what that has lost; see "
+			  "dsyncfs-sync verify --repair",
+		    store_label(s), s->index_path);
+		return (-EROFS);
+	}
+	if (error != 0 || (error = store_state_anew(s)) != 0)
+		return (error);
 	return (s->rdonly || s->damaged ? 0 : store_checkpoint(s, true));
 }
 

@@ -359,6 +359,8 @@ recv_hello(struct brain *b, struct item *i)
 	}
 	b->stays = b->o.stay && h->stay;
 	set_roles(b);
+	if ((rc = guard_source(b)) != 0)
+		goto fail;
 	b->got_hello = true;
 	item_free(i);
 	return (0);

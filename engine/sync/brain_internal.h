@@ -326,6 +326,8 @@ int guard_mailbox(struct brain *b, uint64_t n);
 int guard_tree(struct brain *b);
 /* A slave's own limits, where the master's would let more go. */
 void guard_of_slave(struct brain *b);
+/* -EIO, reported: the source of a backup, which ours is, is damaged. */
+int guard_source(const struct brain *b);
 
 /* The headers that are hashed where the master names none. */
 #define IDENTITY_HEADERS 2

@@ -38,6 +38,17 @@ guard_of_slave(struct brain *b)
 	b->o.max_delete_min = b->own_max_delete_min;
 }
 
+int
+guard_source(const struct brain *b)
+{
+	if (!b->source || !store_damaged(b->r->store))
+		return (0);
+	log_error("%s: is damaged: a backup of it would take away from %s what "
+		  "it has lost; see dsyncfs-sync verify --repair",
+	    b->r->label, b->peer_name);
+	return (-EIO);
+}
+
 /* n of all messages would go. */
 static bool
 too_many(const struct sync_options *o, uint64_t n, uint64_t all)

@@ -51,10 +51,12 @@ struct driver {
 	const char *(*socket_dir)(struct arena *a, const struct location *l);
 	/*
 	 * The directory of a native store as it lies there, neither opened as a
-	 * store nor owned: for store_repair.  -ENOENT, -EACCES reported.  NULL
-	 * in a driver whose locations have no log of their own.
+	 * store nor owned: for a mount.  -ENOENT, -EACCES reported.  NULL in a
+	 * driver whose locations have no log of their own.
 	 */
 	int (*tree)(const struct location *l, struct os **out);
+	/* The same, or the directory of a sidecar: for store_repair. */
+	int (*repair_tree)(const struct location *l, struct os **out);
 	/*
 	 * The directories in which, at the moment, a file comes, goes or grows
 	 * whenever mail changes, up to NULL; in the arena.  NULL: it is not

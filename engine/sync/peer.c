@@ -39,9 +39,12 @@ peer_state_load(struct store *s, const struct guid *peer,
 	struct mailbox box;
 	struct rd r;
 	size_t n;
-	int rc = store_peer(s, peer, mailbox, &a, &p, &n);
+	int rc;
 
-	if (rc != 0)
+	/* What both had in common may be lost here. */
+	if (store_damaged(s))
+		return (-ENOENT);
+	if ((rc = store_peer(s, peer, mailbox, &a, &p, &n)) != 0)
 		goto out;
 	rd_init(&r, p, n);
 	rc = -ENOENT;

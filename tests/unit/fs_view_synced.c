@@ -422,10 +422,18 @@ START_TEST(a_torn_record_is_none)
 }
 END_TEST
 
-START_TEST(a_changed_byte_ends_it)
+/* The others are back, and the file is kept. */
+START_TEST(a_changed_byte_costs_its_record)
 {
+	char path[128];
+
 	cut(DAMAGED_AT, true);
-	ck_assert_str_eq(names("tmp"), "");
+	ck_assert(!there("tmp/one"));
+	ck_assert_str_eq(text("tmp/two"), MAIL);
+	ck_assert_str_eq(text("tmp/three"), MAIL);
+	ck_assert(!is_there());
+	(void)snprintf(path, sizeof(path), "%s/damaged/synced-1", fs.top);
+	ck_assert_int_eq(access(path, R_OK), 0);
 	mail("", "new/x", MAIL);
 	ck_assert_str_eq(text("new/x"), MAIL);
 }
@@ -476,7 +484,7 @@ suite(void)
 	tcase_add_test(t, more_than_it_has_room_for);
 	tcase_add_test(t, more_that_stays_in_tmp);
 	tcase_add_test(t, a_torn_record_is_none);
-	tcase_add_test(t, a_changed_byte_ends_it);
+	tcase_add_test(t, a_changed_byte_costs_its_record);
 	tcase_add_test(t, a_link_in_its_place_is_not_followed);
 	suite_add_tcase(s, t);
 	return (s);

@@ -334,6 +334,122 @@ START_TEST(lost_small_files_are_repaired)
 }
 END_TEST
 
+/* As it is closed: the index has all of the log. */
+static struct os *
+closed_copy(void)
+{
+	struct os *os = copy_of(base);
+	struct store *s;
+
+	ck_assert_int_eq(store_open(os, 0, NULL, &s), 0);
+	ck_assert_int_eq(store_close(s), 0);
+	return (os);
+}
+
+/* All is there as it was, and nothing is wrong with it any more. */
+static void
+check_whole(struct os *os)
+{
+	struct verify_result v;
+	struct store *s;
+	char *got;
+
+	ck_assert_int_eq(store_open(os, 0, NULL, &s), 0);
+	ck_assert(!store_damaged(s));
+	got = store_dump(s, DUMP_BODIES | DUMP_HISTORY);
+	ck_assert_str_eq(got, intact);
+	ck_assert_int_eq(store_verify(s, &v), 0);
+	ck_assert_uint_eq(v.problems, 0);
+	ck_assert_int_eq(store_close(s), 0);
+	free(got);
+}
+
+START_TEST(what_the_index_has_of_a_damaged_log_is_kept)
+{
+	struct verify_result v;
+	struct store *s;
+	struct os *os;
+	uint64_t size = 0;
+
+	for (size_t f = 0; f < files; f++)
+		if (strncmp(file[f].path, "log-", 4) == 0)
+			size = file[f].size;
+	for (uint64_t at = 0; at < size; at += 13) {
+		os = closed_copy();
+		ck_assert_int_eq(
+		    os_mem_flip(os, "log-1/0000000000000001.log", at, 0x20), 0);
+		ck_assert_int_eq(store_open(os, 0, NULL, &s), 0);
+		ck_assert_int_eq(store_rebuild(s), -EROFS);
+		(void)store_close(s);
+		ck_assert_int_eq(store_repair(os, true, &v), 0);
+		ck_assert_int_eq(store_repair(os, false, &v), 0);
+		ck_assert_uint_gt(v.problems, 0);
+		check_whole(os);
+		os->ops->close_tree(os);
+	}
+}
+END_TEST
+
+START_TEST(without_the_log_the_index_makes_one)
+{
+	struct verify_result v;
+	struct store *s;
+	struct os *os = closed_copy();
+
+	ck_assert_int_eq(
+	    os->ops->unlink(os, "log-1/0000000000000001.log"), 0);
+	ck_assert_int_eq(store_open(os, 0, NULL, &s), -EIO);
+	ck_assert_int_eq(store_repair(os, true, &v), 0);
+	ck_assert_uint_gt(v.problems, 0);
+	ck_assert_int_eq(store_open(os, 0, NULL, &s), -EIO);
+	ck_assert_int_eq(store_repair(os, false, &v), 0);
+	check_whole(os);
+	os->ops->close_tree(os);
+}
+END_TEST
+
+/* Without log and index all that is left are bodies. */
+START_TEST(without_both_the_bodies_come_back)
+{
+	struct verify_result v;
+	struct store *s;
+	struct mailbox box;
+	struct os *os = closed_copy();
+
+	ck_assert_int_eq(
+	    os->ops->unlink(os, "log-1/0000000000000001.log"), 0);
+	ck_assert_int_eq(os->ops->unlink(os, "index-1"), 0);
+	ck_assert_int_eq(store_repair(os, false, &v), 0);
+	ck_assert_int_eq(store_open(os, 0, NULL, &s), 0);
+	ck_assert_int_eq(store_mailbox_by_name(s, "Recovered", &box), 0);
+	ck_assert_uint_eq(box.messages, MESSAGES);
+	ck_assert_int_eq(store_close(s), 0);
+	os->ops->close_tree(os);
+}
+END_TEST
+
+START_TEST(a_damaged_header_of_a_pack_costs_nothing)
+{
+	struct look l;
+	struct store *s;
+	struct os *os;
+
+	for (size_t f = 0; f < files; f++)
+		for (uint64_t at = 0;
+		     strncmp(file[f].path, "packs/", 6) == 0 && at < 24; at++) {
+			os = copy_of(base);
+			ck_assert_int_eq(
+			    os_mem_flip(os, file[f].path, at, 0xff), 0);
+			ck_assert_int_eq(store_open(os, 0, NULL, &s), 0);
+			look(s, &l);
+			ck_assert_uint_eq(l.unreadable, 0);
+			ck_assert_uint_eq(l.good, MESSAGES - 1);
+			ck_assert_int_eq(store_close(s), 0);
+			os->ops->close_tree(os);
+		}
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -348,6 +464,10 @@ suite(void)
 	tcase_add_test(tc, newer_version_is_refused);
 	tcase_add_test(tc, damaged_log_opens_read_only_and_is_repaired);
 	tcase_add_test(tc, lost_small_files_are_repaired);
+	tcase_add_test(tc, what_the_index_has_of_a_damaged_log_is_kept);
+	tcase_add_test(tc, without_the_log_the_index_makes_one);
+	tcase_add_test(tc, without_both_the_bodies_come_back);
+	tcase_add_test(tc, a_damaged_header_of_a_pack_costs_nothing);
 	suite_add_tcase(su, tc);
 	return (su);
 }
