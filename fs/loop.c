@@ -14,6 +14,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
@@ -250,13 +251,47 @@ read_request(int fd, void *buf, size_t n, void *arg)
 	return (got);
 }
 
+/*
+ * Of its own, so that a thread which still tells the kernel something while
+ * libfuse closes its descriptor does not write to what gets that number next.
+ */
+static int device = -1, nowhere = -1;
+
 static ssize_t
 write_reply(int fd, struct iovec *v, int n, void *arg)
 {
+	(void)fd;
 	(void)arg;
 	if (atomic_load(&init_unique) != 0)
 		extend_init(v, n);
-	return (writev(fd, v, n));
+	return (writev(device, v, n));
+}
+
+static int
+open_device(int fd)
+{
+	nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (nowhere < 0)
+		return (-errno);
+	device = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return (device < 0 ? -errno : 0);
+}
+
+void
+loop_leave(void)
+{
+	if (device >= 0)
+		(void)dup3(nowhere, device, O_CLOEXEC);
+}
+
+static void
+close_device(void)
+{
+	if (device >= 0)
+		(void)close(device);
+	if (nowhere >= 0)
+		(void)close(nowhere);
+	device = nowhere = -1;
 }
 
 int
@@ -274,6 +309,8 @@ loop_use(struct fuse_session *se)
 	(void)dlopen("libgcc_s.so.1", RTLD_NOW);
 	if (sem_init(&chair, 0, 1) != 0 || sem_init(&wanted, 0, 0) != 0)
 		return (-errno);
+	if ((error = open_device(fuse_session_fd(se))) != 0)
+		return (error);
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &was);
 	error = -pthread_create(&watcher, NULL, watch, NULL);
@@ -287,10 +324,11 @@ loop_use(struct fuse_session *se)
 void
 loop_end(void)
 {
-	if (!watching)
-		return;
-	atomic_store(&ending, true);
-	(void)sem_post(&wanted);
-	(void)pthread_join(watcher, NULL);
-	watching = false;
+	if (watching) {
+		atomic_store(&ending, true);
+		(void)sem_post(&wanted);
+		(void)pthread_join(watcher, NULL);
+		watching = false;
+	}
+	close_device();
 }
