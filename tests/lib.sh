@@ -2,6 +2,7 @@
 #
 #   check NAME COMMAND...        "ok NAME" when the command succeeds, else "FAIL NAME" and its output
 #   check_not NAME COMMAND...    the other way round
+#   check_fast NAME COMMAND...   a check of how little time or memory something takes, which a sanitizer changes: not made with one
 #   status N COMMAND...          succeeds when the command exits with N
 #   says TEXT COMMAND...         succeeds when the output (both streams) holds TEXT
 #   one_line COMMAND...          succeeds when the command says exactly one line on stderr
@@ -12,6 +13,7 @@
 #
 # $TMP is a fresh directory, removed at the end; on_exit COMMAND adds to what is done then.
 # $ROOT is the clone, $BIN the programs, $SYNC and $MOUNT the two of them.
+# FLAVOUR says how they were built (release); asan, tsan and valgrind: sanitize/lib.sh.
 set -u
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BIN=$ROOT/build/${FLAVOUR:-release}
@@ -20,12 +22,16 @@ MOUNT=$BIN/dsyncfs
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/dsyncfs-test.XXXXXX")
 checks=0 failures=0
 exit_commands=()
+sanitized_end() { :; }
 on_exit() { exit_commands+=("$*"); }
 lib_exit() {
-	local i
+	local i rc=$?
 	for ((i = ${#exit_commands[@]} - 1; i >= 0; i--)); do eval "${exit_commands[i]}"; done
+	sanitized_end || rc=1
 	[ -n "${KEEP:-}" ] || { chmod -R u+rwX "$TMP" 2>/dev/null; rm -rf "$TMP"; }
+	exit $rc
 }
+case ${FLAVOUR:-} in asan | tsan | valgrind) . "$ROOT/tests/sanitize/lib.sh" ;; esac
 trap lib_exit EXIT
 trap 'exit 1' INT TERM
 export HOME=$TMP/home XDG_CONFIG_HOME=$TMP/config XDG_DATA_HOME=$TMP/data
@@ -44,6 +50,12 @@ report() {	# RC NAME OUTPUT
 }
 check() { local name=$1 text; shift; text=$("$@" 2>&1); report $? "$name" "$text"; }
 check_not() { local name=$1 text; shift; if text=$("$@" 2>&1); then report 1 "$name" "$text"; else report 0 "$name" ""; fi; }
+check_fast() {
+	case ${FLAVOUR:-} in
+	asan | tsan | valgrind) echo "-- not with $FLAVOUR: $1" ;;
+	*) check "$@" ;;
+	esac
+}
 status() {
 	local want=$1 rc
 	shift
