@@ -48,6 +48,8 @@ OPT = -O0 -g
 else ifeq ($(FLAVOUR),valgrind)
 HARDEN =
 OPT = -O1 -g
+SAN_LINK = -Wl,--wrap=syscall
+SAN_OBJ = $(B)/tests/sanitize/openat2.o
 endif
 
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
@@ -111,11 +113,11 @@ $(LIB_fs): $(call objs,$(FS_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(B)/dsyncfs: $(B)/fs/dsyncfs.o $(LIB_fs) $(LIB_backends) $(ENGINE_LIBS)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_fuse) $(LIBS_sys)
+$(B)/dsyncfs: $(B)/fs/dsyncfs.o $(LIB_fs) $(LIB_backends) $(ENGINE_LIBS) $(SAN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $< $(SAN_OBJ) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_fuse) $(LIBS_sys)
 
-$(B)/dsyncfs-sync: $(B)/engine/cmd/dsyncfs_sync.o $(LIB_backends) $(ENGINE_LIBS)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)
+$(B)/dsyncfs-sync: $(B)/engine/cmd/dsyncfs_sync.o $(LIB_backends) $(ENGINE_LIBS) $(SAN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $< $(SAN_OBJ) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -159,14 +161,14 @@ INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(filter-out %/clock
 $(B)/tests/interop/clock.so: tests/interop/clock.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARN) -fPIC -shared -o $@ $< -ldl
-$(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_backends)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_check) $(LIBS_sys)
+$(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_backends) $(SAN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $< $(SAN_OBJ) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_check) $(LIBS_sys)
 .PHONY: interop-programs
 interop-programs: $(INTEROP)
 
 # What a sanitizer is to report.
-$(B)/tests/sanitize/%: $(B)/tests/sanitize/%.o
-	$(CC) $(LDFLAGS) -o $@ $<
+$(B)/tests/sanitize/canary: $(B)/tests/sanitize/canary.o $(SAN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $^
 
 # Random histories with a real Dovecot at the other end, in both roles.
 .PHONY: random-dovecot
