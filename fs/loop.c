@@ -43,9 +43,11 @@
 static sem_t chair;
 static atomic_uint_fast64_t holder, tickets;
 static _Thread_local uint_fast64_t ticket;
-/* Requests read so far; is the last of them being answered? */
-static atomic_uint_fast64_t requests;
-static atomic_bool busy;
+/*
+ * Requests read so far; the ticket with which the last of them was read: while
+ * that is holder's, it is being answered.
+ */
+static atomic_uint_fast64_t requests, busy;
 static atomic_uint answering; /* without the chair */
 static _Thread_local bool counted;
 
@@ -88,7 +90,6 @@ take_chair(void)
 		atomic_store(&holder, next);
 	}
 	ticket = next;
-	atomic_store(&busy, false);
 }
 
 void
@@ -142,7 +143,7 @@ watch(void *arg)
 		by = atomic_load(&holder);
 		if (now != seen)
 			quiet = 0;
-		else if (atomic_load(&busy))
+		else if (atomic_load(&busy) == by)
 			(void)leave_chair(by);
 		else if (++quiet == QUIET) {
 			sleep_until_wanted(now);
@@ -156,7 +157,7 @@ watch(void *arg)
 static void
 request_came(void)
 {
-	atomic_store(&busy, true);
+	atomic_store(&busy, ticket);
 	(void)atomic_fetch_add(&requests, 1);
 	if (atomic_load(&asleep) && atomic_exchange(&asleep, false))
 		(void)sem_post(&wanted);
