@@ -19,6 +19,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BIN=$ROOT/build/${FLAVOUR:-release}
 SYNC=$BIN/dsyncfs-sync
 MOUNT=$BIN/dsyncfs
+MOUNT_RUNS=$MOUNT	# how the command line of a mount begins
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/dsyncfs-test.XXXXXX")
 checks=0 failures=0
 exit_commands=()

@@ -131,7 +131,7 @@ store_is_free() {
 }
 
 # The process that has STORE mounted.
-mounted_process() { pgrep -f "^(/usr/[^ ]*valgrind[^ ]* .*)?$MOUNT .*dsyncfs:$1 " || return 1; }
+mounted_process() { pgrep -f "^$MOUNT_RUNS .*dsyncfs:$1 " || return 1; }
 
 umount_store() {
 	[ -n "$TEST_PLAIN" ] && return

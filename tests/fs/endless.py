@@ -9,7 +9,7 @@ random; never more than some hundred messages.  Anonymous memory at the end is c
 import os, random, sys
 mnt, pid, operations = sys.argv[1], sys.argv[2], int(sys.argv[3])
 rnd = random.Random(1)
-MESSAGES, GROWTH_KB = 300, 8192
+MESSAGES, GROWTH_KB = 300, int(os.environ.get("GROWTH_KB", 8192))
 serial = 0
 have = {"": {}, ".Other/": {}}  # folder -> name -> part
 

@@ -13,6 +13,8 @@ BUILT=$BIN
 BIN=$TMP/sanitize/programs
 SYNC=$BIN/dsyncfs-sync
 MOUNT=$BIN/dsyncfs
+MOUNT_RUNS=$MOUNT
+[ "$FLAVOUR" != valgrind ] || MOUNT_RUNS="/usr/[^ ]*valgrind[^ ]* .* $BUILT/dsyncfs"
 REPORTS=$TMP/sanitize/reports
 export ASAN_OPTIONS TSAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS
 
@@ -57,7 +59,7 @@ strace_program() {
 		exec $(command -v strace) "\${@/#"\$from"/\$to}"
 	S
 }
-none_runs() { ! pgrep -f "^(/usr/[^ ]*valgrind[^ ]* .*)?$BIN/" >/dev/null; }
+none_runs() { ! pgrep -f "^($BIN/|/usr/[^ ]*valgrind[^ ]* .*--log-file=$REPORTS/)" >/dev/null; }
 
 # At the end, when the mounts are gone and the servers are killed.
 sanitized_end() {
