@@ -8,7 +8,7 @@
 #   one_line COMMAND...          succeeds when the command says exactly one line on stderr
 #   no_word COMMAND...           succeeds when the command does and says nothing at all
 #   again COMMAND...             a sync until it does not say "run again", and once more
-#   wait_for COMMAND...          until it succeeds, at most 20 s
+#   wait_for COMMAND...          until it succeeds, at most 20 s (times $SLOWNESS)
 #   finish                       ends the script: non-zero when a check failed
 #
 # $TMP is a fresh directory, removed at the end; on_exit COMMAND adds to what is done then.
@@ -19,6 +19,7 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BIN=$ROOT/build/${FLAVOUR:-release}
 SYNC=$BIN/dsyncfs-sync
 MOUNT=$BIN/dsyncfs
+SLOWNESS=1		# of programs that are looked at
 MOUNT_RUNS=$MOUNT	# how the command line of a mount begins
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/dsyncfs-test.XXXXXX")
 checks=0 failures=0
@@ -78,7 +79,7 @@ one_line() {
 no_word() { local text; text=$("$@" 2>&1) && [ -z "$text" ] || { echo "exit $?: $text"; return 1; }; }
 again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 wait_for() {
-	local end=$((SECONDS + 20))
+	local end=$((SECONDS + 20 * SLOWNESS))
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || { echo "waited in vain for: $*"; return 1; }
 		sleep 0.05

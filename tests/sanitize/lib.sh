@@ -13,6 +13,7 @@ BUILT=$BIN
 BIN=$TMP/sanitize/programs
 SYNC=$BIN/dsyncfs-sync
 MOUNT=$BIN/dsyncfs
+SLOWNESS=4
 MOUNT_RUNS=$MOUNT
 [ "$FLAVOUR" != valgrind ] || MOUNT_RUNS="/usr/[^ ]*valgrind[^ ]* .* $BUILT/dsyncfs"
 REPORTS=$TMP/sanitize/reports
