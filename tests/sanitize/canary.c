@@ -37,8 +37,7 @@ overflow(int n)
 }
 
 /* Out of line, so that nothing points to it any more. */
-static void __attribute__((noinline))
-leak(size_t n)
+static void __attribute__((noinline)) leak(size_t n)
 {
 	char *volatile p = malloc(n);
 

@@ -25,16 +25,16 @@ sanitized_environment() {
 	sanitized_options ASAN_OPTIONS abort_on_error=0:detect_leaks=1:detect_stack_use_after_return=1
 	sanitized_options UBSAN_OPTIONS print_stacktrace=1:halt_on_error=1
 	sanitized_options LSAN_OPTIONS "suppressions=$ROOT/tests/sanitize/lsan.supp"
-	sanitized_options TSAN_OPTIONS "suppressions=$ROOT/tests/sanitize/tsan.supp:history_size=4:second_deadlock_stack=1"
+	sanitized_options TSAN_OPTIONS "history_size=4:second_deadlock_stack=1"
 	echo export ASAN_OPTIONS UBSAN_OPTIONS LSAN_OPTIONS TSAN_OPTIONS
 }
 sanitized_program() {
 	{
 		echo '#!/bin/bash'
 		if [ "$FLAVOUR" = valgrind ]; then
-			printf 'exec valgrind -q --log-file=%q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \\\n' \
+			printf 'exec valgrind -q --vgdb=no --log-file=%q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite \\\n' \
 				"$REPORTS/valgrind.%p"
-			printf '\t--suppressions=%q --num-callers=30 %q "$@"\n' "$ROOT/tests/sanitize/valgrind.supp" "$2"
+			printf '\t--num-callers=30 %q "$@"\n' "$2"
 		else
 			sanitized_environment
 			printf 'exec -a "$0" %q "$@"\n' "$2"

@@ -39,7 +39,7 @@ all | left)
 			case $how in
 			": not "*) [ $what = all ] || echo "$f $t ${how#: not }" ;;
 			": slow "*) [ $what = left ] || echo "$f $t ${how#: slow }" ;;
-			'') [ $what = left ] && [ $f = valgrind ] && echo "$f $t not chosen"
+			'') [ $what = left ] && [ $f = valgrind ] && echo "$f $t not chosen: some twenty times slower"
 				[ $what = left ] || [ $f = valgrind ] || echo "$f $t" ;;
 			*) [ $what = left ] || echo "$f $t" ;;
 			esac

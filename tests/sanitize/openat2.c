@@ -1,6 +1,6 @@
 /*
- * openat2 -- stands for the system call in a build for valgrind, which does not know it and answers ENOSYS: level by level, no link
- * followed, nothing above.
+ * openat2 -- stands for the system call in a build for valgrind, which does not
+ * know it and answers ENOSYS: level by level, no link followed, nothing above.
  */
 #include <errno.h>
 #include <fcntl.h>
