@@ -89,7 +89,7 @@ for group in "$@"; do
 		sanitized short ;;
 	sanitize-all)
 		sanitized all ${FLAVOURS:-} ${TESTS:-}
-		tests/sanitize/list.sh left ${FLAVOURS:-} ${TESTS:-} | sed 's/^/-- not run: /' ;;
+		tests/sanitize/list.sh left ${FLAVOURS:-} ${TESTS:-} | sed 's/^/-- /' ;;
 	bench)
 		one bench/short env BENCH_SHORT=1 make -s bench ;;
 	*)

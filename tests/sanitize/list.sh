@@ -37,7 +37,7 @@ all | left)
 			wanted "$t" || continue
 			how=$(planned "$f" "$t")
 			case $how in
-			": not "*) [ $what = all ] || echo "$f $t ${how#: not }" ;;
+			": not "*) [ $what = all ] || echo "$f $t ${how#: }" ;;
 			": slow "*) [ $what = left ] || echo "$f $t ${how#: slow }" ;;
 			'') [ $what = left ] && [ $f = valgrind ] && echo "$f $t not chosen: some twenty times slower"
 				[ $what = left ] || [ $f = valgrind ] || echo "$f $t" ;;
