@@ -1,6 +1,6 @@
 # dsyncfs -- `make try` shows it, `make test` proves it; the README has both.
 #
-# Objects lie in build/$(FLAVOUR)/: release, asan (Address- and UBSanitizer), tsan, clang, cov.
+# Objects lie in build/$(FLAVOUR)/: release, asan (Address- and UBSanitizer), tsan, valgrind, clang, cov.
 
 FLAVOUR ?= release
 PREFIX ?= /usr/local
@@ -31,6 +31,10 @@ OPT = -O2 -g
 SAN =
 ifeq ($(FLAVOUR),asan)
 SAN = -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+# As libraries both have an idea of their own of where a report goes.
+ifneq ($(CC),clang)
+SAN_LINK = -static-libasan -static-libubsan
+endif
 HARDEN =
 OPT = -O1 -g
 else ifeq ($(FLAVOUR),tsan)
@@ -41,16 +45,21 @@ else ifeq ($(FLAVOUR),cov)
 SAN = --coverage
 HARDEN =
 OPT = -O0 -g
+else ifeq ($(FLAVOUR),valgrind)
+HARDEN =
+OPT = -O1 -g
+SAN_LINK = -Wl,--wrap=syscall
+SAN_OBJ = $(B)/tests/sanitize/openat2.o
 endif
 
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 CPPFLAGS += -D_GNU_SOURCE -DDSYNCFS_VERSION='"$(VERSION)"' -DFUSE_USE_VERSION=314 -I. -Iengine $(PKG_CFLAGS)
 # Such a build is to be looked into while it runs, or writes files at its end.
-ifneq ($(filter asan tsan cov,$(FLAVOUR)),)
+ifneq ($(filter asan tsan cov valgrind,$(FLAVOUR)),)
 CPPFLAGS += -DUNSANDBOXED
 endif
 CFLAGS += -std=gnu11 $(OPT) $(WARN) $(HARDEN) $(SAN) -pthread
-LDFLAGS += $(SAN) -pthread
+LDFLAGS += $(SAN) $(SAN_LINK) -pthread
 ifeq ($(HARDEN),)
 else
 LDFLAGS += -pie -Wl,-z,relro,-z,now
@@ -104,11 +113,11 @@ $(LIB_fs): $(call objs,$(FS_SRC))
 	@rm -f $@
 	$(AR) rcs $@ $^
 
-$(B)/dsyncfs: $(B)/fs/dsyncfs.o $(LIB_fs) $(LIB_backends) $(ENGINE_LIBS)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_fuse) $(LIBS_sys)
+$(B)/dsyncfs: $(B)/fs/dsyncfs.o $(LIB_fs) $(LIB_backends) $(ENGINE_LIBS) $(SAN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $< $(SAN_OBJ) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_fuse) $(LIBS_sys)
 
-$(B)/dsyncfs-sync: $(B)/engine/cmd/dsyncfs_sync.o $(LIB_backends) $(ENGINE_LIBS)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)
+$(B)/dsyncfs-sync: $(B)/engine/cmd/dsyncfs_sync.o $(LIB_backends) $(ENGINE_LIBS) $(SAN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $< $(SAN_OBJ) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
@@ -153,10 +162,14 @@ INTEROP = $(patsubst tests/interop/%.c,$(B)/tests/interop/%,$(filter-out $(PRELO
 $(PRELOADED:%=$(B)/tests/interop/%.so): $(B)/tests/interop/%.so: tests/interop/%.c
 	@mkdir -p $(@D)
 	$(CC) -D_GNU_SOURCE -std=gnu11 -O2 $(WARN) -fPIC -shared -o $@ $< -ldl
-$(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_backends)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_check) $(LIBS_sys)
+$(B)/tests/interop/%: $(B)/tests/interop/%.o $(LIB_test) $(LINK_backends) $(SAN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $< $(SAN_OBJ) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_check) $(LIBS_sys)
 .PHONY: interop-programs
 interop-programs: $(INTEROP)
+
+# What a sanitizer is to report.
+$(B)/tests/sanitize/canary: $(B)/tests/sanitize/canary.o $(SAN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $^
 
 # Random histories with a real Dovecot at the other end, in both roles.
 .PHONY: random-dovecot
@@ -192,7 +205,7 @@ APT_BUILD = gcc libc6-dev make pkg-config libfuse3-dev fuse3 libxxhash-dev \
 APT_TEST = check clang libclang-rt-14-dev llvm dovecot-core dovecot-imapd \
 	dovecot-lmtpd neomutt notmuch maildir-utils mblaze isync tmux attr \
 	inotify-tools mandoc systemd zsh fish \
-	offlineimap3 python3 procps util-linux universal-ctags rsync strace mutt e2fsprogs iproute2 openssh-server openssh-client openssl bindfs \
+	offlineimap3 python3 procps util-linux valgrind universal-ctags rsync strace mutt e2fsprogs iproute2 openssh-server openssh-client openssl bindfs \
 	dovecot-sieve aerc maildrop procmail fdm safecat getmail6 git gdb \
 	fio stress-ng dbench postmark bonnie++ fsmark xfsprogs perl
 APT_DEB = debhelper lintian fakeroot dpkg-dev man-db
@@ -226,11 +239,16 @@ test: deps
 	$(MAKE) check
 
 check: all
-	tests/run.sh unit sim clang asan fuzz lint interop fs judges bench
+	tests/run.sh unit sim clang asan fuzz lint interop fs judges sanitize bench
 
 # Third parties' tests of file systems and mail on the mount; tests/judges/run.sh says what they need.
 judges: all
 	tests/judges/run.sh $(JUDGES)
+
+# The tests of the programs, with programs that look at themselves, or that valgrind looks at; tests/sanitize/list.sh says which.
+.PHONY: sanitize
+sanitize:
+	FLAVOURS="$(FLAVOURS)" TESTS="$(TESTS)" tests/run.sh sanitize-all
 
 layers:
 	tests/layers.sh

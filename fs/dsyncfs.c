@@ -644,6 +644,7 @@ serve(struct mount *m, int helper)
 	 * Both may wait for a request that nobody answers any more; the end of
 	 * the connection ends it.
 	 */
+	loop_leave();
 	fuse_session_unmount(m->session);
 	notifier_stop(m->notifier);
 	m->notifier = NULL;

@@ -14,6 +14,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <pthread.h>
@@ -42,9 +43,11 @@
 static sem_t chair;
 static atomic_uint_fast64_t holder, tickets;
 static _Thread_local uint_fast64_t ticket;
-/* Requests read so far; is the last of them being answered? */
-static atomic_uint_fast64_t requests;
-static atomic_bool busy;
+/*
+ * Requests read so far; the ticket with which the last of them was read: while
+ * that is holder's, it is being answered.
+ */
+static atomic_uint_fast64_t requests, busy;
 static atomic_uint answering; /* without the chair */
 static _Thread_local bool counted;
 
@@ -87,7 +90,6 @@ take_chair(void)
 		atomic_store(&holder, next);
 	}
 	ticket = next;
-	atomic_store(&busy, false);
 }
 
 void
@@ -141,7 +143,7 @@ watch(void *arg)
 		by = atomic_load(&holder);
 		if (now != seen)
 			quiet = 0;
-		else if (atomic_load(&busy))
+		else if (atomic_load(&busy) == by)
 			(void)leave_chair(by);
 		else if (++quiet == QUIET) {
 			sleep_until_wanted(now);
@@ -155,7 +157,7 @@ watch(void *arg)
 static void
 request_came(void)
 {
-	atomic_store(&busy, true);
+	atomic_store(&busy, ticket);
 	(void)atomic_fetch_add(&requests, 1);
 	if (atomic_load(&asleep) && atomic_exchange(&asleep, false))
 		(void)sem_post(&wanted);
@@ -250,13 +252,47 @@ read_request(int fd, void *buf, size_t n, void *arg)
 	return (got);
 }
 
+/*
+ * Of its own, so that a thread which still tells the kernel something while
+ * libfuse closes its descriptor does not write to what gets that number next.
+ */
+static int device = -1, nowhere = -1;
+
 static ssize_t
 write_reply(int fd, struct iovec *v, int n, void *arg)
 {
+	(void)fd;
 	(void)arg;
 	if (atomic_load(&init_unique) != 0)
 		extend_init(v, n);
-	return (writev(fd, v, n));
+	return (writev(device, v, n));
+}
+
+static int
+open_device(int fd)
+{
+	nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	if (nowhere < 0)
+		return (-errno);
+	device = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	return (device < 0 ? -errno : 0);
+}
+
+void
+loop_leave(void)
+{
+	if (device >= 0)
+		(void)dup3(nowhere, device, O_CLOEXEC);
+}
+
+static void
+close_device(void)
+{
+	if (device >= 0)
+		(void)close(device);
+	if (nowhere >= 0)
+		(void)close(nowhere);
+	device = nowhere = -1;
 }
 
 int
@@ -274,6 +310,8 @@ loop_use(struct fuse_session *se)
 	(void)dlopen("libgcc_s.so.1", RTLD_NOW);
 	if (sem_init(&chair, 0, 1) != 0 || sem_init(&wanted, 0, 0) != 0)
 		return (-errno);
+	if ((error = open_device(fuse_session_fd(se))) != 0)
+		return (error);
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &was);
 	error = -pthread_create(&watcher, NULL, watch, NULL);
@@ -287,10 +325,11 @@ loop_use(struct fuse_session *se)
 void
 loop_end(void)
 {
-	if (!watching)
-		return;
-	atomic_store(&ending, true);
-	(void)sem_post(&wanted);
-	(void)pthread_join(watcher, NULL);
-	watching = false;
+	if (watching) {
+		atomic_store(&ending, true);
+		(void)sem_post(&wanted);
+		(void)pthread_join(watcher, NULL);
+		watching = false;
+	}
+	close_device();
 }

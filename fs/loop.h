@@ -19,7 +19,13 @@
  * -errno.
  */
 int loop_use(struct fuse_session *se);
-/* When its threads have ended. */
+/*
+ * When the threads of the loop have ended, before fuse_session_unmount: what
+ * others still tell the kernel goes nowhere, and nothing here keeps the
+ * connection.
+ */
+void loop_leave(void);
+/* When those have ended, too. */
 void loop_end(void);
 /* In an operation that is going to wait: others are answered meanwhile. */
 void loop_pass(void);

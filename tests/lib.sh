@@ -2,30 +2,38 @@
 #
 #   check NAME COMMAND...        "ok NAME" when the command succeeds, else "FAIL NAME" and its output
 #   check_not NAME COMMAND...    the other way round
+#   check_fast NAME COMMAND...   a check of how little time or memory something takes, which a sanitizer changes: not made with one
 #   status N COMMAND...          succeeds when the command exits with N
 #   says TEXT COMMAND...         succeeds when the output (both streams) holds TEXT
 #   one_line COMMAND...          succeeds when the command says exactly one line on stderr
 #   no_word COMMAND...           succeeds when the command does and says nothing at all
 #   again COMMAND...             a sync until it does not say "run again", and once more
-#   wait_for COMMAND...          until it succeeds, at most 20 s
+#   wait_for COMMAND...          until it succeeds, at most 20 s (times $SLOWNESS)
 #   finish                       ends the script: non-zero when a check failed
 #
 # $TMP is a fresh directory, removed at the end; on_exit COMMAND adds to what is done then.
 # $ROOT is the clone, $BIN the programs, $SYNC and $MOUNT the two of them.
+# FLAVOUR says how they were built (release); asan, tsan and valgrind: sanitize/lib.sh.
 set -u
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BIN=$ROOT/build/${FLAVOUR:-release}
 SYNC=$BIN/dsyncfs-sync
 MOUNT=$BIN/dsyncfs
+SLOWNESS=1		# of programs that are looked at
+MOUNT_RUNS=$MOUNT	# how the command line of a mount begins
 TMP=$(mktemp -d "${TMPDIR:-/tmp}/dsyncfs-test.XXXXXX")
 checks=0 failures=0
 exit_commands=()
+sanitized_end() { :; }
 on_exit() { exit_commands+=("$*"); }
 lib_exit() {
-	local i
+	local i rc=$?
 	for ((i = ${#exit_commands[@]} - 1; i >= 0; i--)); do eval "${exit_commands[i]}"; done
+	sanitized_end || rc=1
 	[ -n "${KEEP:-}" ] || { chmod -R u+rwX "$TMP" 2>/dev/null; rm -rf "$TMP"; }
+	exit $rc
 }
+case ${FLAVOUR:-} in asan | tsan | valgrind) . "$ROOT/tests/sanitize/lib.sh" ;; esac
 trap lib_exit EXIT
 trap 'exit 1' INT TERM
 export HOME=$TMP/home XDG_CONFIG_HOME=$TMP/config XDG_DATA_HOME=$TMP/data
@@ -44,6 +52,12 @@ report() {	# RC NAME OUTPUT
 }
 check() { local name=$1 text; shift; text=$("$@" 2>&1); report $? "$name" "$text"; }
 check_not() { local name=$1 text; shift; if text=$("$@" 2>&1); then report 1 "$name" "$text"; else report 0 "$name" ""; fi; }
+check_fast() {
+	case ${FLAVOUR:-} in
+	asan | tsan | valgrind) echo "-- not with $FLAVOUR: $1" ;;
+	*) check "$@" ;;
+	esac
+}
 status() {
 	local want=$1 rc
 	shift
@@ -65,7 +79,7 @@ one_line() {
 no_word() { local text; text=$("$@" 2>&1) && [ -z "$text" ] || { echo "exit $?: $text"; return 1; }; }
 again() { local i; for i in 1 2 3; do "$@"; [ $? = 2 ] || break; done; "$@"; }
 wait_for() {
-	local end=$((SECONDS + 20))
+	local end=$((SECONDS + 20 * SLOWNESS))
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || { echo "waited in vain for: $*"; return 1; }
 		sleep 0.05

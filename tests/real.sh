@@ -7,7 +7,7 @@
 #	ds ARGS...			dsyncfs-sync on $STORE
 #	script NAME			a program in $TMP/bin
 #	dump LOCATION			what two places must have alike
-#	within SECONDS COMMAND...	polls until COMMAND succeeds
+#	within SECONDS COMMAND...	polls until COMMAND succeeds, at most so long (times $SLOWNESS)
 #	equal NAME WANT GOT		a check that two texts are the same
 #	check_status NAME N COMMAND...	a check that COMMAND exits with N
 #	mail_of, count, has_flag, ...	what a Maildir folder holds
@@ -101,7 +101,7 @@ note() {
 state() { $MAIL state "$MNT" "$@"; }
 
 within() {
-	local end=$((SECONDS + $1))
+	local end=$((SECONDS + $1 * SLOWNESS))
 	shift
 	until "$@" >/dev/null 2>&1; do
 		[ $SECONDS -lt $end ] || { echo "waited in vain for: $*"; return 1; }
@@ -131,7 +131,7 @@ store_is_free() {
 }
 
 # The process that has STORE mounted.
-mounted_process() { pgrep -f "^$MOUNT .*dsyncfs:$1 " || return 1; }
+mounted_process() { pgrep -f "^$MOUNT_RUNS .*dsyncfs:$1 " || return 1; }
 
 umount_store() {
 	[ -n "$TEST_PLAIN" ] && return

@@ -24,6 +24,24 @@ one() {		# NAME COMMAND...
 	fi
 }
 
+# NAME: the command of a test that tests/sanitize/list.sh names
+command_of() {
+	case $1 in
+	judges/*) if [ -e "tests/judges/debian/${1#*/}.sh" ]; then echo "tests/judges/debian/${1#*/}.sh"; else echo "tests/judges/run.sh ${1#*/}"; fi ;;
+	*) echo "tests/$1.sh" ;;
+	esac
+}
+# WORDS...: what list.sh says for them
+sanitized() {
+	local flavour name how built=
+	while read -r flavour name how <&3; do
+		[[ " $built " = *" $flavour "* ]] || make -s -j"$jobs" FLAVOUR="$flavour" all interop-programs || exit 1
+		built+=" $flavour"
+		one "$flavour/$name" env FLAVOUR="$flavour" $how $(command_of "$name")
+	done 3< <(tests/sanitize/list.sh "$@")
+	[ -n "$built" ] || { echo "run: no such test" >&2; exit 64; }
+}
+
 jobs=$(nproc)
 for group in "$@"; do
 	echo "-- $group"
@@ -67,6 +85,11 @@ for group in "$@"; do
 		for t in tests/judges/debian/*.sh; do
 			one "judges/$(basename "$t" .sh)" "$t"
 		done ;;
+	sanitize)
+		sanitized short ;;
+	sanitize-all)
+		sanitized all ${FLAVOURS:-} ${TESTS:-}
+		tests/sanitize/list.sh left ${FLAVOURS:-} ${TESTS:-} | sed 's/^/-- /' ;;
 	bench)
 		one bench/short env BENCH_SHORT=1 make -s bench ;;
 	*)

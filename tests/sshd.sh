@@ -9,7 +9,7 @@
 # SSHD_ADDRESS (loopback) is where it listens, SSHD_IN a command that runs it somewhere else.
 # $K has the keys, $TMP/authorized_keys who may log in.  All are gone at the end.
 # With FLAVOUR=asan: what libssh2 itself leaks is known by whole stacks.
-export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=$ROOT/tests/lsan.supp:print_suppressions=0
+export ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}fast_unwind_on_malloc=0 LSAN_OPTIONS=suppressions=$ROOT/tests/sanitize/lsan.supp:print_suppressions=0
 [ "$(id -u)" != 0 ] || mkdir -p /run/sshd	# a fixed name in sshd
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
 answers() { (exec 3<>"/dev/tcp/${2:-127.0.0.1}/$1"); }

@@ -13,7 +13,7 @@ mnt, pid, heap, operations, compact = sys.argv[1], sys.argv[2], sys.argv[3], int
 rnd = random.Random(1)
 MESSAGES, SETTLED, OPEN = 300, 200, 64
 BUFFER = (1 << 20) + 8192  # each of libfuse's threads has one, and there are as many as were once busy
-GROWTH = 64 << 10, 2 << 20  # of what is held, and of that with what the allocator keeps
+GROWTH = 64 << 10, int(os.environ.get("GROWTH_KB", 2048)) << 10  # of what is held, and of that with what the allocator keeps
 serial = 0
 have = {"": {}, ".Other/": {}}  # folder -> name -> part
 

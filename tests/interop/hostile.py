@@ -16,7 +16,7 @@ sys.path.insert(0, HERE)
 import hostile_peer as hp
 
 FLAVOUR = os.environ.get("FLAVOUR", "release")
-SYNC = os.path.join(HERE, "..", "..", "build", FLAVOUR, "dsyncfs-sync")
+SYNC = os.environ.get("SYNC") or os.path.join(HERE, "..", "..", "build", FLAVOUR, "dsyncfs-sync")
 MEMORY = 400 << 20
 STATUSES = (0, 1, 2, 4, 69, 75)
 LOCATIONS = {"store": "dsyncfs:%s", "maildir": "maildir:%s", "maildirfs": "maildir:%s:LAYOUT=fs"}
@@ -27,7 +27,7 @@ ONE = re.compile(r" sha1=([0-9a-f]*)$")
 
 def limits():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if FLAVOUR != "asan":
+    if FLAVOUR not in ("asan", "tsan", "valgrind"):
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
 
 

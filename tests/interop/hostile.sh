@@ -9,7 +9,7 @@
 [ ! -w /dev/shm ] || TMPDIR=/dev/shm
 . "$(dirname "$0")/../real.sh"
 needs python3
-export TMP
+export TMP SYNC
 [ $# -gt 0 ] || set -- -n 110 -s 1
 "$ROOT/tests/interop/hostile.py" "$@" >"$TMP.said" 2>&1
 rc=$?

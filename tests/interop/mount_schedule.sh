@@ -97,7 +97,7 @@ check "all of it as JSON" within 30 json_says '"remote":"far",.*"last_status":75
 check "the other goes on" within 30 has "maildir:$COPY" 1700000521.M1.a
 rm "$TMP/away"
 check_not "it is not tried at once" has "dsyncfs:$FAR" 1700000521.M1.a
-mounted_by_config() { pgrep -f "^$MOUNT $MNT\$"; }
+mounted_by_config() { pgrep -f "^$MOUNT_RUNS $MNT\$"; }
 check "unless told" within 30 eval 'kill -USR1 $(mounted_by_config); has "dsyncfs:$FAR" 1700000521.M1.a'
 check_not "no error any more" section_says far "last error"
 

@@ -9,6 +9,7 @@
 #	KILLS		SIGKILLs of the mount (10)
 #	SECS		how long those run that run for a time (10)
 #	LOGS		where all is kept that they say (build/judges)
+#	FLAVOUR		how the programs were built (release); with asan, tsan and valgrind what these report fails, too
 #
 # Each judge has a mount of its own, as root one for all users, and what is in the mount is in $TMPDIR: that should be ext4.  Most
 # of them work in a plain directory in the mount; those of deliveries and readers in its mail folders.  Where a judge tells figures
