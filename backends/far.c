@@ -330,7 +330,7 @@ far_dial(const struct far *f, const struct far_settings *s, struct link **l,
 	r = h->kind == HOW_TCP   ? dial_tcp(h, &k, &link)
 	    : h->kind == HOW_SSH ? dial_ssh(h, &k, &link)
 				 : dial_command(h, &k, &link);
-	if (r == 0)
+	if (r == 0 && c != NULL)
 		r = put_channel(s, link, c);
 	if (r != 0)
 		return (r == -ECANCELED ? -EINTR : r);
@@ -367,5 +367,35 @@ far_serve(int in, int out, const struct far_settings *s, struct link **l,
 	return (r);
 }
 
-const struct dialer far_dialer = { far_parse, far_dial, far_again,
-	far_take_stdio, far_serve };
+/* ---- dialed by another process ---- */
+
+static int
+far_join(const struct relay_ends *e, const struct far_settings *s,
+    struct link **l, struct channel **c)
+{
+	const struct link_limits limits = { .stop = is_stopped,
+		.arg = (void *)(uintptr_t)s->stop };
+	struct relay_ends own = { fcntl(e->data, F_DUPFD_CLOEXEC,
+				      STDERR_FILENO + 1),
+		fcntl(e->talk, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) };
+	struct link *link = NULL;
+	int r = link_relay_new(&own, &limits, &link);
+
+	if (r == 0)
+		r = put_channel(s, link, c);
+	if (r == 0)
+		*l = link;
+	return (r);
+}
+
+const struct dialer far_dialer = { .parse = far_parse,
+	.dial = far_dial,
+	.again = far_again,
+	.take_stdio = far_take_stdio,
+	.serve = far_serve,
+	.relay_pair = relay_pair,
+	.relay = relay_run,
+	.relay_say = relay_say,
+	.relay_begin = relay_begin,
+	.relay_end = relay_end,
+	.join = far_join };

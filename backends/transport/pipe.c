@@ -171,11 +171,11 @@ pipe_write(struct link *l, const void *buf, size_t n)
 }
 
 static int
-pipe_wait(struct link *l, int want_write, int timeout_ms)
+pipe_wait(struct link *l, int want_write, int also, int timeout_ms)
 {
 	struct pipe_link *p = pipe_of(l);
 	int64_t end = timeout_ms < 0 ? INT64_MAX : mono_ms() + timeout_ms;
-	struct pollfd f[4];
+	struct pollfd f[5];
 	int r;
 
 	if (p->error != 0 || p->ended || (want_write && p->in_broken))
@@ -187,14 +187,16 @@ pipe_wait(struct link *l, int want_write, int timeout_ms)
 		f[2] =
 		    (struct pollfd){ .fd = p->child.pidfd, .events = POLLIN };
 		f[3] = (struct pollfd){ .fd = p->err, .events = POLLIN };
-		r = poll(f, 4, timeout_ms < 0 ? -1 : until_ms(end));
+		f[4] = (struct pollfd){ .fd = also, .events = POLLIN };
+		r = poll(f, 5, timeout_ms < 0 ? -1 : until_ms(end));
 		if (r < 0)
 			return (-errno);
 		if (r == 0)
 			return (-ETIMEDOUT);
 		if (f[3].revents != 0)
 			read_lines(p);
-		if ((f[0].revents | f[1].revents | f[2].revents) != 0)
+		if ((f[0].revents | f[1].revents | f[2].revents |
+			f[4].revents) != 0)
 			return (0);
 		/* lines alone do not make the wait longer */
 		if (until_ms(end) == 0)

@@ -279,12 +279,13 @@ stay_alive(struct ssh_link *s, int64_t waited_ms)
 }
 
 static int
-ssh_wait(struct link *l, int want_write, int timeout_ms)
+ssh_wait(struct link *l, int want_write, int also, int timeout_ms)
 {
 	struct ssh_link *s = ssh_of(l);
 	int64_t end = timeout_ms < 0 ? INT64_MAX : mono_ms() + timeout_ms;
 	int64_t begun, limit;
-	struct pollfd p = { .fd = s->session->sock.fd };
+	struct pollfd p[2] = { { .fd = s->session->sock.fd },
+		{ .fd = also, .events = POLLIN } };
 	int next = 0, r;
 
 	for (;;) {
@@ -296,16 +297,18 @@ ssh_wait(struct link *l, int want_write, int timeout_ms)
 			return (0);
 		(void)libssh2_keepalive_send(s->session->s, &next);
 		(void)sock_flush(&s->session->sock);
-		p.events = POLLIN;
+		p[0].events = POLLIN;
 		if (sock_queued(&s->session->sock) != 0 && !s->broken)
-			p.events |= POLLOUT;
+			p[0].events |= POLLOUT;
 		begun = mono_ms();
 		limit = begun + (next > 0 ? next : 1) * 1000;
-		r = poll(&p, 1, until_ms(limit < end ? limit : end));
+		r = poll(p, 2, until_ms(limit < end ? limit : end));
 		if (r < 0)
 			return (-errno);
-		if ((p.revents & ~POLLOUT) != 0 && r > 0)
+		if ((p[0].revents & ~POLLOUT) != 0 && r > 0)
 			s->silent_ms = 0;
+		else if (p[1].revents != 0 && r > 0)
+			return (0);
 		else
 			stay_alive(s, mono_ms() - begun);
 		if (until_ms(end) == 0 && s->error == 0)

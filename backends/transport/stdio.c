@@ -104,18 +104,19 @@ fds_write(struct link *l, const void *p, size_t n)
 }
 
 static int
-fds_wait(struct link *l, int want_write, int timeout_ms)
+fds_wait(struct link *l, int want_write, int also, int timeout_ms)
 {
 	struct fds_link *f = fds_of(l);
 	/* an end that is known is nothing to write on */
 	bool done = want_write && f->ended && f->out >= 0;
-	struct pollfd p[2] = { { .fd = done ? -1 : f->in, .events = POLLIN },
-		{ .fd = want_write ? f->out : -1, .events = POLLOUT } };
+	struct pollfd p[3] = { { .fd = done ? -1 : f->in, .events = POLLIN },
+		{ .fd = want_write ? f->out : -1, .events = POLLOUT },
+		{ .fd = also, .events = POLLIN } };
 	int r;
 
 	if (f->error != 0 || (want_write && f->broken))
 		return (0);
-	r = poll(p, 2, timeout_ms);
+	r = poll(p, 3, timeout_ms);
 	return (r > 0 ? 0 : r == 0 ? -ETIMEDOUT : -errno);
 }
 

@@ -97,26 +97,27 @@ may_go_on(const struct tcp_link *t, int want_write)
 }
 
 static int
-tcp_wait(struct link *l, int want_write, int timeout_ms)
+tcp_wait(struct link *l, int want_write, int also, int timeout_ms)
 {
 	struct tcp_link *t = tcp_of(l);
 	int64_t end = timeout_ms < 0 ? INT64_MAX : mono_ms() + timeout_ms;
-	struct pollfd p = { .fd = t->sock.fd };
+	struct pollfd p[2] = { { .fd = t->sock.fd },
+		{ .fd = also, .events = POLLIN } };
 	int r;
 
 	for (;;) {
 		(void)sock_flush(&t->sock);
 		if (may_go_on(t, want_write))
 			return (0);
-		p.events = POLLIN;
+		p[0].events = POLLIN;
 		if (t->sock.send_error == 0 && sock_queued(&t->sock) != 0)
-			p.events |= POLLOUT;
-		r = poll(&p, 1, timeout_ms < 0 ? -1 : until_ms(end));
+			p[0].events |= POLLOUT;
+		r = poll(p, 2, timeout_ms < 0 ? -1 : until_ms(end));
 		if (r < 0)
 			return (-errno);
 		if (r == 0)
 			return (-ETIMEDOUT);
-		if ((p.revents & ~POLLOUT) != 0)
+		if ((p[0].revents & ~POLLOUT) != 0 || p[1].revents != 0)
 			return (0);
 	}
 }

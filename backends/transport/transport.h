@@ -77,6 +77,32 @@ int link_take_stdio(const char *peer, int *in, int *out);
  */
 int link_fds_new(int in, int out, const char *peer, struct link **link);
 
+/* ---- a link that another process has ---- */
+
+/* Two that are connected; close-on-exec, above 2.  -errno. */
+int relay_pair(struct relay_ends *a, struct relay_ends *b);
+/*
+ * In the process that has l: passes bytes on until l ends or the other has
+ * closed its link.  Closes l and the ends.
+ */
+void relay_run(struct link *l, const struct relay_ends *e);
+/*
+ * A line for the other, of a level of base/log.h; lost when it does not listen.
+ */
+void relay_say(const struct relay_ends *e, int level, const char *line);
+/*
+ * Without a link: who is there, before all else; and what the other's read is to
+ * give at the end of the bytes, which closes the ends.
+ */
+void relay_begin(const struct relay_ends *e, const char *peer);
+void relay_end(const struct relay_ends *e, int error);
+/*
+ * The other process: a link over these ends, which it owns from here on.  It
+ * fails as the link over there does, whose words are reported here.
+ */
+int link_relay_new(const struct relay_ends *e, const struct link_limits *limits,
+    struct link **out);
+
 /* ---- tcp: and tcps: ---- */
 
 struct link_tcp_options {

@@ -86,7 +86,7 @@ link_wait_until(
 	do {
 		if (stopped(l))
 			return (-ECANCELED);
-		r = link->ops->wait(link, want_write, slice_ms(end, l));
+		r = link->ops->wait(link, want_write, -1, slice_ms(end, l));
 	} while (r == -EINTR || (r == -ETIMEDOUT && until_ms(end) > 0));
 	return (r);
 }

@@ -6,7 +6,7 @@
  * bounded time, at the end of the stream, to learn how the far side ended.  A
  * link buffers inside (TLS records, ssh packets), so it has no descriptor that
  * could be polled from outside: its owner alternates read, write and wait, and
- * anything else it waits for has its turn between two waits.
+ * hands what else it waits for in to wait, or looks at it between two waits.
  *
  * An error that is reported has said, in one line, what happened to which peer;
  * the link is dead then, and every later call but close gives the same code:
@@ -41,12 +41,13 @@ struct link_ops {
 	ssize_t (*write)(struct link *l, const void *p, size_t n);
 	/*
 	 * Waits until read, or with want_write read or write, has something
-	 * to say, at most timeout_ms (-1: for ever).  A link does its own work
-	 * here: what was written leaves, the far side's error lines are
-	 * reported, keepalives go out.  0: try (it may be early); -ETIMEDOUT,
-	 * -EINTR (a signal came): neither reported nor final.
+	 * to say, or something can be read from also, a descriptor of the
+	 * caller's (-1: none), at most timeout_ms (-1: for ever).  A link does
+	 * its own work here: what was written leaves, the far side's error
+	 * lines are reported, keepalives go out.  0: try (it may be early);
+	 * -ETIMEDOUT, -EINTR (a signal came): neither reported nor final.
 	 */
-	int (*wait)(struct link *l, int want_write, int timeout_ms);
+	int (*wait)(struct link *l, int want_write, int also, int timeout_ms);
 	/*
 	 * No more writing.  0: all has left, and the far side sees the end;
 	 * -EAGAIN: wait with want_write and call again; other -errno reported.
@@ -64,6 +65,14 @@ struct link {
 	const struct link_ops *ops;
 	/* for messages; owned by the link */
 	const char *peer;
+};
+
+/*
+ * One end of a link that another process has: a stream socket of its bytes, and
+ * a socket of packets, by which the process that has it says how it fares.
+ */
+struct relay_ends {
+	int data, talk;
 };
 
 #endif

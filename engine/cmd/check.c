@@ -49,7 +49,7 @@ wait_item(struct cmd *c, struct far_session *s, struct item **out)
 			return (-ETIMEDOUT);
 		}
 		r = s->l->ops->wait(
-		    s->l, unsent, left < LOOK_MS ? (int)left : LOOK_MS);
+		    s->l, unsent, -1, left < LOOK_MS ? (int)left : LOOK_MS);
 		if (r != 0 && r != -ETIMEDOUT && r != -EINTR)
 			return (r);
 	}
@@ -92,7 +92,7 @@ hang_up(struct far_session *s)
 		if (r == 0)
 			r = s->l->ops->shut(s->l);
 		if (r == -EAGAIN &&
-		    s->l->ops->wait(s->l, true, LOOK_MS) == -ETIMEDOUT)
+		    s->l->ops->wait(s->l, true, -1, LOOK_MS) == -ETIMEDOUT)
 			break;
 	} while (r == -EAGAIN && cmd_mono_ms() < end);
 }

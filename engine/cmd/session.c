@@ -68,7 +68,7 @@ say_ready(struct link *l)
 			return ((int)n);
 		if (cmd_mono_ms() >= end)
 			return (-ETIMEDOUT);
-		(void)l->ops->wait(l, 1, 100);
+		(void)l->ops->wait(l, 1, -1, 100);
 	}
 }
 
@@ -109,7 +109,7 @@ cmd_session_idle(struct cmd_session *k, int ms)
 	ssize_t n;
 	int r;
 
-	(void)k->l->ops->wait(k->l, 0, ms);
+	(void)k->l->ops->wait(k->l, 0, -1, ms);
 	n = k->l->ops->read(k->l, buf, sizeof(buf));
 	if (n > 0) {
 		k->heard = cmd_mono_ms();

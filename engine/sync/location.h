@@ -74,6 +74,7 @@ typedef const struct driver *const *drivers;
 /* ---- a dsync server that is dialed, or that we are ---- */
 
 struct link;
+struct relay_ends;
 struct channel;
 
 /* A location whose other brain is another process. */
@@ -110,8 +111,8 @@ struct dialer {
 	int (*parse)(struct arena *a, const char *const *words, size_t n,
 	    const char *origin, struct far *out);
 	/*
-	 * Reaches it.  The channel is closed before the link.  The codes of
-	 * base/link.h, reported; -EINTR stopped.
+	 * Reaches it.  The channel is closed before the link; c NULL: none is
+	 * wanted.  The codes of base/link.h, reported; -EINTR stopped.
 	 */
 	int (*dial)(const struct far *f, const struct far_settings *s,
 	    struct link **l, struct channel **c);
@@ -128,6 +129,23 @@ struct dialer {
 	int (*take_stdio)(int *in, int *out);
 	/* We are what somebody has dialed: over in and out, which are dup'ed. */
 	int (*serve)(int in, int out, const struct far_settings *s,
+	    struct link **l, struct channel **c);
+	/* ---- one process dials, another one syncs (base/link.h) ---- */
+	/* Two ends that are connected.  -errno. */
+	int (*relay_pair)(struct relay_ends *a, struct relay_ends *b);
+	/* Passes on what comes and goes until it ends.  Closes all. */
+	void (*relay)(struct link *l, const struct relay_ends *e);
+	/* Says a line of this log_level there. */
+	void (*relay_say)(
+	    const struct relay_ends *e, int level, const char *line);
+	/*
+	 * Who has a brain itself instead of a link says whose it is, and at the
+	 * end how it ended: 0, or one of base/link.h's codes.  Closes e.
+	 */
+	void (*relay_begin)(const struct relay_ends *e, const char *peer);
+	void (*relay_end)(const struct relay_ends *e, int error);
+	/* In the process that syncs: over these, which are dup'ed. */
+	int (*join)(const struct relay_ends *e, const struct far_settings *s,
 	    struct link **l, struct channel **c);
 };
 

@@ -71,7 +71,7 @@ wait_for_link(struct run *r, bool want_write)
 		return (-EINTR);
 	left = limit - silent;
 	rc = r->l->ops->wait(
-	    r->l, want_write, left < LOOK_MS ? (int)left : LOOK_MS);
+	    r->l, want_write, -1, left < LOOK_MS ? (int)left : LOOK_MS);
 	/* Whether it was long enough is for the clock to say. */
 	return (rc == -EINTR || (rc == -ETIMEDOUT && now(r) - r->since < limit)
 		? 0

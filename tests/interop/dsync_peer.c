@@ -58,11 +58,12 @@ fds_write(struct link *l, const void *p, size_t n)
 }
 
 static int
-fds_wait(struct link *l, int want_write, int timeout_ms)
+fds_wait(struct link *l, int want_write, int also, int timeout_ms)
 {
 	struct fds *f = (struct fds *)(void *)l;
-	struct pollfd p[2] = { { f->in, POLLIN, 0 }, { f->out, POLLOUT, 0 } };
-	int n = poll(p, want_write ? 2 : 1, timeout_ms);
+	struct pollfd p[3] = { { f->in, POLLIN, 0 },
+		{ want_write ? f->out : -1, POLLOUT, 0 }, { also, POLLIN, 0 } };
+	int n = poll(p, 3, timeout_ms);
 
 	return (n > 0 ? 0 : n == 0 ? -ETIMEDOUT : -errno);
 }

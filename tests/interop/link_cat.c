@@ -127,7 +127,7 @@ copy(struct link *l)
 		/* input may come at any time */
 		idle = !done && out_at == out_n;
 		r = l->ops->wait(
-		    l, !shut && !idle, idle ? TURN_MS : SILENCE_MS);
+		    l, !shut && !idle, -1, idle ? TURN_MS : SILENCE_MS);
 		if (r == -ETIMEDOUT && idle)
 			continue;
 		if (r == -ETIMEDOUT)

@@ -695,9 +695,10 @@ START_TEST(slow_peer_is_not_given_up)
 END_TEST
 
 static int
-wake_up_early(struct link *l, int want_write, int timeout_ms)
+wake_up_early(struct link *l, int want_write, int also, int timeout_ms)
 {
 	(void)l;
+	(void)also;
 	(void)want_write;
 	ck_assert_int_le(timeout_ms, 30000);
 	os_mem_advance(A.os, 25000);

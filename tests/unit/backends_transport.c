@@ -162,7 +162,7 @@ START_TEST(an_error_stays)
 	ck_assert_int_eq(l->ops->read(l, in, 1), -EPIPE);
 	ck_assert_int_eq(l->ops->write(l, in, 1), -EPIPE);
 	ck_assert_int_eq(l->ops->shut(l), -EPIPE);
-	ck_assert_int_eq(l->ops->wait(l, 1, HELP_MS), 0);
+	ck_assert_int_eq(l->ops->wait(l, 1, -1, HELP_MS), 0);
 	l->ops->close(l);
 	ck_assert_uint_eq(said_lines(), 1);
 }
@@ -220,7 +220,7 @@ START_TEST(one_that_does_not_end_is_killed)
 	pid_t pid;
 
 	while (l->ops->read(l, in, sizeof(in)) == -EAGAIN)
-		ck_assert_int_eq(l->ops->wait(l, 0, HELP_MS), 0);
+		ck_assert_int_eq(l->ops->wait(l, 0, -1, HELP_MS), 0);
 	pid = (pid_t)atol(in);
 	ck_assert_int_gt(pid, 1);
 	ck_assert_int_eq(kill(pid, 0), 0);
@@ -240,7 +240,7 @@ START_TEST(one_that_reads_to_its_end_may_end)
 
 	while ((n = l->ops->read(l, in, sizeof(in))) == -EAGAIN || n > 0)
 		if (n < 0)
-			ck_assert_int_eq(l->ops->wait(l, 0, HELP_MS), 0);
+			ck_assert_int_eq(l->ops->wait(l, 0, -1, HELP_MS), 0);
 	/* its own end is seen, not only that of its output */
 	assert_said("far: the command ended with status 3");
 	l->ops->close(l);
@@ -253,8 +253,8 @@ START_TEST(waiting_has_an_end)
 	struct link *l = run_with(argv, NULL, 0);
 
 	ck_assert_int_eq(l->ops->read(l, in, sizeof(in)), -EAGAIN);
-	ck_assert_int_eq(l->ops->wait(l, 0, 1), -ETIMEDOUT);
-	ck_assert_int_eq(l->ops->wait(l, 1, HELP_MS), 0);
+	ck_assert_int_eq(l->ops->wait(l, 0, -1, 1), -ETIMEDOUT);
+	ck_assert_int_eq(l->ops->wait(l, 1, -1, HELP_MS), 0);
 	l->ops->close(l);
 }
 END_TEST
@@ -264,7 +264,7 @@ START_TEST(waiting_has_an_end_however_much_is_said)
 	const char *argv[] = { "sh", "-c", "yes >&2; exit", NULL };
 	struct link *l = run_with(argv, "far", 1);
 
-	ck_assert_int_eq(l->ops->wait(l, 0, 50), -ETIMEDOUT);
+	ck_assert_int_eq(l->ops->wait(l, 0, -1, 50), -ETIMEDOUT);
 	assert_said("far: y\n");
 	l->ops->close(l);
 }
@@ -426,7 +426,7 @@ START_TEST(descriptors_are_not_made_non_blocking)
 	ck_assert_int_eq(pipe(b), 0);
 	ck_assert_int_eq(link_fds_new(a[0], b[1], "them", &l), 0);
 	ck_assert_int_eq(l->ops->read(l, in, 1), -EAGAIN);
-	ck_assert_int_eq(l->ops->wait(l, 0, 1), -ETIMEDOUT);
+	ck_assert_int_eq(l->ops->wait(l, 0, -1, 1), -ETIMEDOUT);
 	/* until the pipe is full */
 	while (l->ops->write(l, in, sizeof(in)) > 0)
 		continue;
@@ -434,11 +434,11 @@ START_TEST(descriptors_are_not_made_non_blocking)
 	ck_assert_int_eq(fcntl(a[0], F_GETFL) & O_NONBLOCK, 0);
 	ck_assert_int_eq(fcntl(b[1], F_GETFL) & O_NONBLOCK, 0);
 	close(a[1]);
-	ck_assert_int_eq(l->ops->wait(l, 0, HELP_MS), 0);
+	ck_assert_int_eq(l->ops->wait(l, 0, -1, HELP_MS), 0);
 	ck_assert_int_eq(l->ops->read(l, in, 1), 0);
 	/* an end that is known does not cut the wait for room short */
-	ck_assert_int_eq(l->ops->wait(l, 1, 1), -ETIMEDOUT);
-	ck_assert_int_eq(l->ops->wait(l, 0, HELP_MS), 0);
+	ck_assert_int_eq(l->ops->wait(l, 1, -1, 1), -ETIMEDOUT);
+	ck_assert_int_eq(l->ops->wait(l, 0, -1, HELP_MS), 0);
 	l->ops->close(l);
 	close(b[0]);
 }
@@ -467,7 +467,7 @@ START_TEST(standard_output_is_taken_away_from_others)
 		if (system("echo stray; cat") != 0 || fcntl(0, F_GETFD) != 0)
 			_exit(2);
 		while (l->ops->read(l, in, 1) == -EAGAIN)
-			(void)l->ops->wait(l, 0, HELP_MS);
+			(void)l->ops->wait(l, 0, -1, HELP_MS);
 		if (l->ops->write(l, in, 1) != 1 || l->ops->shut(l) != 0)
 			_exit(3);
 		l->ops->close(l);

@@ -568,7 +568,7 @@ START_TEST(what_came_before_the_end_is_read_after_a_failed_write)
 	ck_assert_int_eq(connect_to(&l, 0), 0);
 	ck_assert_int_eq(link_write_all(l, "go\n", 3), 0);
 	/* the answer lies here before anything can be reset */
-	ck_assert_int_eq(l->ops->wait(l, 0, HELP_MS), 0);
+	ck_assert_int_eq(l->ops->wait(l, 0, -1, HELP_MS), 0);
 	ck_assert_int_eq(l->ops->read(l, in, 3), 3);
 	ck_assert(memcmp(in, "why", 3) == 0);
 	do

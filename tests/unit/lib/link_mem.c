@@ -131,10 +131,11 @@ ready(struct end *e, int want_write)
 }
 
 static int
-mem_wait(struct link *l, int want_write, int timeout_ms)
+mem_wait(struct link *l, int want_write, int also, int timeout_ms)
 {
 	struct end *e = end_of(l);
 
+	(void)also;
 	e->waits++;
 	while (!ready(e, want_write)) {
 		if (e->work != NULL && e->work(e->arg))

@@ -77,7 +77,7 @@ link_read_all(struct link *l, char *p, size_t size, size_t *n)
 			*n += (size_t)r;
 		else if (r != -EAGAIN)
 			return ((int)r);
-		else if ((w = l->ops->wait(l, 0, HELP_MS)) != 0 && w != -EINTR)
+		else if ((w = l->ops->wait(l, 0, -1, HELP_MS)) != 0 && w != -EINTR)
 			return (w);
 	}
 }
@@ -96,7 +96,7 @@ link_write_all(struct link *l, const void *p, size_t n)
 			n -= (size_t)r;
 		} else if (r != -EAGAIN)
 			return ((int)r);
-		else if ((w = l->ops->wait(l, 1, HELP_MS)) != 0)
+		else if ((w = l->ops->wait(l, 1, -1, HELP_MS)) != 0)
 			return (w);
 	}
 	return (0);
@@ -108,7 +108,7 @@ link_shut_all(struct link *l)
 	int r;
 
 	while ((r = l->ops->shut(l)) == -EAGAIN)
-		if ((r = l->ops->wait(l, 1, HELP_MS)) != 0)
+		if ((r = l->ops->wait(l, 1, -1, HELP_MS)) != 0)
 			return (r);
 	return (r);
 }
@@ -170,7 +170,7 @@ link_echo(struct link *l, size_t n)
 		if (r < 0 && r != -EAGAIN)
 			return (r);
 		if (w == -EAGAIN && r == -EAGAIN &&
-		    (r = l->ops->wait(l, !shut, HELP_MS)) != 0 && r != -EINTR)
+		    (r = l->ops->wait(l, !shut, -1, HELP_MS)) != 0 && r != -EINTR)
 			return (r);
 	}
 }
