@@ -141,6 +141,7 @@ static const struct column columns_f[] = {
 	[F_ERROR] = { "error", false },
 	[F_MAIL_ERROR] = { "mail_error", false },
 	[F_FULL_RESYNC] = { "require_full_resync", false },
+	[F_COUNTS] = { OWN "counts", false },
 };
 /* Index caches of Dovecot; the header line is needed, the rows are not. */
 static const struct column columns_cache[] = {

@@ -616,6 +616,7 @@ decode_finish(struct row *r, struct item_finish *f)
 		bad(r, F_MAIL_ERROR, "", 0, "not a number that can be");
 	f->mail_error = (int)e;
 	f->require_full_resync = has(r, F_FULL_RESYNC);
+	f->counts = text(r, F_COUNTS);
 }
 
 static void

@@ -168,7 +168,13 @@ enum column_m {
 	M_SEEN_BY_CLIENT, /* own */
 	M_COLUMNS
 };
-enum column_f { F_ERROR, F_MAIL_ERROR, F_FULL_RESYNC, F_COLUMNS };
+enum column_f {
+	F_ERROR,
+	F_MAIL_ERROR,
+	F_FULL_RESYNC,
+	F_COUNTS, /* own */
+	F_COLUMNS
+};
 
 #define COLUMNS_MAX H_COLUMNS /* the longest of the above */
 /* columns of a peer's header line; more are not believed */

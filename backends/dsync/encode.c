@@ -426,6 +426,8 @@ encode_finish(struct row *r, const struct item_finish *f)
 	if (f->mail_error != 0)
 		put_time(r, F_MAIL_ERROR, f->mail_error);
 	put_flag(r, F_FULL_RESYNC, f->require_full_resync);
+	if (shown(r, F_COUNTS))
+		put_text(r, F_COUNTS, f->counts);
 	return (0);
 }
 

@@ -528,16 +528,15 @@ send_finish(struct brain *b)
 	if (rc != 0)
 		return (rc);
 	i->u.finish.require_full_resync = b->result.require_full_resync;
+	i->u.finish.counts = sync_counts_text(&i->arena, &b->result.counts);
 	rc = brain_send(b, i);
 	b->phase = PHASE_DONE;
 	if (b->stays) {
 		b->c->deaf = true;
 		return (rc);
 	}
-	if (rc == 0)
-		rc = item_new(ITEM_ABORT, &i);
-	if (rc == 0)
-		/* nobody may be left to read it */
+	/* nobody may be left to read it */
+	if (rc == 0 && (rc = item_new(ITEM_ABORT, &i)) == 0)
 		(void)b->c->ops->send(b->c, i);
 	return (rc);
 }
@@ -571,6 +570,7 @@ recv_finish(struct brain *b, struct item *i)
 	if (i->u.finish.require_full_resync)
 		b->result.changes_during_sync = b->result.require_full_resync =
 		    true;
+	sync_counts_take(i->u.finish.counts, &b->result.peer);
 	item_free(i);
 	b->c->deaf = b->stays;
 	b->phase = PHASE_DONE;

@@ -22,6 +22,12 @@ struct sync_counts {
 	uint64_t bytes; /* of bodies saved */
 	uint64_t mailboxes_synced, mailboxes_unchanged;
 };
+/* But the last two, which both sides count. */
+void sync_counts_add(struct sync_counts *to, const struct sync_counts *c);
+/* The same as numbers between blanks; in the arena, NULL: no memory. */
+const char *sync_counts_text(struct arena *a, const struct sync_counts *c);
+/* Of a peer: a text that is none, or NULL, leaves *c as it is. */
+void sync_counts_take(const char *text, struct sync_counts *c);
 
 /* What a brain tells while it works; all may be NULL.  Names are lent. */
 struct sync_events {
@@ -99,6 +105,8 @@ struct sync_result {
 	/* states from outside are not to be used again: start from none */
 	bool require_full_resync;
 	struct sync_counts counts;
+	/* what the peer, another dsyncfs, says that it has done */
+	struct sync_counts peer;
 };
 
 struct brain;
@@ -182,6 +190,11 @@ struct dump_options {
 	bool modseqs;
 	/* leaves guid= of messages out */
 	bool no_guids;
+	/*
+	 * before each line whose it is, for dump_reader: the mailbox, escaped,
+	 * and a UID (0: the line is the mailbox's), a blank behind each
+	 */
+	bool keys;
 };
 int replica_dump(struct replica *r, const struct dump_options *o,
     dump_line_fn *fn, void *arg, unsigned *problems);
@@ -192,5 +205,17 @@ int replica_dump(struct replica *r, const struct dump_options *o,
  */
 int replica_compare(struct replica *a, struct replica *b, dump_line_fn *fn,
     void *arg, uint64_t *differences);
+
+/* The same where b is in another process, which dumps it with keys. */
+struct dump_reader {
+	/* *line is lent until the next call.  1: there is none; -errno. */
+	int (*next)(void *arg, char **line);
+	void *arg;
+	const char *label;
+	bool no_guids; /* as it is dumped */
+};
+/* -EPROTO: those are no such lines. */
+int replica_compare_dump(struct replica *a, const struct dump_reader *b,
+    dump_line_fn *fn, void *arg, uint64_t *differences);
 
 #endif

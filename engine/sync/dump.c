@@ -23,7 +23,9 @@
  * UID).
  */
 struct cursor {
-	struct replica *r;
+	struct replica *r; /* NULL: the lines come from reader */
+	const struct dump_reader *reader;
+	const char *label;
 	struct dump_options o;
 	struct arena names;
 	struct mailbox *box; /* owned; names in the arena */
@@ -92,6 +94,7 @@ cursor_init(struct cursor *c, struct replica *r, const struct dump_options *o)
 
 	memset(c, 0, sizeof(*c));
 	c->r = r;
+	c->label = r->label;
 	c->o = *o;
 	r->ops->lock(r);
 	rc = r->ops->refresh(r, NULL, &c->problems);
@@ -250,6 +253,44 @@ on_msg(void *arg, uint32_t mailbox, const struct msg *m)
 	return (++c->n_msg == BATCH);
 }
 
+/* In place; what is no escape stays as it is. */
+static void
+unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s != '\0'; s++)
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' &&
+		    s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 +
+			    (s[3] - '0'));
+			s += 3;
+		} else
+			*to++ = *s;
+	*to = '\0';
+}
+
+static int
+read_line(struct cursor *c)
+{
+	char *line, *uid, *end;
+	int rc = c->reader->next(c->reader->arg, &line);
+
+	if (rc != 0)
+		return (rc);
+	uid = strchr(line, ' ');
+	if (uid == NULL || uid[1] < '0' || uid[1] > '9')
+		return (-EPROTO);
+	*uid++ = '\0';
+	c->uid = (uint32_t)strtoul(uid, &end, 10);
+	if (*end != ' ')
+		return (-EPROTO);
+	unescape(line);
+	c->name = line;
+	buf_put(&c->line, end + 1, strlen(end + 1));
+	return (c->line.error);
+}
+
 /* The next line in c->line; 1: none. */
 static int
 cursor_next(struct cursor *c)
@@ -258,6 +299,8 @@ cursor_next(struct cursor *c)
 
 	for (;;) {
 		buf_reset(&c->line);
+		if (c->reader != NULL)
+			return (read_line(c));
 		if (c->in_box && c->next_msg < c->n_msg) {
 			const struct msg *m = &c->msg[c->next_msg++];
 
@@ -290,22 +333,36 @@ cursor_next(struct cursor *c)
 	}
 }
 
+/* NULL: no memory. */
+static const char *
+keyed(struct cursor *c, struct buf *b)
+{
+	const char *line = buf_cstr(&c->line);
+
+	buf_reset(b);
+	put_escaped(b, c->name, "");
+	buf_printf(b, " %" PRIu32 " %s", c->uid, line != NULL ? line : "");
+	return (line == NULL ? NULL : buf_cstr(b));
+}
+
 int
 replica_dump(struct replica *r, const struct dump_options *o, dump_line_fn *fn,
     void *arg, unsigned *problems)
 {
+	struct buf key = BUF_INIT;
 	struct cursor c;
 	int rc = cursor_init(&c, r, o);
 
 	if (rc != 0)
 		return (rc);
 	while ((rc = cursor_next(&c)) == 0) {
-		const char *line = buf_cstr(&c.line);
+		const char *line = o->keys ? keyed(&c, &key) : buf_cstr(&c.line);
 
 		rc = line == NULL ? -ENOMEM : fn(arg, line);
 		if (rc != 0)
 			break;
 	}
+	buf_fini(&key);
 	if (problems != NULL)
 		*problems += c.problems;
 	cursor_fini(&c);
@@ -339,7 +396,7 @@ tell(struct compare *x, int side)
 	const char *line = buf_cstr(&c->line);
 	int rc;
 
-	buf_printf(&b, "%s: ", c->r->label);
+	buf_printf(&b, "%s: ", c->label);
 	if (c->uid != 0) {
 		put_escaped(&b, c->name, "");
 		buf_put_u8(&b, ' ');
@@ -412,5 +469,24 @@ replica_compare(struct replica *a, struct replica *b, dump_line_fn *fn,
 	cursor_fini(&x.c[0]);
 	if (rc == 0)
 		*differences = x.differences;
+	return (rc);
+}
+
+int
+replica_compare_dump(struct replica *a, const struct dump_reader *b,
+    dump_line_fn *fn, void *arg, uint64_t *differences)
+{
+	struct dump_options o = { .no_guids = b->no_guids };
+	struct compare x = { .fn = fn, .arg = arg };
+	int rc = cursor_init(&x.c[0], a, &o);
+
+	if (rc != 0)
+		return (rc);
+	x.c[1].reader = b;
+	x.c[1].label = b->label;
+	rc = compare_all(&x);
+	*differences = x.differences + x.c[0].problems;
+	cursor_fini(&x.c[1]);
+	cursor_fini(&x.c[0]);
 	return (rc);
 }

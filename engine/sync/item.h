@@ -208,6 +208,8 @@ struct item_finish {
 	const char *error;
 	int mail_error;
 	bool require_full_resync;
+	/* dsyncfs: what the sender has done, numbers between blanks; NULL */
+	const char *counts;
 };
 
 struct item {

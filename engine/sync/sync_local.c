@@ -10,22 +10,10 @@
 static void
 add_result(struct sync_result *to, const struct sync_result *r)
 {
-	const struct sync_counts *c = &r->counts;
-	struct sync_counts *t = &to->counts;
-
 	to->changes_during_sync |= r->changes_during_sync;
 	to->incomplete |= r->incomplete;
 	to->require_full_resync |= r->require_full_resync;
-	t->saved += c->saved;
-	t->copied += c->copied;
-	t->flags += c->flags;
-	t->expunged += c->expunged;
-	t->renumbered += c->renumbered;
-	t->mailboxes_created += c->mailboxes_created;
-	t->mailboxes_renamed += c->mailboxes_renamed;
-	t->mailboxes_deleted += c->mailboxes_deleted;
-	t->subscriptions += c->subscriptions;
-	t->bytes += c->bytes;
+	sync_counts_add(&to->counts, &r->counts);
 }
 
 static int

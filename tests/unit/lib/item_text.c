@@ -203,6 +203,7 @@ finish(struct buf *b, const struct item_finish *x)
 	S(error);
 	I(mail_error);
 	U(require_full_resync);
+	S(counts);
 }
 
 void
