@@ -2,8 +2,8 @@
  * sandbox -- closes this process by Landlock and seccomp.
  *
  * B1  Landlock says where: beneath the trees that are open (trees.c), and there
- *     not to run programs, nor to make devices, sockets, fifos or links that
- *     are symbolic.
+ *     not to run programs, nor, but in a mount, to make devices, sockets, fifos
+ *     or links that are symbolic.
  * B2  seccomp says what: calls that this program has no use for once it is
  *     closed answer EPERM.  It holds where there is no Landlock, and for what
  *     Landlock does not know of: modes and owners, sockets by name, /proc.
@@ -55,6 +55,10 @@ struct ruleset {
 	    LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_DIR |     \
 	    LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REFER |           \
 	    FS_TRUNCATE)
+#define FS_MOUNT                                                               \
+	(LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_BLOCK |        \
+	    LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |      \
+	    LANDLOCK_ACCESS_FS_MAKE_SYM)
 
 static long
 landlock_version(void)
@@ -84,7 +88,7 @@ all_of(long version, unsigned flags)
 
 struct allowing {
 	int ruleset;
-	uint64_t handled;
+	uint64_t handled, tree;
 };
 
 static int
@@ -106,7 +110,7 @@ static int
 allow_tree(void *arg, int fd, bool temporary)
 {
 	const struct allowing *a = arg;
-	int r = allow(a, fd, FS_TREE), up;
+	int r = allow(a, fd, a->tree), up;
 
 	if (r != 0 || !temporary)
 		return (r);
@@ -126,7 +130,9 @@ close_files(unsigned flags)
 {
 	long version = landlock_version();
 	struct ruleset all = all_of(version, flags);
-	struct allowing a = { .handled = all.fs };
+	struct allowing a = { .handled = all.fs,
+		.tree = FS_TREE |
+		    ((flags & SANDBOX_MOUNT) != 0 ? FS_MOUNT : 0) };
 	long fd;
 	int r;
 
@@ -163,13 +169,7 @@ static const char *const refused[] = {
 	"setfsuid", "setfsgid", "setgroups", "setuid32", "setgid32",
 	"setreuid32", "setregid32", "setresuid32", "setresgid32", "setfsuid32",
 	"setfsgid32", "setgroups32", "capset", "keyctl", "add_key",
-	"request_key",
-	/* whose a file is and what others may do with it */
-	"chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown",
-	"fchownat", "chown32", "fchown32", "lchown32", "setxattr", "lsetxattr",
-	"fsetxattr", "setxattrat", "removexattr", "lremovexattr",
-	"fremovexattr", "removexattrat", "mknod", "mknodat", "symlink",
-	"symlinkat", "open_by_handle_at",
+	"request_key", "open_by_handle_at",
 	/* what is mounted */
 	"mount", "umount", "umount2", "pivot_root", "chroot", "move_mount",
 	"open_tree", "open_tree_attr", "fsopen", "fsconfig", "fsmount",
@@ -188,6 +188,13 @@ static const char *const refused[] = {
 	"shmget", "shmat", "msgget", "msgsnd", "msgrcv", "semget", "semop",
 	"semtimedop", "mq_open", "mq_unlink"
 };
+
+/* Whose a file is and what others may do with it: but in a mount. */
+static const char *const refused_files[] = { "chmod", "fchmod", "fchmodat",
+	"fchmodat2", "chown", "fchown", "lchown", "fchownat", "chown32",
+	"fchown32", "lchown32", "setxattr", "lsetxattr", "fsetxattr",
+	"setxattrat", "removexattr", "lremovexattr", "fremovexattr",
+	"removexattrat", "mknod", "mknodat", "symlink", "symlinkat" };
 
 static int
 refuse(scmp_filter_ctx f, const char *name)
@@ -242,11 +249,14 @@ close_calls(unsigned flags)
 	if (r == 0)
 		(void)seccomp_attr_set(f, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (r == 0)
-		r = seccomp_attr_set(
-		    f, SCMP_FLTATR_CTL_TSYNC, (flags & SANDBOX_THREAD) == 0);
+		r = seccomp_attr_set(f, SCMP_FLTATR_CTL_TSYNC, 1);
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]) && r == 0;
 	     i++)
 		r = refuse(f, refused[i]);
+	for (size_t i = 0; i < sizeof(refused_files) / sizeof(refused_files[0]) &&
+	     r == 0 && (flags & SANDBOX_MOUNT) == 0;
+	     i++)
+		r = refuse(f, refused_files[i]);
 	if (r == 0)
 		r = refuse_children(f);
 	if (r == 0)
@@ -311,11 +321,10 @@ close_process(unsigned flags)
 	int r;
 
 	hide();
-	/* of all threads */
-	if ((flags & SANDBOX_THREAD) == 0) {
+	(void)setrlimit(RLIMIT_CORE, &no_core);
+	/* A mount makes files with the modes that it is told. */
+	if ((flags & SANDBOX_MOUNT) == 0)
 		(void)umask(077);
-		(void)setrlimit(RLIMIT_CORE, &no_core);
-	}
 	if (unsandboxed)
 		return (0);
 	read_ahead();

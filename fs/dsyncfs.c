@@ -4,16 +4,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <fuse_lowlevel.h>
-#include <limits.h>
 #include <malloc.h>
-#include <pthread.h>
+#include <poll.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -24,52 +20,16 @@
 #include "backends/registry.h"
 #include "base/buf.h"
 #include "base/log.h"
-#include "cmd/cmd.h"
-#include "control/control.h"
-#include "fs/last_words.h"
 #include "fs/loop.h"
 #include "fs/metrics.h"
-#include "fs/mount_hook.h"
-#include "fs/mount_options.h"
+#include "fs/mount.h"
 #include "fs/mount_point.h"
 #include "fs/mount_remotes.h"
 #include "fs/mount_say.h"
-#include "fs/notify.h"
-#include "fs/ops.h"
-#include "fs/scheduler.h"
 
 #define TICK_MS 200
 #define METRICS_SECONDS 5
 #define THREADS_MAX 16
-
-struct mount {
-	struct mount_options o;
-	struct config config;
-	struct arena arena;
-	struct location location;
-	char mountpoint[PATH_MAX];
-	char *status; /* owned: head of .dsyncfs/status */
-	struct os *os;
-	struct store *store;
-	struct view *view;
-	struct replica *replica;
-	struct fs fs;
-	struct fuse_session *session;
-	struct notifier *notifier;
-	struct control_server *control;
-	struct mount_hook *hook; /* NULL: no command is set */
-	struct scheduler *scheduler;
-	pthread_t ticker;
-	pthread_mutex_t lock;
-	pthread_mutex_t commands; /* one at a time of those that sync */
-	pthread_cond_t wake;
-	atomic_int ending; /* a sync of ours ends at its next good point */
-	bool ticking, stop;
-	struct scheduler_remote *remotes;
-	size_t n_remotes;
-	struct cmd_remote *flushed; /* those of them that are not manual */
-	int parent; /* pipe to the starter, -1 */
-};
 
 static atomic_int sync_wanted; /* set by a signal */
 
@@ -88,6 +48,7 @@ on_ready(void *arg)
 		(void)close(m->parent);
 		m->parent = -1;
 		mount_say_left_terminal();
+		broker_left_terminal(m->broker);
 		(void)dup2(STDIN_FILENO, STDOUT_FILENO);
 		(void)dup2(STDIN_FILENO, STDERR_FILENO);
 	}
@@ -145,235 +106,13 @@ ticker_main(void *arg)
 		    (time(NULL) - written >= METRICS_SECONDS ||
 			time(NULL) < written)) {
 			written = time(NULL);
-			metrics_write(m->config.metrics_file, m->scheduler);
+			metrics_write(
+			    m->config.metrics_file, m->scheduler, m->broker);
 		}
 		pthread_mutex_lock(&m->lock);
 	}
 	pthread_mutex_unlock(&m->lock);
 	return (NULL);
-}
-
-/* Commands that must not meet another of them in one store. */
-static bool
-is_alone(int argc, const char *const *argv)
-{
-	static const char *const words[] = { "mirror", "backup", "flush",
-		"compact", "restore", "verify" };
-	size_t i;
-	int k;
-
-	for (k = 1; k < argc; k++)
-		for (i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-			if (strcmp(argv[k], words[i]) == 0)
-				return (true);
-	return (false);
-}
-
-static const char busy[] =
-    "dsyncfs-sync: the store is busy with another sync: try again later\n";
-
-/*
- * For a peer that has called.  It may itself be what the other sync here waits
- * for, so this does not wait for long: of two that have called each other the
- * one with the smaller store id gives up first, and its own call goes on.  Two
- * whose ids are near each other could both give up, each time they call: chance
- * keeps them apart.
- */
-static bool
-lock_soon(struct mount *m)
-{
-	const struct timespec step = { .tv_nsec = 100000000 };
-	unsigned tries = 10 + replica_id(m->replica)->b[0] / 4u;
-	uint8_t chance = 0;
-
-	(void)!getrandom(&chance, sizeof(chance), GRND_NONBLOCK);
-	tries += chance % 20;
-	for (unsigned i = 0; i < tries && !m->ending; i++) {
-		if (pthread_mutex_trylock(&m->commands) == 0)
-			return (true);
-		(void)nanosleep(&step, NULL);
-	}
-	return (false);
-}
-
-static const int no_pair[2] = { -1, -1 };
-
-/* What status shows first. */
-static void
-put_status(void *arg, struct buf *b)
-{
-	struct mount *m = arg;
-
-	if (m->status != NULL)
-		buf_printf(b, "%s", m->status);
-	if (m->scheduler != NULL)
-		scheduler_text(m->scheduler, b);
-}
-
-/* .dsyncfs/status has figures, too, that the command would only drown in. */
-static void
-put_file_status(void *arg, struct buf *b)
-{
-	struct mount *m = arg;
-
-	put_status(m, b);
-	fs_put_counts(&m->fs, b);
-}
-
-static bool
-remote_status(void *arg, size_t i, struct cmd_remote_status *out)
-{
-	struct mount *m = arg;
-
-	return (m->scheduler != NULL && scheduler_status(m->scheduler, i, out));
-}
-
-static int
-run_command(struct mount *m, int argc, const char *const *argv,
-    const struct cmd_io *io, const atomic_int *stop, const int pair[2],
-    struct cmd_session *session)
-{
-	struct buf text = BUF_INIT;
-	struct cmd_local local = { .replica = m->replica,
-		.path = m->location.path,
-		.remotes = m->flushed,
-		.remote_status = remote_status,
-		.remote_arg = m,
-		.in = pair[0],
-		.out = pair[1],
-		.session = session,
-		.changed = m->hook != NULL ? mount_hook_add : NULL,
-		.arg = m->hook };
-	bool alone = is_alone(argc, argv);
-	int status;
-
-	put_status(m, &text);
-	local.status_text = buf_cstr(&text);
-
-	if (pair[0] >= 0) {
-		alone = true;
-		if (!lock_soon(m)) {
-			io->err(io->arg, busy, sizeof(busy) - 1);
-			buf_fini(&text);
-			return (EX_TRY_LATER);
-		}
-	} else if (alone)
-		pthread_mutex_lock(&m->commands);
-	status = cmd_run(argc, argv, &backends_all, &local, io, stop);
-	if (alone)
-		pthread_mutex_unlock(&m->commands);
-	/* What it did is seen by whoever waits for its end. */
-	notifier_wait(m->notifier);
-	buf_fini(&text);
-	return (status);
-}
-
-static void
-discard(void *arg, const char *text, size_t n)
-{
-	(void)arg;
-	(void)text;
-	(void)n;
-}
-
-static int
-sync_with(void *arg, const struct scheduler_remote *r, char **error)
-{
-	struct mount *m = arg;
-	const char *argv[6] = { "dsyncfs-sync" };
-	struct last_words w = { NULL, NULL };
-	const struct cmd_io io = { discard, last_words_take, NULL, &w };
-	char *config = NULL;
-	int argc = 1, status;
-
-	if (m->config.file != NULL &&
-	    asprintf(&config, "--config=%s", m->config.file) > 0)
-		argv[argc++] = config;
-	argv[argc++] = r->backup ? "backup" : "mirror";
-	argv[argc++] = "--";
-	argv[argc++] = r->name;
-	mount_say_status("syncing with %s", r->name);
-	status = run_command(
-	    m, argc, argv, &io, &m->ending, no_pair, r->session);
-	if (status == EX_DONE || status == EX_AGAIN)
-		mount_say_status("synced with %s", r->name);
-	else
-		mount_say_status("the last sync with %s failed: %s", r->name,
-		    w.last != NULL ? w.last : "no reason was given");
-	*error = last_words_text(&w);
-	last_words_fini(&w);
-	free(config);
-	return (status);
-}
-
-static uint64_t
-store_changes(void *arg)
-{
-	struct mount *m = arg;
-	uint64_t end;
-
-	view_lock(m->view);
-	end = store_log_end(m->store);
-	view_unlock(m->view);
-	return (end);
-}
-
-static int
-changes_waiting(void *arg, const struct scheduler_remote *r,
-    struct cmd_waiting *k, uint64_t *n)
-{
-	struct mount *m = arg;
-	int rc;
-
-	view_lock(m->view);
-	rc = cmd_waiting(m->store, r->location, k);
-	*n = k->n;
-	view_unlock(m->view);
-	return (rc);
-}
-
-/* ---- the socket ---- */
-
-struct replying {
-	control_reply_fn *fn;
-	void *arg;
-};
-
-static void
-reply_out(void *arg, const char *text, size_t n)
-{
-	struct replying *r = arg;
-
-	r->fn(r->arg, CONTROL_OUT, text, n);
-}
-
-static void
-reply_err(void *arg, const char *text, size_t n)
-{
-	struct replying *r = arg;
-
-	r->fn(r->arg, CONTROL_ERR, text, n);
-}
-
-static void
-reply_progress(void *arg, const char *text, size_t n)
-{
-	struct replying *r = arg;
-
-	r->fn(r->arg, CONTROL_PROGRESS, text, n);
-}
-
-static int
-on_request(void *arg, const struct control_request *req,
-    control_reply_fn *reply, void *reply_arg)
-{
-	struct replying r = { reply, reply_arg };
-	const struct cmd_io io = { reply_out, reply_err, reply_progress, &r };
-
-	const int pair[2] = { req->in, req->out };
-
-	return (run_command(
-	    arg, req->argc, req->argv, &io, req->cancelled, pair, NULL));
 }
 
 /* ---- starting ---- */
@@ -478,7 +217,7 @@ open_store(struct mount *m)
 		m->status = NULL;
 		return (EX_FAIL);
 	}
-	vo.status = put_file_status;
+	vo.status = mount_put_file_status;
 	vo.status_arg = m;
 	dirfd = open(m->location.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dirfd < 0) {
@@ -560,14 +299,17 @@ on_usr1(int signal_number)
 static int
 start_threads(struct mount *m)
 {
-	const struct scheduler_ops ops = { sync_with, store_changes,
-		changes_waiting, m };
-	const char *command = m->config.post_sync_command;
-	int rc = command == NULL ? 0 : mount_hook_start(command, &m->hook);
+	struct scheduler_ops ops = mount_scheduler_ops;
+	int rc = m->config.post_sync_command == NULL
+	    ? 0
+	    : mount_hook_start(m->broker, &m->hook);
 
+	ops.arg = m;
 	if (rc == 0)
 		rc = scheduler_start(
-		    m->remotes, m->n_remotes, &ops, &m->scheduler);
+		    m->remotes, m->n_remotes, &ops, m->network, &m->scheduler);
+	if (rc == 0)
+		m->network = -1;
 	if (rc == 0)
 		rc = -pthread_create(&m->ticker, NULL, ticker_main, m);
 	m->ticking = rc == 0;
@@ -590,12 +332,73 @@ stop_threads(struct mount *m)
 	m->hook = NULL;
 }
 
+/*
+ * From here on all that the process can reach is what it has: its store, the
+ * kernel, the broker, whoever calls at its socket.
+ */
+static int
+close_off(struct mount *m)
+{
+	int error = control_listen(m->location.path, &m->control);
+
+	if (error == 0)
+		error = loop_load();
+	if (error != 0)
+		return (error);
+	mount_say_connect();
+	m->network = scheduler_network();
+	return (
+	    m->config.sandbox ? m->backends->sandbox->close(SANDBOX_MOUNT) : 0);
+}
+
+static int
+start(struct mount *m, int helper)
+{
+	int error = loop_use(m->session);
+
+	if (error == 0)
+		error = notifier_start(
+		    m->view, m->session, m->mountpoint, helper, &m->notifier);
+	if (error == 0)
+		error = ahead_start(m->view, m->session, &m->fs.ahead);
+	if (error == 0)
+		error = start_threads(m);
+	if (error == 0)
+		error = control_start(m->control, mount_on_request, m);
+	if (error != 0)
+		log_error("%s: the threads of the mount cannot be started: %s",
+		    m->location.path, strerror(-error));
+	return (error);
+}
+
+/* libfuse would start a program for it; it sees then that it is done. */
+static void
+unmount(struct mount *m)
+{
+	struct pollfd p = { .fd = fuse_session_fd(m->session),
+		.events = POLLIN };
+
+	if (poll(&p, 1, 0) != 1 || (p.revents & POLLERR) == 0)
+		broker_unmount(m->broker);
+	fuse_session_unmount(m->session);
+}
+
+static void
+loop(struct mount *m)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+
+	if (config == NULL)
+		return;
+	fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
+	(void)fuse_session_loop_mt(m->session, config);
+	fuse_loop_cfg_destroy(config);
+}
+
 static int
 serve(struct mount *m, int helper)
 {
-	struct fuse_loop_config *config;
 	struct sigaction usr1 = { .sa_handler = on_usr1 };
-	const char *what = "the threads of the mount cannot be started";
 	int error;
 
 	if (fuse_set_signal_handlers(m->session) != 0)
@@ -613,29 +416,12 @@ serve(struct mount *m, int helper)
 	 */
 	if (m->parent >= 0)
 		(void)setsid();
-	error = loop_use(m->session);
+	error = close_off(m);
 	if (error == 0)
-		error = notifier_start(m->view, m->session,
-		    m->mountpoint, helper, &m->notifier);
+		error = start(m, helper);
 	if (error == 0)
-		error = ahead_start(m->view, m->session, &m->fs.ahead);
-	if (error == 0)
-		error = start_threads(m);
-	if (error == 0) {
-		what = "the control socket cannot be opened";
-		error =
-		    control_serve(m->location.path, on_request, m, &m->control);
-	}
-	if (error != 0) {
-		log_error(
-		    "%s: %s: %s", m->location.path, what, strerror(-error));
-		error = EX_FAIL;
-	}
-	if (error == 0 && (config = fuse_loop_cfg_create()) != NULL) {
-		fuse_loop_cfg_set_max_threads(config, THREADS_MAX);
-		(void)fuse_session_loop_mt(m->session, config);
-		fuse_loop_cfg_destroy(config);
-	}
+		loop(m);
+	error = error != 0 ? EX_FAIL : 0;
 	mount_say_manager("STOPPING=1\n");
 	m->ending = 1; /* nor does a caller wait for its turn */
 	control_server_stop(m->control);
@@ -645,7 +431,7 @@ serve(struct mount *m, int helper)
 	 * the connection ends it.
 	 */
 	loop_leave();
-	fuse_session_unmount(m->session);
+	unmount(m);
 	notifier_stop(m->notifier);
 	m->notifier = NULL;
 	ahead_stop(m->fs.ahead);
@@ -656,6 +442,24 @@ serve(struct mount *m, int helper)
 	return (error);
 }
 
+static int
+start_broker(struct mount *m)
+{
+	const struct broker_settings s = { .mountpoint = m->mountpoint,
+		.store = m->location.text,
+		.config = m->config.file,
+		.post_sync_command = m->config.post_sync_command,
+		.metrics_file = m->config.metrics_file,
+		.remotes = m->remotes,
+		.n_remotes = m->n_remotes };
+
+	if (broker_start(&s, &m->broker) != 0)
+		return (EX_FAIL);
+	m->syncs = mount_sync_new(m->broker, m->remotes, m->n_remotes,
+	    &m->ending, mount_run_again, m);
+	return (m->syncs == NULL ? EX_FAIL : 0);
+}
+
 /* Everything in the process that stays: gives the exit status. */
 static int
 run(struct mount *m)
@@ -664,7 +468,8 @@ run(struct mount *m)
 	int status, error, helper = -1;
 
 	if ((status = find_store(m)) == 0 && (status = open_store(m)) == 0 &&
-	    (status = find_sync(m)) == 0 && (status = make_session(m)) == 0) {
+	    (status = find_sync(m)) == 0 && (status = make_session(m)) == 0 &&
+	    (status = start_broker(m)) == 0) {
 		if ((helper = helper_start(&helper_pid)) < 0) {
 			log_error("the helper process cannot be started: %s",
 			    strerror(-helper));
@@ -681,6 +486,10 @@ run(struct mount *m)
 		(void)close(helper);
 	if (helper_pid > 0)
 		(void)waitpid(helper_pid, NULL, 0);
+	broker_stop(m->broker);
+	mount_sync_free(m->syncs);
+	if (m->network >= 0)
+		(void)close(m->network);
 	if (m->replica != NULL)
 		(void)m->replica->ops->close(m->replica);
 	if ((error = view_close(m->view)) != 0 && status == 0)
@@ -722,7 +531,6 @@ in_background(struct mount *m)
 		(void)dup2(null, STDIN_FILENO);
 	if (null > STDERR_FILENO)
 		(void)close(null);
-	openlog("dsyncfs", LOG_PID, LOG_MAIL);
 	m->parent = ends[1];
 	status = (unsigned char)run(m);
 	if (m->parent >= 0)
@@ -767,7 +575,8 @@ main(int argc, char **argv)
 	static struct mount m;
 	int status;
 
-	m.parent = -1;
+	m.backends = &backends_all;
+	m.parent = m.network = -1;
 	/* Each thread of the loop would have some MB of its own. */
 	(void)mallopt(M_ARENA_MAX, 2);
 	pthread_mutex_init(&m.lock, NULL);

@@ -27,6 +27,22 @@ last_words_take(void *arg, const char *text, size_t n)
 	w->last = line;
 }
 
+void
+last_words_bytes(void *arg, const char *text, size_t n)
+{
+	struct last_words *w = arg;
+
+	for (size_t i = 0; i < n; i++) {
+		if (text[i] != '\n') {
+			if (w->n < sizeof(w->part))
+				w->part[w->n++] = text[i];
+			continue;
+		}
+		last_words_take(w, w->part, w->n);
+		w->n = 0;
+	}
+}
+
 char *
 last_words_text(const struct last_words *w)
 {
@@ -46,4 +62,5 @@ last_words_fini(struct last_words *w)
 	free(w->before);
 	free(w->last);
 	w->before = w->last = NULL;
+	w->n = 0;
 }

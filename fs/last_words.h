@@ -9,10 +9,20 @@
 
 struct last_words {
 	char *before, *last; /* owned; NULL: there was none */
+	/* of a line that has not ended yet */
+	char part[1024];
+	size_t n;
 };
+
+#define LAST_WORDS_INIT                                                        \
+	{                                                                      \
+		.n = 0                                                         \
+	}
 
 /* As a command's err: arg is a struct last_words. */
 void last_words_take(void *arg, const char *text, size_t n);
+/* The same where lines come in pieces. */
+void last_words_bytes(void *arg, const char *text, size_t n);
 /* Both in one line, malloc'd, or NULL. */
 char *last_words_text(const struct last_words *w);
 void last_words_fini(struct last_words *w);

@@ -268,16 +268,6 @@ write_reply(int fd, struct iovec *v, int n, void *arg)
 	return (writev(device, v, n));
 }
 
-static int
-open_device(int fd)
-{
-	nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	if (nowhere < 0)
-		return (-errno);
-	device = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-	return (device < 0 ? -errno : 0);
-}
-
 void
 loop_leave(void)
 {
@@ -296,6 +286,14 @@ close_device(void)
 }
 
 int
+loop_load(void)
+{
+	(void)dlopen("libgcc_s.so.1", RTLD_NOW);
+	nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	return (nowhere < 0 ? -errno : 0);
+}
+
+int
 loop_use(struct fuse_session *se)
 {
 	static const struct fuse_custom_io io = { .read = read_request,
@@ -303,15 +301,11 @@ loop_use(struct fuse_session *se)
 	sigset_t all, was;
 	int error;
 
-	/*
-	 * libfuse ends its threads by pthread_cancel, for which glibc loads
-	 * this, or aborts, as when there are no descriptors left.
-	 */
-	(void)dlopen("libgcc_s.so.1", RTLD_NOW);
 	if (sem_init(&chair, 0, 1) != 0 || sem_init(&wanted, 0, 0) != 0)
 		return (-errno);
-	if ((error = open_device(fuse_session_fd(se))) != 0)
-		return (error);
+	device = fcntl(fuse_session_fd(se), F_DUPFD_CLOEXEC, 0);
+	if (device < 0)
+		return (-errno);
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &was);
 	error = -pthread_create(&watcher, NULL, watch, NULL);

@@ -15,6 +15,11 @@
 #include <fuse_lowlevel.h>
 
 /*
+ * While files can be opened: libfuse ends its threads by pthread_cancel, for
+ * which glibc loads a library, or aborts.  -errno.
+ */
+int loop_load(void);
+/*
  * After fuse_session_mount, before the loop; one session in a process.  0,
  * -errno.
  */

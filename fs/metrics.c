@@ -98,35 +98,38 @@ put_all(struct scheduler *s, struct buf *b)
 }
 
 /* Others may write to its directory: it is a new file, and no link of theirs. */
-static FILE *
+static int
 make_file(const char *path)
 {
-	FILE *f;
-	int fd;
-
 	(void)unlink(path);
-	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-	f = fd < 0 ? NULL : fdopen(fd, "w");
-	if (f == NULL && fd >= 0)
-		(void)close(fd);
-	return (f);
+	return (open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+}
+
+static int
+copy(int from, int to)
+{
+	char text[8192];
+	ssize_t n;
+
+	while ((n = read(from, text, sizeof(text))) > 0)
+		if (write(to, text, (size_t)n) != n)
+			return (errno != 0 ? -errno : -EIO);
+	return (n < 0 ? -errno : 0);
 }
 
 /* By rename, so that who reads it sees all or nothing. */
-static int
-write_file(const char *file, const struct buf *b)
+int
+metrics_save(const char *file, int fd)
 {
 	char tmp[PATH_MAX];
-	FILE *f;
-	int e = 0;
+	int out, e;
 
 	if (snprintf(tmp, sizeof(tmp), "%s.tmp", file) >= (int)sizeof(tmp))
 		return (-ENAMETOOLONG);
-	if ((f = make_file(tmp)) == NULL)
+	if ((out = make_file(tmp)) < 0)
 		return (-errno);
-	if (fwrite(b->data, 1, b->len, f) != b->len)
-		e = -errno;
-	if (fclose(f) != 0 && e == 0)
+	e = copy(fd, out);
+	if (close(out) != 0 && e == 0)
 		e = -errno;
 	if (e == 0 && rename(tmp, file) != 0)
 		e = -errno;
@@ -134,14 +137,14 @@ write_file(const char *file, const struct buf *b)
 }
 
 void
-metrics_write(const char *file, struct scheduler *s)
+metrics_write(const char *file, struct scheduler *s, struct broker *broker)
 {
 	static int failed;
 	struct buf b = BUF_INIT;
 	int e;
 
 	put_all(s, &b);
-	e = b.error != 0 ? b.error : write_file(file, &b);
+	e = b.error != 0 ? b.error : broker_metrics(broker, b.data, b.len);
 	if (e != 0 && e != failed)
 		log_warning("metrics_file: %s: %s", file, strerror(-e));
 	failed = e;

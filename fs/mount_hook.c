@@ -14,7 +14,7 @@
 #include "cmd/cmd.h"
 
 struct mount_hook {
-	const char *command;
+	struct broker *broker;
 	pthread_t thread;
 	pthread_mutex_t lock;
 	pthread_cond_t more;
@@ -91,8 +91,8 @@ run(void *arg)
 		h->name = NULL;
 		h->n = h->cap = 0;
 		pthread_mutex_unlock(&h->lock);
-		(void)hook_run(
-		    h->command, (const char *const *)name, n, &h->stop);
+		(void)broker_hook(
+		    h->broker, (const char *const *)name, n, &h->stop);
 		free_names(name, n);
 		pthread_mutex_lock(&h->lock);
 	}
@@ -101,14 +101,14 @@ run(void *arg)
 }
 
 int
-mount_hook_start(const char *command, struct mount_hook **out)
+mount_hook_start(struct broker *broker, struct mount_hook **out)
 {
 	struct mount_hook *h = calloc(1, sizeof(*h));
 	int rc;
 
 	if (h == NULL)
 		return (-ENOMEM);
-	h->command = command;
+	h->broker = broker;
 	(void)pthread_mutex_init(&h->lock, NULL);
 	(void)pthread_cond_init(&h->more, NULL);
 	rc = -pthread_create(&h->thread, NULL, run, h);

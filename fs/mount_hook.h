@@ -7,9 +7,11 @@
 
 #include <stddef.h>
 
+#include "fs/broker.h"
+
 struct mount_hook;
-/* command is borrowed.  0, -errno. */
-int mount_hook_start(const char *command, struct mount_hook **out);
+/* broker is borrowed, and runs it.  0, -errno. */
+int mount_hook_start(struct broker *broker, struct mount_hook **out);
 /* Any thread; the names are copied. */
 void mount_hook_add(void *hook, const char *const *names, size_t n);
 /* Ends one that runs, and runs none for what is left.  NULL is fine. */

@@ -59,12 +59,13 @@ from_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
 	log_debug("%s", line);
 }
 
-void
-mount_say_manager(const char *text)
+static int manager = -1; /* a socket */
+
+static void
+connect_manager(void)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd;
 
 	if (path == NULL || path[0] == '\0' ||
 	    strlen(path) >= sizeof(a.sun_path))
@@ -72,13 +73,28 @@ mount_say_manager(const char *text)
 	memcpy(a.sun_path, path, strlen(path));
 	if (path[0] == '@')
 		a.sun_path[0] = '\0';
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	(void)sendto(fd, text, strlen(text), MSG_NOSIGNAL,
-	    (struct sockaddr *)&a,
-	    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path)));
-	(void)close(fd);
+	manager = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (manager >= 0 &&
+	    connect(manager, (struct sockaddr *)&a,
+		(socklen_t)(offsetof(struct sockaddr_un, sun_path) +
+		    strlen(path))) != 0) {
+		(void)close(manager);
+		manager = -1;
+	}
+}
+
+void
+mount_say_connect(void)
+{
+	openlog("dsyncfs", LOG_PID | LOG_NDELAY, LOG_MAIL);
+	connect_manager();
+}
+
+void
+mount_say_manager(const char *text)
+{
+	if (manager >= 0)
+		(void)send(manager, text, strlen(text), MSG_NOSIGNAL);
 }
 
 void

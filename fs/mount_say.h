@@ -11,7 +11,9 @@
 void mount_say_start(void);
 void mount_say_left_terminal(void);
 
-/* Tells a service manager, if one started us (sd_notify(3)). */
+/* Reaches the log and the service manager, if one started us, for good. */
+void mount_say_connect(void);
+/* Tells a service manager (sd_notify(3)). */
 void mount_say_manager(const char *text);
 /* The same for the one line of text that it shows beside the service. */
 void mount_say_status(const char *fmt, ...)

@@ -182,20 +182,20 @@ wants_push(const struct scheduler *s, struct remote *r, int64_t now)
 
 /* ---- what is watched ---- */
 
-static void
-open_netlink(struct scheduler *s)
+int
+scheduler_network(void)
 {
 	struct sockaddr_nl a = { .nl_family = AF_NETLINK,
 		.nl_groups =
 		    RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR };
-
-	s->netlink = socket(
+	int fd = socket(
 	    AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
-	if (s->netlink >= 0 &&
-	    bind(s->netlink, (struct sockaddr *)&a, sizeof(a)) != 0) {
-		(void)close(s->netlink);
-		s->netlink = -1;
+
+	if (fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof(a)) != 0) {
+		(void)close(fd);
+		fd = -1;
 	}
+	return (fd);
 }
 
 /* Links or addresses changed: whoever could not be reached may be now. */
@@ -494,21 +494,23 @@ init(struct scheduler *s, const struct scheduler_remote *v, size_t n)
 			r->next = 0;
 	}
 	s->n = n;
-	open_netlink(s);
 	return (0);
 }
 
 int
 scheduler_start(const struct scheduler_remote *v, size_t n,
-    const struct scheduler_ops *ops, struct scheduler **out)
+    const struct scheduler_ops *ops, int network, struct scheduler **out)
 {
 	struct scheduler *s = calloc(1, sizeof(*s));
 	int rc;
 
-	if (s == NULL)
+	if (s == NULL) {
+		if (network >= 0)
+			(void)close(network);
 		return (-ENOMEM);
+	}
 	s->ops = *ops;
-	s->netlink = -1;
+	s->netlink = network;
 	rc = init(s, v, n);
 	*out = s; /* its threads look at it */
 	for (size_t i = 0; rc == 0 && i < n; i++) {

@@ -53,10 +53,16 @@ struct scheduler_ops {
 	void *arg;
 };
 
+/*
+ * A descriptor that tells of changes of the network; -1: there is none.  The
+ * scheduler takes it over.
+ */
+int scheduler_network(void);
+
 struct scheduler;
 /* Remotes are copied.  0, -errno. */
 int scheduler_start(const struct scheduler_remote *v, size_t n,
-    const struct scheduler_ops *ops, struct scheduler **out);
+    const struct scheduler_ops *ops, int network, struct scheduler **out);
 /* Syncs with all of them now. */
 void scheduler_now(struct scheduler *s);
 /*

@@ -4,7 +4,7 @@
 #	same NAME		a check that both have the same
 #	ended NAME PID		a check that a child of the script ends well
 #	is_closed PID		the kernel says so
-#	break_out PID DIRECTORY [THREAD]	a debugger has it make calls that it never makes
+#	break_out PID DIRECTORY [mount | nothing]	a debugger has it make calls that it never makes; a mount changes modes and owners, and there may be nothing that it may use
 #	unknown PID WORD...	no core of it has any of the words, nor what others can see of it
 #
 # $MD is a Maildir with mail that $STORE has, $TMP/outside and $TMP/dir are what a closed process must not reach.
@@ -34,13 +34,15 @@ chmod +x "$TMP/held"
 
 # NAME | ERRNO of it | the call, and its type.  13 is EACCES, 1 EPERM, 0 success.
 # Of a process without a program to end: not even a signal, where Landlock knows of them.
-tries() {	# DIRECTORY: that the process may use
-	local d=$1 no=13 path='int(*)(const char*,...)' o='int(*)(const char*,int,int)'
+tries() {	# DIRECTORY: that the process may use; mount: it is one; nothing: it may not
+	local d=$1 no=13 mode=1 own=0 path='int(*)(const char*,...)' o='int(*)(const char*,int,int)'
 	# Without Landlock these are what the user may do.
 	[ "$LANDLOCK" -ge 2 ] || no=0
+	# A mount's modes and owners are for its store, but Landlock knows nothing of them.
+	case ${2:-} in mount) mode=0 ;; nothing) own=$no ;; esac
 	cat <<-T
-		read a file of its own|0|($o)open|"$d/$(cd "$d" && find . -type f ! -name socket | head -1)",0,0
-		list its directory|0|($o)open|"$d",65536,0
+		read a file of its own|$own|($o)open|"$d/$(cd "$d" && find . -type f ! -name socket | head -1)",0,0
+		list its directory|$own|($o)open|"$d",65536,0
 		read /etc/passwd|$no|($o)open|"/etc/passwd",0,0
 		read another file of the user's|$no|($o)open|"$TMP/outside",0,0
 		read it by .. from its directory|$no|($o)open|"$d/../outside",0,0
@@ -53,11 +55,11 @@ tries() {	# DIRECTORY: that the process may use
 		truncate outside|$no|(int(*)(const char*,long))truncate|"$TMP/outside",1
 		make a directory outside|$no|(int(*)(const char*,int))mkdir|"$TMP/dir/made.d",448
 		unlink outside|$no|(int(*)(const char*))unlink|"$TMP/dir/victim"
-		make a link outside|1|(int(*)(const char*,const char*))symlink|"/etc","$TMP/dir/made.l"
-		make a fifo outside|1|(int(*)(const char*,int,long))mknod|"$TMP/dir/made.f",4480,0
-		a file for everybody|1|(int(*)(const char*,int))chmod|"$TMP/outside",511
-		another owner|1|(int(*)(const char*,int,int))chown|"$TMP/outside",0,0
-		an attribute|1|(int(*)(const char*,const char*,const char*,long,int))setxattr|"$TMP/outside","user.x","1",1,0
+		make a link outside|$([ $mode = 0 ] && echo $no || echo 1)|(int(*)(const char*,const char*))symlink|"/etc","$TMP/dir/made.l"
+		make a fifo outside|$([ $mode = 0 ] && echo $no || echo 1)|(int(*)(const char*,int,long))mknod|"$TMP/dir/made.f",4480,0
+		a file for everybody|$mode|(int(*)(const char*,int))chmod|"$TMP/outside",511
+		another owner|$mode|(int(*)(const char*,int,int))chown|"$TMP/outside",0,0
+		an attribute|$mode|(int(*)(const char*,const char*,const char*,long,int))setxattr|"$TMP/outside","user.x","1",1,0
 		a program|1|(int(*)(const char*,void*,void*))execve|"/bin/true",0,0
 		a process|1|(int(*)(void))fork|
 		trace its parent|1|(long(*)(long,long,long,long))ptrace|16,getppid(),0,0
@@ -77,8 +79,8 @@ tries() {	# DIRECTORY: that the process may use
 	T
 	[ -z "${SILENT:-}" ] || [ "$LANDLOCK" -lt 6 ] || echo 'a signal to its parent|1|(int(*)(int,int))kill|getppid(),0'
 }
-# PID DIRECTORY [THREAD]: each of them; what happens otherwise than it should is said.  A thread does not try what the C library
-# does in all threads of a process.
+# PID DIRECTORY [mount | nothing]: each of them; what happens otherwise than it should is said.  A mount does not try what the C library does
+# in all threads of a process.
 break_out() {
 	local name want call args got errno bad=0 n=0
 	rm -rf "${TMP:?}/dir"/*
@@ -86,9 +88,9 @@ break_out() {
 	echo outside >"$TMP/outside"
 	ln -sfn "$TMP/outside" "$2/link"
 	ln -sfn "$TMP/dir" "$2/dirlink"
-	tries "$2" | if [ -n "${3:-}" ]; then grep -v '^a user|\|^groups|'; else cat; fi >"$TMP/tries"
+	tries "$2" "${3:-}" | if [ "${3:-}" = mount ]; then grep -v '^a user|\|^groups|'; else cat; fi >"$TMP/tries"
 	{
-		printf 'set pagination off\npython\nfor t in gdb.selected_inferior().threads():\n if t.ptid[1] == %s: t.switch()\nend\n' "${3:-$1}"
+		printf 'set pagination off\npython\nfor t in gdb.selected_inferior().threads():\n if t.ptid[1] == %s: t.switch()\nend\n' "$1"
 		echo 'set scheduler-locking on'
 		while IFS='|' read -r name want call args; do
 			args=${args//getppid()/((int(*)(void))getppid)()}

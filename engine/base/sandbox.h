@@ -12,11 +12,10 @@ enum {
 	 */
 	SANDBOX_SIGNALS = 1,
 	/*
-	 * Only the calling thread, and what it starts.  Others of the process
-	 * can be made to do what it may not: this is for mistakes, not against
-	 * code of somebody else.
+	 * It is a file system for programs: also modes, owners, attributes,
+	 * and files of other kinds, in its trees.
 	 */
-	SANDBOX_THREAD = 2
+	SANDBOX_MOUNT = 2
 };
 
 struct sandbox {

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -18,7 +17,7 @@
 #define LOOK_MS 200 /* between two looks at the stop flag */
 #define NAP_MS 20 /* between two looks at the child, without pidfds */
 
-/* A mount has more to do than this command. */
+/* A mount is closed already. */
 bool
 closing_wanted(const struct cmd *c)
 {
@@ -59,56 +58,11 @@ closing_now(struct cmd *c, bool children)
 	return (r == 0 ? EX_DONE : EX_FAIL);
 }
 
-struct part {
-	struct cmd *c;
-	unsigned flags;
-	int (*fn)(void *arg);
-	void *arg;
-	int status;
-};
-
-static void *
-part_main(void *arg)
-{
-	struct part *p = arg;
-
-	cmd_enter(p->c);
-	p->status = p->c->backends->sandbox->close(p->flags) != 0
-	    ? EX_FAIL
-	    : p->fn(p->arg);
-	return (NULL);
-}
-
-/*
- * In a mount it is a thread that is closed.  Nothing keeps it from the memory
- * of the others; but a path that is wrong leads it nowhere.
- */
-static int
-run_in_thread(struct part *p)
-{
-	pthread_t thread;
-	int r = pthread_create(&thread, NULL, part_main, p);
-
-	if (r != 0) {
-		log_error("no thread for this sync: %s", strerror(r));
-		return (EX_TRY_LATER);
-	}
-	(void)pthread_join(thread, NULL);
-	return (p->status);
-}
-
 int
 closing_run(struct cmd *c, bool children, int (*fn)(void *arg), void *arg)
 {
-	struct part p = { .c = c,
-		.flags = SANDBOX_THREAD | (children ? SANDBOX_SIGNALS : 0),
-		.fn = fn,
-		.arg = arg };
-	int status;
+	int status = closing_now(c, children);
 
-	if (c->local != NULL && c->backends->sandbox != NULL && c->cfg.sandbox)
-		return (run_in_thread(&p));
-	status = closing_now(c, children);
 	return (status == 0 ? fn(arg) : status);
 }
 

@@ -174,7 +174,9 @@ cmd_log_line(enum log_level level, const char *line)
 		free(c->last_error);
 		c->last_error = strdup(line);
 	}
-	if (c->held != NULL) {
+	if (c->relay != NULL)
+		c->backends->dialer->relay_say(c->relay, (int)level, line);
+	else if (c->held != NULL) {
 		buf_reset(c->held);
 		buf_put(c->held, b.data, b.len);
 	} else
@@ -209,7 +211,12 @@ load_config(struct cmd *c)
 	const struct options *o = c->o;
 	int r;
 
-	r = config_load(&c->cfg, o->config, o->overrides, o->n_overrides);
+	/* A mount is told what its client has read. */
+	r = c->local != NULL
+	    ? config_given(&c->cfg, o->config, o->config_text, o->overrides,
+		  o->n_overrides)
+	    : config_load(
+		  &c->cfg, o->config, o->overrides, o->n_overrides);
 	if (r == 0)
 		return (EX_DONE);
 	if (r == -ENOTSUP)

@@ -86,10 +86,18 @@ struct cmd_local {
 	bool (*remote_status)(
 	    void *arg, size_t i, struct cmd_remote_status *out);
 	void *remote_arg;
-	/* a dsync peer's, borrowed; for the command dsync-server */
-	int in, out;
+	/*
+	 * Borrowed; -1.  For dsync-server the peer's two; for mirror and backup
+	 * the data and talk of a link that their client has (base/link.h): a
+	 * mount reaches nobody itself.  raw: the file of -r.
+	 */
+	int in, out, raw;
 	/* mirror keeps its connection in it; NULL: it hangs up */
 	struct cmd_session *session;
+	/* what stops that, which outlives the command */
+	const atomic_int *ending;
+	/* set when what was kept there is of no use any more; NULL */
+	bool *gone;
 	/*
 	 * Takes the names of mailboxes that a sync has changed, for the mount
 	 * to run post_sync_command; NULL: nobody does.
@@ -119,6 +127,14 @@ bool cmd_log_line(enum log_level level, const char *line);
  */
 int hook_run(const char *command, const char *const *names, size_t n,
     const atomic_int *stop);
+/* Their names, a line each, as a file to read; -errno. */
+int hook_names(const char *const *names, size_t n);
+/*
+ * hook_run with them; in may be the error of hook_names.  hang: something to be
+ * read from this descriptor is a stop, too; -1.
+ */
+int hook_run_file(
+    const char *command, int in, const atomic_int *stop, int hang);
 /*
  * How many changes of the store (n) have not been part of a good sync with this
  * LOCATION2 yet (all, when there was none), under the store's lock.  Zeroed at

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "control/control.h"
 #include "sync/brain.h"
 
 /* ---- values (values.c): 0 or -EINVAL, nothing reported ---- */
@@ -86,6 +87,13 @@ struct options {
 	const char *user_file; /* -F */
 	const char *state; /* -s; "": none yet; NULL: saved ones */
 	const char *rawlog; /* -r */
+	/* ---- what dsyncfs-sync tells a mount, or another of its own ---- */
+	const char *config_text; /* of the file of config */
+	/* "STATUS TEXT": the far side was not reached, and why */
+	const char *unreached;
+	bool session; /* the mount keeps the connection for its next syncs */
+	bool remotes; /* flush: only says with what it is about */
+	bool no_guids; /* verify: as the other location is dumped */
 	const char *const *overrides, *const *mailbox, *const *exclude;
 	size_t n_overrides, n_mailbox, n_exclude;
 	struct guid mailbox_guid;
@@ -138,6 +146,13 @@ struct cmd {
 	char *last_error;
 	/* reports go here instead while a busy store is waited for */
 	struct buf *held;
+	/*
+	 * This process is the other side of a mount's sync (sync_mount.c): what
+	 * is done once for both is done there, and reports go there, too, once
+	 * relay is set.
+	 */
+	bool passes_on;
+	const struct relay_ends *relay;
 	/* ---- closing.c ---- */
 	/* runs post_sync_command once this process is closed; NULL; owned */
 	struct launcher *launcher;
@@ -175,9 +190,8 @@ int closing_prepare(struct cmd *c);
  */
 int closing_now(struct cmd *c, bool children);
 /*
- * fn, which reads what others wrote, behind closing_now; in a mount in a thread
- * of its own, which is closed and ends with it.  Gives fn's status, or that of
- * what failed before, reported.
+ * fn, which reads what others wrote, behind closing_now.  Gives fn's status, or
+ * that of what failed before, reported.
  */
 int closing_run(
     struct cmd *c, bool children, int (*fn)(void *arg), void *arg);
@@ -270,10 +284,13 @@ struct forward {
 	const char *const *args;
 	size_t n_args;
 	const char *const *drop;
-	const char *add;
-	/* go along, when said is set, which gets the command's output */
-	int pair[2];
-	struct buf *said;
+	const char *add[2]; /* NULL */
+	/* it is another command than the user's, and takes not all options */
+	bool other;
+	enum control_kind kind;
+	int fd[CONTROL_FDS]; /* go along */
+	size_t n_fds;
+	struct buf *said; /* gets the command's output; NULL: the user does */
 };
 bool place_mounted(struct cmd *c, const struct place *p);
 /* It is the store of the mount that runs this command. */
@@ -387,16 +404,21 @@ int memory_conflicts(struct store *s, conflict_memory_fn *fn, void *arg);
 /* mirror or backup (sync_cmd.c) with one LOCATION2; gives the exit status */
 int sync_named(struct cmd *c, const char *name, bool backup);
 
-/* ---- after a sync (hook.c) ---- */
+/* ---- a sync that a mount runs (sync_mount.c) ---- */
 
-/* Their names, a line each, as a file to read; -errno. */
-int hook_names(const char *const *names, size_t n);
+struct mount_sync {
+	const char *command; /* mirror, backup */
+	const struct place *first, *second;
+	const struct config_remote *remote; /* the second's; NULL */
+	bool reverse;
+};
 /*
- * hook_run with them; in may be the error of hook_names.  hang: something to be
- * read from this descriptor is a stop, too; -1.
+ * When a mount has one of the stores: reaches the other one for it, and has it
+ * run the sync.  True: it was, or cannot be; *status is set.
  */
-int hook_run_file(
-    const char *command, int in, const atomic_int *stop, int hang);
+bool sync_by_mount(struct cmd *c, const struct mount_sync *m, int *status);
+
+/* ---- after a sync (hook.c) ---- */
 
 /* post_sync_command, when the sync with peer has changed something since lsn.
  */
@@ -500,7 +522,7 @@ struct link *session_take(struct cmd_session *k);
 void session_keep(struct cmd_session *k, struct link *l);
 
 struct far_session {
-	struct cmd *c;
+	struct cmd *c; /* its local's link, where there is one */
 	bool again; /* the link has had a sync before */
 	bool stays; /* the link goes back to the mount's session */
 	struct far_settings settings;
@@ -512,6 +534,10 @@ struct far_session {
 };
 /* Give 0 or the exit status, reported.  s need not be closed after those. */
 int far_dial(struct cmd *c, const struct place *p, struct far_session *s);
+/* The file of -r, or -1 without.  0 or the exit status, reported. */
+int rawlog_open(const struct cmd *c, int *fd);
+/* Only the link, for somebody else's sync: s->l, which is the caller's. */
+int far_link(struct cmd *c, const struct place *p, struct far_session *s);
 int far_serve(struct cmd *c, int in, int out, struct far_session *s);
 /* The sync; gives brain_step's codes, reported. */
 int far_run(struct far_session *s, struct brain *b);

@@ -66,8 +66,11 @@ struct config {
 	bool sandbox;
 	struct config_remote *remotes;
 	size_t n_remotes;
-	/* that was read, absolute; NULL: none was there */
-	const char *file;
+	/*
+	 * that was read, absolute; NULL: none was there; and what it holds,
+	 * NULL where that is somebody else's format
+	 */
+	const char *file, *text;
 };
 
 /*
@@ -77,6 +80,9 @@ struct config {
  */
 /* A mistake in an override is -ENOTSUP. */
 int config_load(struct config *c, const char *file,
+    const char *const *overrides, size_t n_overrides);
+/* The same of a text that somebody else has read from file; both may be NULL. */
+int config_given(struct config *c, const char *file, const char *text,
     const char *const *overrides, size_t n_overrides);
 void config_fini(struct config *c);
 const struct config_remote *config_remote_find(

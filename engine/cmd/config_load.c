@@ -138,6 +138,8 @@ load_file(struct config *c, const char *file, bool given)
 		r = -ENOMEM;
 	else if (given && dovecot_config_looks(text))
 		r = from_dovecot(c, c->file);
+	else if ((c->text = arena_strdup(&c->arena, text)) == NULL)
+		r = -ENOMEM;
 	else
 		r = config_text(c, c->file, text, n);
 	free(text);
@@ -162,12 +164,26 @@ search(struct config *c)
 	return (r == -ENOENT ? 0 : r);
 }
 
+static int
+override_all(struct config *c, const char *const *v, size_t n)
+{
+	int r, bad = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		r = config_override(c, v[i]);
+		if (r == -ENOMEM)
+			return (r);
+		bad |= r;
+	}
+	return (bad != 0 ? -ENOTSUP : 0);
+}
+
 int
 config_load(struct config *c, const char *file, const char *const *overrides,
     size_t n_overrides)
 {
 	char *full = NULL;
-	int r, bad = 0;
+	int r;
 
 	r = defaults(c);
 	if (r != 0)
@@ -178,25 +194,38 @@ config_load(struct config *c, const char *file, const char *const *overrides,
 		free(full);
 	} else
 		r = search(c);
-	if (r != 0)
-		goto fail;
-	for (size_t i = 0; i < n_overrides; i++) {
-		r = config_override(c, overrides[i]);
-		if (r == -ENOMEM)
-			goto fail;
-		bad |= r;
-	}
-	r = bad != 0 ? -ENOTSUP : 0;
+	if (r == 0)
+		r = override_all(c, overrides, n_overrides);
 	if (r == 0 && c->mail_location.text == NULL) {
 		log_error("no mail_location, and no home directory to look for "
 			  "a store in: set HOME, or give -o mail_location=...");
 		r = -EINVAL;
 	}
-	if (r != 0)
-		goto fail;
-	return (0);
+	if (r == 0)
+		return (0);
 fail:
 	config_fini(c);
+	return (r);
+}
+
+int
+config_given(struct config *c, const char *file, const char *text,
+    const char *const *overrides, size_t n_overrides)
+{
+	int r = defaults(c);
+
+	if (r == 0 && file != NULL && text != NULL) {
+		c->file = arena_strdup(&c->arena, file);
+		c->text = arena_strdup(&c->arena, text);
+		r = c->file == NULL || c->text == NULL
+		    ? -ENOMEM
+		    : config_text(c, c->file, c->text, strlen(c->text));
+		r = r > 0 ? -EINVAL : r;
+	}
+	if (r == 0)
+		r = override_all(c, overrides, n_overrides);
+	if (r != 0)
+		config_fini(c);
 	return (r);
 }
 

@@ -16,6 +16,30 @@
 
 /* ---- the copy of the traffic ---- */
 
+/* In a mount the name stays with whoever has opened it. */
+static const char *
+rawlog_name(const struct cmd *c)
+{
+	return (c->o->rawlog != NULL ? c->o->rawlog : "its file");
+}
+
+int
+rawlog_open(const struct cmd *c, int *fd)
+{
+	*fd = -1;
+	if (c->o->rawlog == NULL)
+		return (EX_DONE);
+	/* there is mail in it */
+	*fd = open(c->o->rawlog,
+	    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
+	    0600);
+	if (*fd >= 0)
+		return (EX_DONE);
+	log_error("option -r: %s: cannot be written: %s", c->o->rawlog,
+	    strerror(errno));
+	return (EX_BAD_USAGE);
+}
+
 static int
 write_out(int fd, const char *p, size_t n)
 {
@@ -67,29 +91,26 @@ on_raw(void *arg, bool sent, const void *p, size_t n)
 	if (r == 0)
 		return;
 	log_error("option -r: %s: %s; the copy ends here, the sync goes on",
-	    s->c->o->rawlog, strerror(-r));
+	    rawlog_name(s->c), strerror(-r));
 	s->raw_failed = true;
 }
 
 static int
 open_raw(struct far_session *s)
 {
-	const char *file = s->c->o->rawlog;
+	const struct cmd_local *local = s->c->local;
+	int status = EX_DONE;
 
-	if (file == NULL)
-		return (0);
-	/* there is mail in it */
-	s->raw = open(file,
-	    O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY,
-	    0600);
-	if (s->raw < 0) {
-		log_error("option -r: %s: cannot be written: %s", file,
-		    strerror(errno));
-		return (EX_BAD_USAGE);
-	}
+	if (local == NULL && !s->c->passes_on)
+		status = rawlog_open(s->c, &s->raw);
+	else if (local != NULL && local->raw >= 0)
+		s->raw =
+		    fcntl(local->raw, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	if (s->raw < 0)
+		return (status);
 	s->settings.raw = on_raw;
 	s->settings.raw_arg = s;
-	return (0);
+	return (EX_DONE);
 }
 
 /* ---- reaching, being reached ---- */
@@ -115,7 +136,9 @@ begin(struct cmd *c, struct far_session *s)
 		    ? c->o->timeout_secs * 1000
 		    : 0,
 		.terminal = c->local == NULL && isatty(STDIN_FILENO) == 1,
-		.stop = c->stop };
+		.stop = c->local != NULL && c->local->session != NULL
+		    ? c->local->ending
+		    : c->stop };
 	return (open_raw(s));
 }
 
@@ -135,18 +158,36 @@ dial_status(int r)
 	}
 }
 
-/* Over the link that stayed, or a new one. */
+/* In a mount: over the link that stayed, or the one that its client has. */
+static int
+join(struct cmd *c, struct far_session *s)
+{
+	const struct dialer *d = c->backends->dialer;
+	const struct relay_ends e = { c->local->in, c->local->out };
+	struct cmd_session *k = c->local->session;
+
+	s->l = k != NULL ? session_take(k) : NULL;
+	s->again = s->l != NULL;
+	if (s->again && e.data < 0)
+		return (d->again(s->l, &s->settings, &s->ch));
+	if (s->again)
+		s->l->ops->close(s->l);
+	s->l = NULL;
+	s->again = false;
+	if (e.data >= 0)
+		return (d->join(&e, &s->settings, &s->l, &s->ch));
+	log_error("the mount was asked for a sync without a connection");
+	return (-EPROTO);
+}
+
 static int
 reach(struct cmd *c, const struct place *p, struct far_session *s)
 {
 	const struct dialer *d = c->backends->dialer;
-	struct cmd_session *k = c->local != NULL ? c->local->session : NULL;
 
-	s->l = k != NULL ? session_take(k) : NULL;
-	s->again = s->l != NULL;
-	if (s->again)
-		return (d->again(s->l, &s->settings, &s->ch));
-	return (d->dial(&p->far, &s->settings, &s->l, &s->ch));
+	return (c->local != NULL
+		? join(c, s)
+		: d->dial(&p->far, &s->settings, &s->l, &s->ch));
 }
 
 int
@@ -159,6 +200,17 @@ far_dial(struct cmd *c, const struct place *p, struct far_session *s)
 	if (status != 0)
 		far_close(s);
 	return (status);
+}
+
+int
+far_link(struct cmd *c, const struct place *p, struct far_session *s)
+{
+	int status = begin(c, s);
+
+	return (status != 0
+		? status
+		: dial_status(c->backends->dialer->dial(
+		      &p->far, &s->settings, &s->l, NULL)));
 }
 
 int
@@ -198,7 +250,7 @@ far_close(struct far_session *s)
 		s->l->ops->close(s->l);
 	if (s->raw >= 0 && close(s->raw) != 0 && !s->raw_failed)
 		log_error(
-		    "option -r: %s: %s", s->c->o->rawlog, strerror(errno));
+		    "option -r: %s: %s", rawlog_name(s->c), strerror(errno));
 	s->ch = NULL;
 	s->l = NULL;
 	s->raw = -1;

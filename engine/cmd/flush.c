@@ -38,30 +38,29 @@ flush_to(struct cmd *c, const char *name, bool backup, struct flushed *f)
 	return (c->apart);
 }
 
+/* Asked for on the command line: a mount has no say in it. */
+static bool
+is_asked(const struct config *k)
+{
+	return (k->remote.origin != NULL &&
+	    strcmp(k->remote.origin, "option -o") == 0);
+}
+
 static void
 flush_all(struct cmd *c, struct flushed *f)
 {
 	const struct config *k = &c->cfg;
-	bool asked = k->remote.origin != NULL &&
-	    strcmp(k->remote.origin, "option -o") == 0;
-	const struct cmd_remote *given =
-	    c->local != NULL && !asked ? c->local->remotes : NULL;
 	const struct config_remote *first = k->remote.text == NULL
 	    ? NULL
 	    : config_remote_find(k, k->remote.text);
 
-	for (; given != NULL && given->name != NULL; given++)
-		if (flush_to(c, given->name, given->backup, f))
-			return;
-	if (f->n != 0)
-		return;
 	if (k->remote.text != NULL && first == NULL &&
 	    flush_to(c, k->remote.text, false, f))
 		return;
 	for (size_t i = 0; i < k->n_remotes; i++) {
 		const struct config_remote *r = &k->remotes[i];
 
-		if (r != first && (asked || !is_flushed(r)))
+		if (r != first && (is_asked(k) || !is_flushed(r)))
 			continue;
 		if (flush_to(c, r->name,
 			r->mode.text != NULL &&
@@ -71,28 +70,71 @@ flush_all(struct cmd *c, struct flushed *f)
 	}
 }
 
-/* In the mount that has the store, which knows with what it syncs. */
+/* ---- with what a mount syncs ---- */
+
+/* Lines of "mirror LOCATION2" and "backup LOCATION2". */
+static int
+tell_remotes(struct cmd *c)
+{
+	const struct cmd_remote *r = c->local->remotes;
+
+	for (; r != NULL && r->name != NULL; r++)
+		out_printf(
+		    c, "%s %s\n", r->backup ? "backup" : "mirror", r->name);
+	return (EX_DONE);
+}
+
+static void
+flush_told(struct cmd *c, char *lines, struct flushed *f)
+{
+	char *line, *at = NULL, *name;
+
+	for (line = strtok_r(lines, "\n", &at); line != NULL;
+	     line = strtok_r(NULL, "\n", &at)) {
+		name = strchr(line, ' ');
+		if (name != NULL &&
+		    flush_to(c, name + 1, *line == 'b', f))
+			return;
+	}
+}
+
+/* false: no mount has the store, or it syncs with nothing. */
+static bool
+flush_of_mount(struct cmd *c, const struct place *p, struct flushed *flushed)
+{
+	static const char *const drop[] = { "wait", NULL };
+	struct buf said = BUF_INIT;
+	struct forward f = { .command = "flush",
+		.drop = drop,
+		.add = { "--remotes" },
+		.said = &said };
+
+	if (place_forward(c, p, &f, &flushed->status)) {
+		if (flushed->status != EX_DONE)
+			flushed->n = 1;
+		else if (buf_cstr(&said) != NULL)
+			flush_told(c, (char *)said.data, flushed);
+	}
+	buf_fini(&said);
+	return (flushed->n != 0);
+}
+
 static int
 flush_once(struct cmd *c, bool *known)
 {
-	static const char *const drop[] = { "wait", NULL };
-	struct forward f = { .command = "flush", .drop = drop };
 	struct buf held = BUF_INIT;
 	struct flushed flushed = { 0, EX_DONE };
 	struct place first;
 	int status;
 
-	*known = true;
-	if (c->local == NULL) {
-		/* A mistake in it is told by the syncs, if there are any. */
-		c->held = &held;
-		status = place_first(c, &first);
-		c->held = NULL;
-		buf_fini(&held);
-		if (status == 0 && place_forward(c, &first, &f, &status))
-			return (status);
-	}
-	flush_all(c, &flushed);
+	/* A mistake in it is told by the syncs, if there are any. */
+	c->held = &held;
+	status = place_first(c, &first);
+	c->held = NULL;
+	buf_fini(&held);
+	if (status != 0 || is_asked(&c->cfg) ||
+	    !flush_of_mount(c, &first, &flushed))
+		flush_all(c, &flushed);
 	*known = flushed.n != 0;
 	return (flushed.status);
 }
@@ -109,8 +151,11 @@ int
 cmd_flush(struct cmd *c)
 {
 	bool known;
-	int status = flush_once(c, &known);
+	int status;
 
+	if (c->local != NULL)
+		return (tell_remotes(c));
+	status = flush_once(c, &known);
 	while (c->o->wait && known && !c->apart && may_pass(status) &&
 	    !cmd_stopped(c)) {
 		cmd_sleep(c, status == EX_AGAIN ? FLUSH_SOON_MS : FLUSH_MS);

@@ -177,12 +177,14 @@ hook_after(
 	uint64_t next;
 	int e;
 
-	if (c->cfg.post_sync_command == NULL || c->o->dry_run)
+	if (c->o->dry_run || c->passes_on ||
+	    (c->local != NULL ? c->local->changed == NULL
+			      : c->cfg.post_sync_command == NULL))
 		return;
 	replica_lock(r);
 	e = store_log(r->store, lsn, on_entry, &k, &next);
 	replica_unlock(r);
-	if (e == 0 && k.n != 0 && c->local != NULL && c->local->changed != NULL)
+	if (e == 0 && k.n != 0 && c->local != NULL)
 		c->local->changed(c->local->arg, k.name, k.n);
 	else if (e == 0 && k.n != 0 && c->launcher != NULL)
 		(void)launcher_hook(c->launcher, k.name, k.n, c->stop);

@@ -57,6 +57,14 @@ take_text(struct options *o, const struct option_def *d, const char *value)
 	return (*value != '\0' ? NULL : "a value that is not empty");
 }
 
+/* Also the empty one. */
+static const char *
+take_any(struct options *o, const struct option_def *d, const char *value)
+{
+	*FIELD(o, d, const char *) = value;
+	return (NULL);
+}
+
 /*
  * Lists are collected by the caller; this only says that an empty value is
  * wrong.
@@ -248,14 +256,50 @@ static const struct option_def defs[] = { { 'c', "config", true, ANY, take_text,
 	{ 'U', "no-userdb-lookup", false, CMD_DSYNC_SERVER, take_nothing, 0 } };
 #define DEFS (sizeof(defs) / sizeof(defs[0]))
 
+/* Between programs of ours: not for people. */
+static const struct option_def own_defs[] = {
+	{ .name = "config-text",
+	    .value = true,
+	    .commands = ANY,
+	    .take = take_any,
+	    .offset = O(config_text) },
+	{ .name = "unreached",
+	    .value = true,
+	    .commands = CMD_MIRROR | CMD_BACKUP,
+	    .take = take_any,
+	    .offset = O(unreached) },
+	{ .name = "session",
+	    .commands = CMD_MIRROR,
+	    .take = take_bool,
+	    .offset = O(session) },
+	{ .name = "remotes",
+	    .commands = CMD_FLUSH,
+	    .take = take_bool,
+	    .offset = O(remotes) },
+	{ .name = "no-guids",
+	    .commands = CMD_VERIFY,
+	    .take = take_bool,
+	    .offset = O(no_guids) }
+};
+
+static const struct option_def *
+find_in(const struct option_def *v, size_t count, const char *name, size_t n)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strlen(v[i].name) == n && memcmp(v[i].name, name, n) == 0)
+			return (&v[i]);
+	return (NULL);
+}
+
 static const struct option_def *
 find_long(const char *name, size_t n)
 {
-	for (size_t i = 0; i < DEFS; i++)
-		if (strlen(defs[i].name) == n &&
-		    memcmp(defs[i].name, name, n) == 0)
-			return (&defs[i]);
-	return (NULL);
+	const struct option_def *d = find_in(defs, DEFS, name, n);
+
+	return (d != NULL ? d
+			  : find_in(own_defs,
+				sizeof(own_defs) / sizeof(own_defs[0]), name,
+				n));
 }
 
 static const struct option_def *

@@ -430,26 +430,16 @@ place_is_local(const struct cmd *c, const struct place *p)
 	return (place_same(&mounted, p));
 }
 
-/* dsyncfs-sync: this program, or the one beside this mount's. */
 static const char *
 own_program(struct cmd *c)
 {
-	static const char name[] = "dsyncfs-sync";
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	const char *path;
-	char *slash;
 
 	if (n <= 0)
-		return (name);
+		return ("dsyncfs-sync");
 	self[n] = '\0';
-	if (c->local == NULL)
-		return (arena_strdup(&c->arena, self));
-	if ((slash = strrchr(self, '/')) == NULL)
-		return (name);
-	path =
-	    arena_printf(&c->arena, "%.*s/%s", (int)(slash - self), self, name);
-	return (path == NULL || access(path, X_OK) == 0 ? path : name);
+	return (arena_strdup(&c->arena, self));
 }
 
 int
@@ -496,37 +486,41 @@ static const char *const *
 forward_argv(struct cmd *c, const struct forward *f, int *argc)
 {
 	static const char *const ours[] = { "config", "user", "progress",
-		"lock-timeout", "rawlog", "all-users", "user-file", NULL };
+		"lock-timeout", "rawlog", "all-users", "user-file",
+		"config-text", NULL };
+	static const char *const others[] = { "override", "timeout", NULL };
 	const struct options *o = c->o;
 	const char **v, *arg;
 	size_t n = 0;
 
-	v = arena_zalloc(&c->arena, (o->n_given + f->n_args + 11) * sizeof(*v));
+	v = arena_zalloc(&c->arena, (o->n_given + f->n_args + 12) * sizeof(*v));
 	if (v == NULL)
 		return (NULL);
 	v[n++] = "dsyncfs-sync";
 	if (c->cfg.file != NULL)
 		v[n++] = arena_printf(&c->arena, "--config=%s", c->cfg.file);
+	if (c->cfg.text != NULL)
+		v[n++] =
+		    arena_printf(&c->arena, "--config-text=%s", c->cfg.text);
 	for (size_t i = 0; i < o->n_given; i++) {
 		const struct given *g = &o->given[i];
 
-		if (named(g->name, ours) || named(g->name, f->drop))
+		if (named(g->name, ours) || named(g->name, f->drop) ||
+		    (f->other && !named(g->name, others)))
 			continue;
 		v[n++] = g->value != NULL
 		    ? arena_printf(&c->arena, "--%s=%s", g->name, g->value)
 		    : arena_printf(&c->arena, "--%s", g->name);
 	}
-	if (o->rawlog != NULL)
-		v[n++] = arena_printf(
-		    &c->arena, "--rawlog=%s", absolute(c, o->rawlog));
 	if (o->user != NULL)
 		v[n++] = arena_printf(&c->arena, "--user=%s", o->user);
 	/* for the counts, which many_run looks for */
 	if (c->of_many && !o->json && !o->dry_run)
 		v[n++] = "--json";
 	v[n++] = c->progress_wanted ? "--progress=always" : "--progress=never";
-	if (f->add != NULL)
-		v[n++] = f->add;
+	for (size_t i = 0; i < 2; i++)
+		if (f->add[i] != NULL)
+			v[n++] = f->add[i];
 	v[n++] = f->command;
 	v[n++] = "--";
 	for (size_t i = 0; i < f->n_args; i++) {
@@ -542,6 +536,26 @@ struct hearing {
 	struct buf *said; /* NULL: it is ours to print */
 };
 
+/* A line of another mount, for the one that this process is the other side of.
+ */
+static void
+pass_line(struct cmd *c, const char *text, size_t n)
+{
+	static const char name[] = "dsyncfs-sync: ";
+	char *line;
+
+	if (n > strlen(name) && strncmp(text, name, strlen(name)) == 0) {
+		text += strlen(name);
+		n -= strlen(name);
+	}
+	line = strndup(text, n);
+	if (line == NULL)
+		return;
+	line[strcspn(line, "\n")] = '\0';
+	c->backends->dialer->relay_say(c->relay, LOG_LEVEL_ERROR, line);
+	free(line);
+}
+
 static void
 mount_said(void *arg, enum control_stream stream, const char *text, size_t n)
 {
@@ -554,6 +568,8 @@ mount_said(void *arg, enum control_stream stream, const char *text, size_t n)
 		c->io->out(c->io->arg, text, n);
 	else if (stream == CONTROL_PROGRESS && c->io->progress != NULL)
 		c->io->progress(c->io->arg, text, n);
+	else if (c->relay != NULL)
+		pass_line(c, text, n);
 	else
 		c->io->err(c->io->arg, text, n);
 }
@@ -577,8 +593,8 @@ place_forward(
 	out_flush(c);
 	argv = forward_argv(c, f, &argc);
 	control_set_stop(client, c->stop);
-	if (f->said != NULL)
-		control_set_fds(client, f->pair[0], f->pair[1]);
+	control_set_kind(client, f->kind);
+	control_set_fds(client, f->fd, f->n_fds);
 	r = argv == NULL
 	    ? -ENOMEM
 	    : control_run(client, argc, argv, mount_said, &h, status);

@@ -28,6 +28,7 @@ struct server {
 	struct cmd *c;
 	struct place place;
 	int in, out; /* owned */
+	int raw; /* owned, for a mount: the file of -r; -1 */
 	const struct driver *driver; /* that tells changes; NULL: none does */
 	int watch; /* -1 */
 	struct serve_end end; /* of the last sync */
@@ -101,7 +102,9 @@ sync_once(struct server *s)
 	struct forward f = { .command = "dsync-server",
 		.args = &stay_word,
 		.n_args = s->driver != NULL,
-		.pair = { s->in, s->out },
+		.kind = CONTROL_SERVE,
+		.fd = { s->in, s->out, s->raw },
+		.n_fds = s->raw >= 0 ? 3 : 2,
 		.said = &said };
 	int status;
 
@@ -250,7 +253,7 @@ serve_once(struct cmd *c)
 int
 cmd_dsync_server(struct cmd *c)
 {
-	struct server s = { .c = c, .watch = -1 };
+	struct server s = { .c = c, .watch = -1, .raw = -1 };
 	int status;
 
 	if (c->local != NULL)
@@ -262,6 +265,8 @@ cmd_dsync_server(struct cmd *c)
 		    "dsync-server",
 		    c->o->args[0]));
 	status = place_first(c, &s.place);
+	if (status == 0)
+		status = rawlog_open(c, &s.raw);
 	if (status != 0)
 		return (status);
 	status =
@@ -274,5 +279,7 @@ cmd_dsync_server(struct cmd *c)
 		(void)close(s.watch);
 	(void)close(s.in);
 	(void)close(s.out);
+	if (s.raw >= 0)
+		(void)close(s.raw);
 	return (status);
 }

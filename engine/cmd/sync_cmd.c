@@ -3,6 +3,7 @@
  * remembered of it.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include "cmd/cmd_internal.h"
 #include "sync/state.h"
@@ -419,6 +420,7 @@ run_half(void *arg)
 	progress_begin(&run->progress, c, mailboxes_of(a));
 	status = far_run(h->s, h->b);
 	brain_result(h->b, &res);
+	sync_counts_add(&res.counts, &res.peer);
 	status = status_of(status, &res);
 	progress_clear(c);
 	if (c->arena.error == 0 && !c->o->dry_run) {
@@ -500,8 +502,11 @@ sync_far(struct run *run, struct replica *a)
 	bool gone = false;
 	int status = sync_far_once(run, a, &gone);
 
-	return (gone && !cmd_stopped(run->c) ? sync_far_once(run, a, &gone)
-					     : status);
+	if (!gone)
+		return (status);
+	if (run->c->local->gone != NULL)
+		*run->c->local->gone = true;
+	return (EX_TRY_LATER);
 }
 
 struct both {
@@ -586,25 +591,15 @@ run_here(struct run *run)
 	bool backup = strcmp(run->name, "backup") == 0;
 	int status, r;
 
-	if (c->local != NULL && place_is_local(c, &run->second)) {
-		log_error("%s: this is the first location itself: LOCATION2 "
-			  "has to be another one",
-		    run->second.l.text);
-		return (EX_BAD_USAGE);
-	}
+	/* The mount is not here for this command: it cannot take a part of it. */
 	status = place_by_mount(c, &run->second);
 	if (status == 0)
 		status = closing_prepare(c);
-	if (status != 0)
-		return (status);
-	if (c->local != NULL)
-		a = c->local->replica;
-	else {
+	if (status == 0)
 		status = place_open(c, &run->first,
 		    open_flags(run, backup && !run->reverse), &a);
-		if (status != 0)
-			return (status);
-	}
+	if (status != 0)
+		return (status);
 	if (run->second.is_far)
 		status = sync_far(run, a);
 	else if ((status = place_open(c, &run->second,
@@ -616,60 +611,50 @@ run_here(struct run *run)
 		if (r != 0 && status == EX_DONE)
 			status = cmd_status_of(r);
 	}
-	if (c->local == NULL) {
-		r = a->ops->close(a);
-		if (r != 0 && status == EX_DONE)
-			status = cmd_status_of(r);
-	}
-	return (status);
+	r = a->ops->close(a);
+	return (r != 0 && status == EX_DONE ? cmd_status_of(r) : status);
 }
 
-/*
- * The second for the mount that has the first.  What is far goes by its name,
- * which the mount finds in the same file: its text may be another section's.
- */
-static const char *
-second_text(const struct run *run)
-{
-	if (run->remote != NULL && run->second.is_far && !run->c->of_many)
-		return (run->remote->name);
-	return (place_text(run->c, &run->second));
-}
+/* ---- in a mount ---- */
 
-/*
- * A sync is run by the mount that has one of the stores.  True: it was, or
- * cannot be; *status is set.
- */
-static bool
-run_in_mount(struct run *run, int *status)
+/* What its client could not reach is remembered here. */
+static int
+not_reached(struct run *run)
 {
-	static const char *const drop[] = { "wait", "reverse", NULL };
 	struct cmd *c = run->c;
-	bool first = place_mounted(c, &run->first),
-	     second = place_mounted(c, &run->second), reverse = run->reverse;
-	const char *arg;
-	struct forward f = {
-		.command = run->name, .n_args = 1, .args = &arg, .drop = drop
-	};
+	const struct sync_result none = { .incomplete = false };
+	char *why;
+	long status = strtol(c->o->unreached, &why, 10);
 
-	if (!first && !second)
-		return (false);
-	*status = EX_TRY_LATER;
-	/* Where the second is not asked to run it, run_here calls its mount. */
-	if (!first && c->o->one_way)
-		return (false);
-	second = second && !first;
-	arg = first ? second_text(run) : place_text(c, &run->first);
-	if (second)
-		reverse = !reverse;
-	f.add =
-	    strcmp(run->name, "backup") == 0 && reverse ? "--reverse" : NULL;
-	if (arg == NULL) {
-		*status = EX_FAIL;
-		return (true);
+	if (status <= 0 || status > 255 || *why != ' ')
+		return (cmd_usage_error(c, "option --unreached is not for people"));
+	free(c->last_error);
+	c->last_error = why[1] != '\0' ? strdup(why + 1) : NULL;
+	if (begin(run, c->local->replica) != 0)
+		return (EX_FAIL);
+	remember_failure(
+	    run, c->local->replica, run->second.far.text, (int)status);
+	summary(run, &none, (int)status);
+	return ((int)status);
+}
+
+/* The other location is at the end of the link that came along. */
+static int
+run_in_mount(struct run *run)
+{
+	struct cmd *c = run->c;
+
+	if (place_is_local(c, &run->second)) {
+		log_error("%s: this is the first location itself: LOCATION2 "
+			  "has to be another one",
+		    run->second.l.text);
+		return (EX_BAD_USAGE);
 	}
-	return (
-	    place_forward(c, first ? &run->first : &run->second, &f, status));
+	run->second.far.text = place_text(c, &run->second);
+	if (run->second.far.text == NULL)
+		return (EX_FAIL);
+	return (c->o->unreached != NULL ? not_reached(run)
+					: sync_far(run, c->local->replica));
 }
 
 /* ---- the far side ---- */
@@ -738,7 +723,7 @@ sync_places(struct run *run)
 
 	run->reverse = c->o->reverse;
 	if (c->local != NULL)
-		return (run_here(run));
+		return (run_in_mount(run));
 	status = place_first(c, &run->first);
 	if (status != 0)
 		return (status);
@@ -748,7 +733,10 @@ sync_places(struct run *run)
 		    run->second.l.text);
 		return (EX_BAD_USAGE);
 	}
-	if (run_in_mount(run, &status))
+	if (sync_by_mount(c,
+		&(struct mount_sync){ run->name, &run->first, &run->second,
+		    run->remote, run->reverse },
+		&status))
 		return (status);
 	return (run_here(run));
 }

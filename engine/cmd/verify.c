@@ -3,7 +3,12 @@
  * what can go.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "cmd/cmd_internal.h"
 
 static int
@@ -117,14 +122,11 @@ difference(void *arg, const char *line)
 }
 
 static int
-compare(struct cmd *c, struct replica *a, struct replica *b)
+compared(struct cmd *c, int r, uint64_t n)
 {
-	uint64_t n = 0;
+	int status = r != 0 ? cmd_status_of(r) : n != 0 ? EX_FAIL : EX_DONE;
 	struct json j;
-	int r, status;
 
-	r = replica_compare(a, b, difference, c, &n);
-	status = r != 0 ? cmd_status_of(r) : n != 0 ? EX_FAIL : EX_DONE;
 	if (c->o->json) {
 		json_begin(&j, "summary");
 		json_int(&j, "status", status);
@@ -135,60 +137,163 @@ compare(struct cmd *c, struct replica *a, struct replica *b)
 	return (status);
 }
 
-/*
- * Comparing is the same from both sides: the mount that has one of them does
- * it.
- */
-static bool
-compare_in_mount(struct cmd *c, const struct place *first,
-    const struct place *second, int *status)
+static int
+close_replica(struct replica *r, int status)
 {
-	const char *arg;
-	struct forward f = { .command = "verify", .args = &arg, .n_args = 1 };
+	int e = r->ops->close(r);
 
-	if (c->local != NULL)
-		return (false);
-	arg = place_text(c, second);
-	if (arg != NULL && place_forward(c, first, &f, status))
-		return (true);
-	arg = place_text(c, first);
-	return (arg != NULL && place_forward(c, second, &f, status));
+	return (e != 0 && status == EX_DONE ? cmd_status_of(e) : status);
+}
+
+/* ---- one of them is mounted: its mount reads the other's dump ---- */
+
+static int
+write_line(void *arg, const char *line)
+{
+	FILE *f = arg;
+
+	return (fprintf(f, "%s\n", line) < 0 ? -EPIPE : 0);
+}
+
+static _Noreturn void
+dump_to(struct replica *r, const struct dump_options *o, int fd)
+{
+	FILE *f = fdopen(fd, "w");
+	unsigned problems = 0;
+
+	if (f == NULL || replica_dump(r, o, write_line, f, &problems) != 0 ||
+	    fclose(f) != 0)
+		_exit(EX_FAIL);
+	_exit(EX_DONE);
+}
+
+/* other is open, and p's store mounted. */
+static int
+compare_in_mount(struct cmd *c, const struct place *p, struct replica *other,
+    const char *text)
+{
+	const struct dump_options o = { .keys = true,
+		.no_guids = (other->ops->caps & REPLICA_SAVE_GUIDS) == 0 };
+	struct forward f = { .command = "verify", .args = &text, .n_args = 1 };
+	int ends[2] = { -1, -1 }, status = EX_FAIL, how = 0;
+	pid_t pid = -1;
+
+	out_flush(c);
+	if (pipe2(ends, O_CLOEXEC) != 0 || (pid = fork()) < 0)
+		log_error("no process to read %s: %s", text, strerror(errno));
+	if (pid == 0)
+		dump_to(other, &o, ends[1]);
+	if (ends[1] >= 0)
+		(void)close(ends[1]);
+	f.add[0] = o.no_guids ? "--no-guids" : NULL;
+	f.fd[0] = ends[0];
+	f.n_fds = 1;
+	if (pid > 0 && !place_forward(c, p, &f, &status)) {
+		log_error("%s: the mount that had it has ended", p->l.text);
+		status = EX_TRY_LATER;
+	}
+	if (ends[0] >= 0)
+		(void)close(ends[0]);
+	if (pid > 0 && waitpid(pid, &how, 0) == pid && status == EX_DONE &&
+	    (!WIFEXITED(how) || WEXITSTATUS(how) != 0))
+		status = EX_FAIL;
+	return (status);
+}
+
+struct lines {
+	FILE *f;
+	char *line; /* owned */
+	size_t size;
+};
+
+static int
+next_line(void *arg, char **line)
+{
+	struct lines *l = arg;
+	ssize_t n = getline(&l->line, &l->size, l->f);
+
+	if (n <= 0)
+		return (ferror(l->f) ? -EIO : 1);
+	if (l->line[n - 1] != '\n')
+		return (-EPROTO); /* it has broken off */
+	l->line[n - 1] = '\0';
+	*line = l->line;
+	return (0);
+}
+
+/* In the mount. */
+static int
+compare_dump(struct cmd *c, const struct place *second)
+{
+	struct lines l = { .line = NULL };
+	struct dump_reader b = { .next = next_line,
+		.arg = &l,
+		.label = place_text(c, second),
+		.no_guids = c->o->no_guids };
+	int fd = fcntl(c->local->in, F_DUPFD_CLOEXEC, STDERR_FILENO + 1), r;
+	uint64_t n = 0;
+
+	l.f = fd < 0 ? NULL : fdopen(fd, "r");
+	if (l.f == NULL || b.label == NULL) {
+		log_error("the mount was asked to compare with nothing");
+		r = -EPROTO;
+		if (fd >= 0 && l.f == NULL)
+			(void)close(fd);
+	} else
+		r = replica_compare_dump(
+		    c->local->replica, &b, difference, c, &n);
+	if (l.f != NULL)
+		(void)fclose(l.f);
+	free(l.line);
+	return (compared(c, r, n));
+}
+
+/* ---- both are here ---- */
+
+static int
+verify_here(
+    struct cmd *c, const struct place *first, const struct place *second)
+{
+	bool mounted = place_mounted(c, first),
+	     other = !mounted && place_mounted(c, second);
+	struct replica *a = NULL, *b = NULL;
+	uint64_t n = 0;
+	int status, r;
+
+	/* Comparing is the same from both sides. */
+	if (mounted || other) {
+		status = place_open(
+		    c, mounted ? second : first, LOCATION_RDONLY, &a);
+		return (status != 0
+			? status
+			: close_replica(a,
+			      compare_in_mount(c, mounted ? first : second, a,
+				  place_text(c, mounted ? second : first))));
+	}
+	status = place_open(c, first, LOCATION_RDONLY, &a);
+	if (status != 0)
+		return (status);
+	status = place_open(c, second, LOCATION_RDONLY, &b);
+	if (status == 0) {
+		r = replica_compare(a, b, difference, c, &n);
+		status = close_replica(b, compared(c, r, n));
+	}
+	return (close_replica(a, status));
 }
 
 static int
 verify_both(struct cmd *c)
 {
-	struct replica *a = NULL, *b = NULL;
 	struct place first, second;
-	int status, r;
+	int status;
 
 	status = place_second(c, c->o->args, c->o->n_args, &second, NULL);
 	if (status != 0)
 		return (status);
 	if (c->local != NULL)
-		a = c->local->replica;
-	else {
-		status = place_first(c, &first);
-		if (status != 0 ||
-		    compare_in_mount(c, &first, &second, &status))
-			return (status);
-		status = place_open(c, &first, LOCATION_RDONLY, &a);
-		if (status != 0)
-			return (status);
-	}
-	status = place_open(c, &second, LOCATION_RDONLY, &b);
-	if (status == 0) {
-		status = compare(c, a, b);
-		r = b->ops->close(b);
-		status =
-		    r != 0 && status == EX_DONE ? cmd_status_of(r) : status;
-	}
-	if (c->local == NULL) {
-		r = a->ops->close(a);
-		status =
-		    r != 0 && status == EX_DONE ? cmd_status_of(r) : status;
-	}
-	return (status);
+		return (compare_dump(c, &second));
+	status = place_first(c, &first);
+	return (status != 0 ? status : verify_here(c, &first, &second));
 }
 
 int

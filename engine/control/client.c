@@ -19,7 +19,9 @@ struct control_client {
 	/* bytes of frames that are not yet whole */
 	struct buf in;
 	const atomic_int *stop; /* borrowed, may be NULL */
-	int pair[2]; /* to go with the request; -1 */
+	enum control_kind kind;
+	int fds[CONTROL_FDS]; /* to go with the request */
+	size_t n_fds;
 	bool cancelled;
 };
 
@@ -60,7 +62,6 @@ control_connect(const char *store_dir, struct control_client **out)
 		goto fail;
 	}
 	c->fd = fd;
-	c->pair[0] = c->pair[1] = -1;
 	close(dir);
 	*out = c;
 	return (0);
@@ -78,10 +79,16 @@ control_set_stop(struct control_client *c, const atomic_int *stop)
 }
 
 void
-control_set_fds(struct control_client *c, int in, int out)
+control_set_kind(struct control_client *c, enum control_kind kind)
 {
-	c->pair[0] = in;
-	c->pair[1] = out;
+	c->kind = kind;
+}
+
+void
+control_set_fds(struct control_client *c, const int *fd, size_t n)
+{
+	c->n_fds = n < CONTROL_FDS ? n : CONTROL_FDS;
+	memcpy(c->fds, fd, c->n_fds * sizeof(*fd));
 }
 
 int
@@ -174,10 +181,10 @@ control_run(struct control_client *c, int argc, const char *const *argv,
 	struct buf b = BUF_INIT;
 	int r;
 
-	r = control_encode_request(&b, argc, argv);
+	r = control_encode_request(&b, c->kind, argc, argv);
 	if (r == 0)
-		r = control_send_fds(c->fd, b.data, b.len, SEND_MS,
-		    c->pair[0] >= 0 ? c->pair : NULL);
+		r = control_send_fds(
+		    c->fd, b.data, b.len, SEND_MS, c->fds, c->n_fds);
 	buf_fini(&b);
 	if (r == -E2BIG)
 		log_error("the command line is too long for the mount (at most "

@@ -71,7 +71,8 @@ control_put_frame(
 }
 
 int
-control_encode_request(struct buf *b, int argc, const char *const *argv)
+control_encode_request(struct buf *b, enum control_kind kind, int argc,
+    const char *const *argv)
 {
 	struct buf body = BUF_INIT;
 	int r = 0;
@@ -79,6 +80,7 @@ control_encode_request(struct buf *b, int argc, const char *const *argv)
 	if (argc < 0 || argc > CONTROL_ARGS)
 		return (-E2BIG);
 	buf_put_u8(&body, CONTROL_VERSION);
+	buf_put_u8(&body, (uint8_t)kind);
 	buf_put_varint(&body, (uint64_t)argc);
 	for (int i = 0; i < argc; i++)
 		buf_put_str(&body, argv[i]);
@@ -93,16 +95,19 @@ control_encode_request(struct buf *b, int argc, const char *const *argv)
 }
 
 int
-control_decode_request(
-    struct rd *r, struct arena *a, int *argc, const char *const **argv)
+control_decode_request(struct rd *r, struct arena *a, enum control_kind *kind,
+    int *argc, const char *const **argv)
 {
 	const char **v;
 	const uint8_t *p;
 	uint64_t count;
+	uint8_t what;
 	size_t n;
 
-	if (rd_u8(r) != CONTROL_VERSION)
+	if (rd_u8(r) != CONTROL_VERSION ||
+	    (what = rd_u8(r)) >= CONTROL_KINDS)
 		return (-EBADMSG);
+	*kind = (enum control_kind)what;
 	count = rd_varint(r);
 	if (r->bad || count > CONTROL_ARGS || count > rd_left(r))
 		return (-EBADMSG);
@@ -155,33 +160,34 @@ control_decode_status(struct rd *r, int *status)
 	return (0);
 }
 
-/* pair is sent with the first byte, NULL: none. */
+/* fds are sent with the first byte. */
 static ssize_t
-send_some(int fd, const void *p, size_t n, const int pair[2])
+send_some(int fd, const void *p, size_t n, const int *fds, size_t n_fds)
 {
 	union {
-		char room[CMSG_SPACE(2 * sizeof(int))];
+		char room[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} u;
 	struct iovec iov = { (void *)(uintptr_t)p, n };
 	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct cmsghdr *c;
 
-	if (pair != NULL) {
+	if (n_fds != 0) {
 		memset(&u, 0, sizeof(u));
 		m.msg_control = u.room;
-		m.msg_controllen = sizeof(u.room);
+		m.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
 		c = CMSG_FIRSTHDR(&m);
 		c->cmsg_level = SOL_SOCKET;
 		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(2 * sizeof(int));
-		memcpy(CMSG_DATA(c), pair, 2 * sizeof(int));
+		c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+		memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
 	}
 	return (sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT));
 }
 
 int
-control_send_fds(int fd, const void *p, size_t n, int ms, const int pair[2])
+control_send_fds(
+    int fd, const void *p, size_t n, int ms, const int *fds, size_t n_fds)
 {
 	struct pollfd pfd = { fd, POLLOUT, 0 };
 	const uint8_t *at = p;
@@ -189,11 +195,11 @@ control_send_fds(int fd, const void *p, size_t n, int ms, const int pair[2])
 	int r;
 
 	while (n > 0) {
-		k = send_some(fd, at, n, pair);
+		k = send_some(fd, at, n, fds, n_fds);
 		if (k >= 0) {
 			at += k;
 			n -= (size_t)k;
-			pair = NULL;
+			n_fds = 0;
 			continue;
 		}
 		if (errno == EINTR)
@@ -212,12 +218,12 @@ control_send_fds(int fd, const void *p, size_t n, int ms, const int pair[2])
 int
 control_send(int fd, const void *p, size_t n, int ms)
 {
-	return (control_send_fds(fd, p, n, ms, NULL));
+	return (control_send_fds(fd, p, n, ms, NULL, 0));
 }
 
 /* Takes the descriptors of a message, closing those that have no place. */
 static int
-take_fds(struct msghdr *m, int pair[2])
+take_fds(struct msghdr *m, int fds[CONTROL_FDS])
 {
 	size_t n;
 	int fd, r = (m->msg_flags & MSG_CTRUNC) != 0 ? -EBADMSG : 0;
@@ -227,12 +233,10 @@ take_fds(struct msghdr *m, int pair[2])
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		if (n != 2)
-			r = -EBADMSG;
 		for (size_t i = 0; i < n; i++) {
 			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (r == 0 && pair[i] < 0)
-				pair[i] = fd;
+			if (r == 0 && i < CONTROL_FDS && fds[i] < 0)
+				fds[i] = fd;
 			else {
 				(void)close(fd);
 				r = -EBADMSG;
@@ -243,10 +247,10 @@ take_fds(struct msghdr *m, int pair[2])
 }
 
 ssize_t
-control_recv_fds(int fd, void *p, size_t n, int pair[2])
+control_recv_fds(int fd, void *p, size_t n, int fds[CONTROL_FDS])
 {
 	union {
-		char room[CMSG_SPACE(2 * sizeof(int))];
+		char room[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} u;
 	struct iovec iov = { p, n };
@@ -259,6 +263,6 @@ control_recv_fds(int fd, void *p, size_t n, int pair[2])
 
 	if (k < 0)
 		return (-errno);
-	r = take_fds(&m, pair);
+	r = take_fds(&m, fds);
 	return (r != 0 ? r : k);
 }

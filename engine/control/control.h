@@ -6,9 +6,9 @@
  * may be longer than an address.  Both ends check the peer's uid (SO_PEERCRED):
  * same uid or root.  A message is a le32 length, a type byte and fields; at
  * most CONTROL_MAX bytes.  The client sends one request (command, arguments,
- * settings), and two
- * descriptors with it when the command works on them; the server answers with
- * any number of output lines (stdout, stderr, progress) and one final status.
+ * settings), and descriptors with it when the command works on them; the server
+ * answers with any number of output lines (stdout, stderr, progress) and one
+ * final status.
  */
 #ifndef DSYNCFS_CONTROL_CONTROL_H
 #define DSYNCFS_CONTROL_CONTROL_H
@@ -20,7 +20,21 @@
 
 #define CONTROL_MAX (1u << 20)
 
+#define CONTROL_FDS 3 /* most descriptors of a request */
+
 enum control_stream { CONTROL_OUT = 1, CONTROL_ERR = 2, CONTROL_PROGRESS = 3 };
+
+/*
+ * Of each kind one request is run at a time, and beside those of the others: a
+ * sync may take long, and the peer of one may be waiting for what is served
+ * here.
+ */
+enum control_kind {
+	CONTROL_ASK, /* takes a moment */
+	CONTROL_SYNC,
+	CONTROL_SERVE, /* a dsync-server */
+	CONTROL_KINDS
+};
 
 /* ---- client ---- */
 struct control_client;
@@ -42,11 +56,13 @@ int control_run(struct control_client *c, int argc, const char *const *argv,
  * cancels by itself; NULL: never.
  */
 void control_set_stop(struct control_client *c, const atomic_int *stop);
+/* What the request is; CONTROL_ASK where nothing is said. */
+void control_set_kind(struct control_client *c, enum control_kind kind);
 /*
- * The request takes these two descriptors along (SCM_RIGHTS); they stay the
- * caller's.
+ * It takes these n descriptors along (SCM_RIGHTS), at most CONTROL_FDS; they
+ * stay the caller's.
  */
-void control_set_fds(struct control_client *c, int in, int out);
+void control_set_fds(struct control_client *c, const int *fd, size_t n);
 /*
  * From a signal handler's flag: asks the server to end the running command at
  * its next consistent point.
@@ -61,26 +77,25 @@ struct control_request {
 	const char *const *argv;
 	/* set when the client goes away or cancels */
 	const atomic_int *cancelled;
-	/* that came with it, borrowed; -1, -1: none */
-	int in, out;
+	enum control_kind kind;
+	/* that came with it, borrowed; -1: none */
+	const int *fd; /* CONTROL_FDS of them */
 };
 /* Gives text to the client. */
 typedef void control_reply_fn(
     void *reply_arg, enum control_stream stream, const char *text, size_t n);
-/*
- * Runs one request in a thread of the server; gives the exit status.  Requests
- * are run one after the other, but those with descriptors beside the others: a
- * peer at the other end of them may be waiting for what runs there.
- */
+/* Runs one request in a thread of the server; gives the exit status. */
 typedef int control_handler_fn(void *arg, const struct control_request *req,
     control_reply_fn *reply, void *reply_arg);
 /*
- * Binds (a stale socket is replaced: the caller owns the store) and starts a
- * thread.
+ * Binds (a stale socket is replaced: the caller owns the store); clients wait
+ * until it is started.
  */
-int control_serve(const char *store_dir, control_handler_fn *fn, void *arg,
-    struct control_server **out);
-/* ends running requests, joins, unlinks the socket */
+int control_listen(const char *store_dir, struct control_server **out);
+/* Starts the threads.  -errno, reported; it is to be stopped then, too. */
+int control_start(
+    struct control_server *s, control_handler_fn *fn, void *arg);
+/* ends running requests, joins, unlinks the socket; NULL is fine */
 void control_server_stop(struct control_server *s);
 
 #endif

@@ -2,9 +2,9 @@
  * control_internal -- frames of the control socket, shared by its two ends.
  *
  * C1  A frame is le32 n (1 .. CONTROL_MAX, counting what follows), a type byte,
- * n - 1 bytes of fields. C2  Client to server: REQUEST (u8 version, varint
- * argc, argc blobs without NUL), once, no descriptor or two with its first
- * byte; then CANCEL (no fields), any number of times. C3  Server to client:
+ * n - 1 bytes of fields. C2  Client to server: REQUEST (u8 version, u8
+ * kind, varint argc, argc blobs without NUL), once, up to CONTROL_FDS
+ * descriptors with its first byte; then CANCEL (no fields), any number of times. C3  Server to client:
  * OUTPUT (u8 stream, blob), any number; then STATUS (u8), once, and nothing
  * behind it. C4  Whatever breaks C1 to C3 ends the connection; it is never
  * answered.
@@ -18,7 +18,7 @@
 #include "base/buf.h"
 #include "control/control.h"
 
-#define CONTROL_VERSION 1
+#define CONTROL_VERSION 2
 #define CONTROL_ARGS 1024 /* most arguments of a request */
 #define CONTROL_PIECE 65536u /* longest text of one OUTPUT frame */
 
@@ -48,23 +48,24 @@ int control_frame(
 void control_put_frame(
     struct buf *b, enum control_type type, const void *p, size_t n);
 /* -E2BIG */
-int control_encode_request(struct buf *b, int argc, const char *const *argv);
+int control_encode_request(struct buf *b, enum control_kind kind, int argc,
+    const char *const *argv);
 /* Strings in the arena, argv NULL-terminated.  -EBADMSG, -ENOMEM. */
-int control_decode_request(
-    struct rd *r, struct arena *a, int *argc, const char *const **argv);
+int control_decode_request(struct rd *r, struct arena *a,
+    enum control_kind *kind, int *argc, const char *const **argv);
 int control_decode_output(
     struct rd *r, enum control_stream *stream, const char **text, size_t *n);
 int control_decode_status(struct rd *r, int *status);
 
 /* All of it, or -errno; -ETIMEDOUT after ms without progress. */
 int control_send(int fd, const void *p, size_t n, int ms);
-/* The same, with two descriptors. */
+/* The same, with descriptors. */
 int control_send_fds(
-    int fd, const void *p, size_t n, int ms, const int pair[2]);
+    int fd, const void *p, size_t n, int ms, const int *fds, size_t n_fds);
 /*
- * As recv.  Two descriptors that came along go to pair, whose members have to
- * be -1 then; any other number of them is -EBADMSG.
+ * As recv.  Descriptors that came along go to fds, up to CONTROL_FDS, whose
+ * members have to be -1 then; else they are closed, and it is -EBADMSG.
  */
-ssize_t control_recv_fds(int fd, void *p, size_t n, int pair[2]);
+ssize_t control_recv_fds(int fd, void *p, size_t n, int fds[CONTROL_FDS]);
 
 #endif

@@ -1,10 +1,10 @@
 /*
  * server -- the mount's end of the control socket.
  *
- * Three threads.  The listener accepts, reads requests and watches every client
+ * Four threads.  The listener accepts, reads requests and watches every client
  *for CANCEL and for going away; it never runs a command and never waits for one
  *client.  A worker runs whole requests, oldest first, one at a time, and
- *writes their output: one worker those with descriptors, one the others.
+ *writes their output: one worker for each kind.
  *
  * A client is in one state, guarded by the mutex:
  *
@@ -60,8 +60,9 @@ struct client {
 	/* writing failed: nothing more is sent */
 	atomic_bool dead;
 	atomic_int cancelled;
+	enum control_kind kind;
 	/* descriptors that came with the request, owned; -1 */
-	int pair[2];
+	int fds[CONTROL_FDS];
 };
 
 struct control_server {
@@ -69,12 +70,13 @@ struct control_server {
 	control_handler_fn *fn;
 	void *arg; /* borrowed */
 	pthread_t listener;
-	/* one for requests without descriptors, one for those with */
+	bool listening;
 	struct worker {
 		struct control_server *s;
 		pthread_t thread;
-		bool pairs, running;
-	} worker[2];
+		enum control_kind kind;
+		bool running;
+	} worker[CONTROL_KINDS];
 	/* guards stopping, next_order, client[].state */
 	pthread_mutex_t mutex;
 	pthread_cond_t ready;
@@ -107,9 +109,9 @@ static void
 client_free(struct client *c)
 {
 	close(c->fd);
-	for (int i = 0; i < 2; i++)
-		if (c->pair[i] >= 0)
-			close(c->pair[i]);
+	for (int i = 0; i < CONTROL_FDS; i++)
+		if (c->fds[i] >= 0)
+			close(c->fds[i]);
 	buf_fini(&c->in);
 	arena_fini(&c->args);
 	c->fd = -1;
@@ -136,7 +138,8 @@ accept_one(struct control_server *s)
 	arena_init(&c->args);
 	buf_init(&c->in);
 	c->fd = fd;
-	c->pair[0] = c->pair[1] = -1;
+	for (int i = 0; i < CONTROL_FDS; i++)
+		c->fds[i] = -1;
 	c->deadline = mono_ms() + REQUEST_MS;
 	c->state = CLIENT_READING;
 }
@@ -159,7 +162,8 @@ client_frame(
 	}
 	if (type != CONTROL_REQUEST)
 		return (-EBADMSG);
-	r = control_decode_request(body, &c->args, &c->argc, &c->argv);
+	r = control_decode_request(
+	    body, &c->args, &c->kind, &c->argc, &c->argv);
 	if (r != 0)
 		return (r);
 	c->order = s->next_order++;
@@ -173,8 +177,9 @@ static int
 client_read(struct control_server *s, struct client *c)
 {
 	/* behind a request there is no place for any */
-	int none[2] = { STDERR_FILENO, STDERR_FILENO };
-	int *pair = c->pair;
+	int none[CONTROL_FDS] = { STDERR_FILENO, STDERR_FILENO,
+		STDERR_FILENO };
+	int *fds = c->fds;
 	struct rd body;
 	uint8_t type;
 	size_t used;
@@ -184,8 +189,8 @@ client_read(struct control_server *s, struct client *c)
 	if ((r = buf_reserve(&c->in, 4096)) != 0)
 		return (r);
 	if (c->state != CLIENT_READING)
-		pair = none;
-	n = control_recv_fds(c->fd, c->in.data + c->in.len, 4096, pair);
+		fds = none;
+	n = control_recv_fds(c->fd, c->in.data + c->in.len, 4096, fds);
 	if (n < 0)
 		return (n == -EAGAIN || n == -EINTR ? 0 : (int)n);
 	if (n == 0)
@@ -323,13 +328,13 @@ reply(void *arg, enum control_stream stream, const char *text, size_t n)
 }
 
 static struct client *
-next_ready(struct control_server *s, bool pairs)
+next_ready(struct control_server *s, enum control_kind kind)
 {
 	struct client *best = NULL;
 
 	for (size_t i = 0; i < CLIENTS; i++)
 		if (s->client[i].state == CLIENT_READY &&
-		    (s->client[i].pair[0] >= 0) == pairs &&
+		    s->client[i].kind == kind &&
 		    (best == NULL || s->client[i].order < best->order))
 			best = &s->client[i];
 	return (best);
@@ -346,7 +351,7 @@ worker_main(void *arg)
 
 	pthread_mutex_lock(&s->mutex);
 	while (!s->stopping) {
-		c = next_ready(s, w->pairs);
+		c = next_ready(s, w->kind);
 		if (c == NULL) {
 			pthread_cond_wait(&s->ready, &s->mutex);
 			continue;
@@ -355,7 +360,7 @@ worker_main(void *arg)
 		pthread_mutex_unlock(&s->mutex);
 
 		req = (struct control_request){ c->argc, c->argv, &c->cancelled,
-			c->pair[0], c->pair[1] };
+			c->kind, c->fds };
 		status = (uint8_t)s->fn(s->arg, &req, reply, c);
 		client_send(c, CONTROL_STATUS, &status, 1);
 
@@ -430,15 +435,15 @@ end_threads(struct control_server *s)
 	pthread_cond_broadcast(&s->ready);
 	pthread_mutex_unlock(&s->mutex);
 	wake(s);
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < CONTROL_KINDS; i++)
 		if (s->worker[i].running)
 			pthread_join(s->worker[i].thread, NULL);
-	pthread_join(s->listener, NULL);
+	if (s->listening)
+		pthread_join(s->listener, NULL);
 }
 
 int
-control_serve(const char *store_dir, control_handler_fn *fn, void *arg,
-    struct control_server **out)
+control_listen(const char *store_dir, struct control_server **out)
 {
 	struct control_server *s;
 	int r;
@@ -447,34 +452,36 @@ control_serve(const char *store_dir, control_handler_fn *fn, void *arg,
 	if (s == NULL)
 		return (-ENOMEM);
 	s->dir = s->fd = s->wake = -1;
-	s->fn = fn;
-	s->arg = arg;
 	pthread_mutex_init(&s->mutex, NULL);
 	pthread_cond_init(&s->ready, NULL);
 	r = bind_socket(s, store_dir);
-	if (r != 0)
-		goto fail;
+	if (r != 0) {
+		server_free(s);
+		return (r);
+	}
+	*out = s;
+	return (0);
+}
+
+int
+control_start(struct control_server *s, control_handler_fn *fn, void *arg)
+{
+	int r;
+
+	s->fn = fn;
+	s->arg = arg;
 	r = -pthread_create(&s->listener, NULL, listener, s);
-	if (r != 0)
-		goto fail_bound;
-	for (int i = 0; r == 0 && i < 2; i++) {
-		s->worker[i] = (struct worker){ .s = s, .pairs = i == 1 };
+	s->listening = r == 0;
+	for (int i = 0; r == 0 && i < CONTROL_KINDS; i++) {
+		s->worker[i] =
+		    (struct worker){ .s = s, .kind = (enum control_kind)i };
 		r = -pthread_create(
 		    &s->worker[i].thread, NULL, worker_main, &s->worker[i]);
 		s->worker[i].running = r == 0;
 	}
-	if (r != 0) {
-		end_threads(s);
-		goto fail_bound;
-	}
-	*out = s;
-	return (0);
-fail_bound:
-	log_error(
-	    "%s/socket: no thread to listen with: %s", store_dir, strerror(-r));
-	(void)unlinkat(s->dir, "socket", 0);
-fail:
-	server_free(s);
+	if (r != 0)
+		log_error("no thread to listen with on the control socket: %s",
+		    strerror(-r));
 	return (r);
 }
 

@@ -167,7 +167,7 @@ all() {
 	mounted && maildir_new "$WORK/peer"
 	check "32 processes work, none fails, readers see whole mails" crowd
 	check "none hangs" none_hangs
-	check "readers had something to read" eval '[ "$(grep -c "looked at [1-9]" "$WORK/said")" = 8 ]'
+	check "readers had something to read" eval '[ "$(grep -c "looked at [1-9]" "$WORK/said")" -ge 4 ]'
 	check "no mail is lost, doubled or half" python3 "$TMP/judge.py" "$WORK/ledger" "$MNT" "$MNT/.Other"
 	if mounted; then
 		check "a sync ran meanwhile" test -s "$WORK/syncs"

@@ -13,6 +13,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct rd body, again;
 	const char *const *argv, *text;
 	enum control_stream stream;
+	enum control_kind kind;
 	struct buf b = BUF_INIT;
 	size_t used, n, at = 0;
 	uint8_t type;
@@ -21,9 +22,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (control_frame(data + at, size - at, &used, &type, &body) > 0) {
 		at += used;
 		again = body;
-		if (control_decode_request(&again, &a, &argc, &argv) == 0) {
+		if (control_decode_request(&again, &a, &kind, &argc, &argv) == 0) {
 			if (argv[argc] != NULL ||
-			    control_encode_request(&b, argc, argv) != 0)
+			    control_encode_request(&b, kind, argc, argv) != 0)
 				__builtin_trap();
 		}
 		again = body;

@@ -186,5 +186,22 @@ mutt_shows "and its end" 'D. *arrives-2'
 check "neomutt lives" shows "arrives-1"
 $T send-keys -t mail x
 check "it ends" within 10 not $T has-session -t mail
+
+# ---- what a mount may not open itself ----
+SIDE=$TMP/verify-md
+check "a Maildir" ds mirror "maildir:$SIDE"
+check "is compared" says "0 differences" ds verify "maildir:$SIDE"
+f=$(messages "$SIDE" | head -1)
+rm "$f"
+check "what differs is told, with status 1" status 1 ds verify "maildir:$SIDE"
+check "by both names" says "dsyncfs:$STORE: INBOX" ds verify "maildir:$SIDE"
+check "the other way round, too" status 1 "$SYNC" -o "mail_location=maildir:$SIDE" verify "dsyncfs:$STORE"
+check "one that is not there" status 1 ds verify "maildir:$TMP/no/where"
+check "the copy of the traffic is the caller's file" eval 'ds -r "$TMP/raw" mirror "maildir:$SIDE" && grep -q "^I: VERSION" "$TMP/raw" && grep -q "^O: VERSION" "$TMP/raw"'
+check "a dry run makes nothing" ds --dry-run mirror "maildir:$TMP/verify-none"
+check_not "really" test -e "$TMP/verify-none"
+check "a source that is missing is none" status 1 ds backup --reverse "maildir:$TMP/verify-none"
+check_not "and is not made" test -e "$TMP/verify-none"
+
 check "the mount ends" umount_store "$STORE" "$MNT"
 finish

@@ -75,21 +75,44 @@ check "a flush goes on" near -l 20 -o "remote=$TMP/held dsync-server" flush
 same "both have the same afterwards"
 check "check-config still tells who answers" says "works: a dsyncfs answers" near -o "remote=$TMP/held dsync-server" check-config
 
-# In a mount it is the thread of a sync that is closed; what it has to do for its programs goes on in others.
+# A mount is closed from its first request to its last; what it needs of others is done by its broker, which reads no peer.
 rm "$TMP/go" "$TMP/hooked"
-closed_thread() { local t; for t in /proc/"$1"/task/*; do is_closed "$1/task/${t##*/}" && { echo "${t##*/}" >"$TMP/thread"; return; }; done; return 1; }
-check "a mount" mount_store "$STORE" "$MNT"
+cat >"$TMP/conf" <<C
+mail_location = dsyncfs:$STORE
+post_sync_command = cat >>$TMP/hooked
+metrics_file = $TMP/metrics
+remote held {
+	location = $TMP/held dsync-server
+	sync = 1s
+}
+C
+mkdir -p "$MNT"
+check "a mount" timeout 20 "$MOUNT" -c "$TMP/conf" "dsyncfs:$STORE" "$MNT"
 mounted=$(mounted_process "$STORE" | head -1)
+all_closed() { local t; for t in /proc/"$mounted"/task/*; do is_closed "$mounted/task/${t##*/}" || { echo "thread ${t##*/} is not"; return 1; }; done; }
+check "is closed, each thread of it" all_closed
+check "leaves no core" no_core "$mounted"
+check "nothing gets out of it" break_out "$mounted" "$STORE" mount
+broker=$(pgrep -P "$mounted" -f "$MOUNT" | while read -r p; do grep -qx dsyncfs-broker "/proc/$p/comm" && echo "$p"; done)
+check "its broker has no store, and no peer" test "$(ls "/proc/$broker/fd" | wc -l)" = 4
 mail "$MNT" 100
-"${near[@]}" mirror "$TMP/held" dsync-server >"$TMP/out" 2>&1 &
-pid=$!
-check "a mirror in a mount has a closed thread" wait_for closed_thread "$mounted"
-check "the others are as they were" test "$(field "$mounted" Seccomp)" = 0
-check "nothing gets out of it" break_out "$mounted" "$STORE" "$(cat "$TMP/thread")"
+relays() { pgrep -f "^$SYNC .* mirror -- held" | while read -r p; do is_closed "$p" && echo "$p"; done; }
+has_relay() { [ -n "$(relays)" ]; }
+check "whoever reached the far side for it is closed, too" wait_for has_relay
+check "nothing gets out of that" break_out "$(relays | head -1)" "$MD" nothing
 check "the mount is used meanwhile" eval 'mail "$MNT" 101 && ls "$MNT/new" | grep -q M101'
 : >"$TMP/go"
-ended "the sync goes on" $pid
-check "which ends with it" test ! -d "/proc/$mounted/task/$(cat "$TMP/thread")"
+check "the sync goes on" wait_for eval 'dump "dsyncfs:$FAR" | grep -q M100'
+mail "$MD" 102
+check "a client brings another place" near mirror "maildir:$MD"
+check "the mail is there" eval 'ls "$MNT/new" | grep -q M102'
+check "the hook is run by the broker" wait_for grep -qx INBOX "$TMP/hooked"
+check "the metrics are written" wait_for grep -q dsyncfs_last_status "$TMP/metrics"
+check "unmount" umount_store "$STORE" "$MNT"
+check "its broker ends with it" wait_for test ! -d "/proc/$broker"
+echo "sandbox = no" >"$TMP/conf"
+check "sandbox = no" timeout 20 "$MOUNT" -c "$TMP/conf" "dsyncfs:$STORE" "$MNT"
+equal "leaves it as it was" 0 "$(field "$(mounted_process "$STORE" | head -1)" Seccomp)"
 check "unmount" umount_store "$STORE" "$MNT"
 check "the mail that came meanwhile" near mirror "$TMP/held" dsync-server
 same "both have the same afterwards"
