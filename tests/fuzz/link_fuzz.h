@@ -55,10 +55,11 @@ link_fuzz_write(struct link *l, const void *p, size_t n)
 
 /* There is always something, if only the end. */
 static inline int
-link_fuzz_wait(struct link *l, int want_write, int timeout_ms)
+link_fuzz_wait(struct link *l, int want_write, int also, int timeout_ms)
 {
 	(void)l;
 	(void)want_write;
+	(void)also;
 	(void)timeout_ms;
 	return (0);
 }
