@@ -21,8 +21,28 @@ one() {		# NAME COMMAND...
 		broken+=("$name")
 		printf 'FAIL %-44s %4ds (exit %d)\n' "$name" $((SECONDS - start)) $rc
 		sed 's/^/     | /' "$log" | tail -60
+		return 1
 	fi
 }
+
+# As one, beside others that need nothing but a processor; together waits for all of them.
+beside() {
+	while [ "$(jobs -rp | wc -l)" -ge "$jobs" ]; do wait -n; done
+	(
+		said=$(one "$@") && echo "$1" >>$logs/passed || echo "$1" >>$logs/failed
+		printf '%s\n' "$said"
+	) &
+}
+together() {
+	local name
+	wait
+	passed=$((passed + $(wc -l <$logs/passed)))
+	while read -r name; do
+		failed=$((failed + 1))
+		broken+=("$name")
+	done <$logs/failed
+}
+alone() { : >$logs/passed; : >$logs/failed; }	# before the first of them
 
 # NAME: the command of a test that tests/sanitize/list.sh names
 command_of() {
@@ -49,19 +69,23 @@ for group in "$@"; do
 	unit)
 		make -s -j"$jobs" FLAVOUR=release $(ls tests/unit/*.c |
 			sed 's|tests/unit/\(.*\)\.c|build/release/tests/unit/\1|') || exit 1
+		alone
 		for t in tests/unit/*.c; do
 			t=$(basename "$t" .c)
-			one "unit/$t" build/release/tests/unit/"$t"
-		done ;;
+			beside "unit/$t" build/release/tests/unit/"$t"
+		done
+		together ;;
 	clang)
 		one "build/clang" make -s -j"$jobs" FLAVOUR=clang all ;;
 	asan)
 		make -s -j"$jobs" FLAVOUR=asan all $(ls tests/unit/*.c |
 			sed 's|tests/unit/\(.*\)\.c|build/asan/tests/unit/\1|') || exit 1
+		alone
 		for t in tests/unit/*.c; do
 			t=$(basename "$t" .c)
-			one "asan/$t" env TEST_SHORT=1 build/asan/tests/unit/"$t"
-		done ;;
+			beside "asan/$t" env TEST_SHORT=1 build/asan/tests/unit/"$t"
+		done
+		together ;;
 	fuzz)
 		make -s -j"$jobs" fuzz-build || exit 1
 		for f in tests/fuzz/fuzz_*.c; do
