@@ -320,8 +320,8 @@ fuzz-coverage: $(patsubst %,$(COV_B)/fuzz_%,$(FUZZ_NAMES))
 .PHONY: bench
 bench: all $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
 	tests/bench/run.sh $(B)
-$(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB_test) $(LINK_backends)
-	$(CC) $(LDFLAGS) -o $@ $< -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys) -lm
+$(B)/tests/bench/%: $(B)/tests/bench/%.o $(LIB_test) $(LINK_backends) $(SAN_OBJ)
+	$(CC) $(LDFLAGS) -o $@ $< $(SAN_OBJ) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LIBS_sys) -lm
 
 # ---- see it work, install it ----
 
