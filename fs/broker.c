@@ -244,12 +244,9 @@ do_unmount(const struct broker_settings *s, int line)
 	const char *const argv[] = { "fusermount3", "-u", "-q", "-z", "--",
 		s->mountpoint, NULL };
 
-	if (geteuid() == 0 || umount2(s->mountpoint, MNT_DETACH) == 0)
-		return (
-		    geteuid() == 0 && umount2(s->mountpoint, MNT_DETACH) != 0
-			? -errno
-			: 0);
-	return (run(argv, -1, line));
+	if (umount2(s->mountpoint, MNT_DETACH) == 0)
+		return (0);
+	return (geteuid() == 0 ? -errno : run(argv, -1, line));
 }
 
 static int

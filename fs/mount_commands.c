@@ -213,15 +213,16 @@ mount_on_request(void *arg, const struct control_request *req,
 	struct replying r = { reply, reply_arg };
 	const struct cmd_io io = { reply_out, reply_err, reply_progress, &r };
 	const struct scheduler_remote *own = req->kind == CONTROL_SYNC
-	    ? mount_sync_of(m->syncs, req->argc, req->argv)
+	    ? mount_sync_begin(m->syncs, req->argc, req->argv)
 	    : NULL;
 	struct given g = { .fd = req->fd,
 		.serves = req->kind == CONTROL_SERVE,
 		.session = own != NULL ? own->session : NULL };
+	int status =
+	    run_command(m, req->argc, req->argv, &io, req->cancelled, &g);
 
-	if (own != NULL)
-		mount_sync_keep(m->syncs, own, req->argc, req->argv);
-	return (run_command(m, req->argc, req->argv, &io, req->cancelled, &g));
+	mount_sync_end(m->syncs, own);
+	return (status);
 }
 
 const struct scheduler_ops mount_scheduler_ops = {

@@ -14,6 +14,9 @@
 
 /* A command line. */
 struct again {
+	/* Who has it uses the remote's session, and the members below. */
+	pthread_mutex_t lock;
+	bool called; /* a client has been asked for */
 	struct arena arena;
 	int argc;
 	const char *const *argv;
@@ -26,9 +29,7 @@ struct mount_sync {
 	const atomic_int *ending;
 	mount_sync_run_fn *run;
 	void *arg;
-	/* One for each remote: set while its sync runs, read before the next.
-	 */
-	struct again *again;
+	struct again *again; /* one for each remote */
 };
 
 struct mount_sync *
@@ -50,6 +51,8 @@ mount_sync_new(struct broker *broker, const struct scheduler_remote *v,
 		free(m);
 		return (NULL);
 	}
+	for (size_t i = 0; i < n; i++)
+		(void)pthread_mutex_init(&m->again[i].lock, NULL);
 	return (m);
 }
 
@@ -58,8 +61,10 @@ mount_sync_free(struct mount_sync *m)
 {
 	if (m == NULL)
 		return;
-	for (size_t i = 0; i < m->n; i++)
+	for (size_t i = 0; i < m->n; i++) {
 		arena_fini(&m->again[i].arena);
+		(void)pthread_mutex_destroy(&m->again[i].lock);
+	}
 	free(m->again);
 	free(m);
 }
@@ -77,29 +82,12 @@ index_of(const struct mount_sync *m, const struct scheduler_remote *r)
 
 /* ---- what a client has brought ---- */
 
-const struct scheduler_remote *
-mount_sync_of(const struct mount_sync *m, int argc, const char *const *argv)
+static void
+keep(struct again *k, int argc, const char *const *argv)
 {
-	bool session = false;
-
-	for (int i = 1; i < argc; i++)
-		session |= strcmp(argv[i], "--session") == 0;
-	for (size_t i = 0; session && i < m->n; i++)
-		if (m->remote[i].session != NULL &&
-		    strcmp(m->remote[i].name, argv[argc - 1]) == 0)
-			return (&m->remote[i]);
-	return (NULL);
-}
-
-void
-mount_sync_keep(struct mount_sync *m, const struct scheduler_remote *r,
-    int argc, const char *const *argv)
-{
-	struct again *k = &m->again[index_of(m, r)];
 	const char **v;
 
 	arena_fini(&k->arena);
-	arena_init(&k->arena);
 	k->argc = 0;
 	v = arena_zalloc(&k->arena, ((size_t)argc + 1) * sizeof(*v));
 	for (int i = 0; v != NULL && i < argc; i++)
@@ -108,6 +96,38 @@ mount_sync_keep(struct mount_sync *m, const struct scheduler_remote *r,
 		return;
 	k->argv = v;
 	k->argc = argc;
+}
+
+const struct scheduler_remote *
+mount_sync_begin(struct mount_sync *m, int argc, const char *const *argv)
+{
+	bool session = false;
+	size_t n = 0;
+
+	for (int i = 1; i < argc; i++)
+		session |= strcmp(argv[i], "--session") == 0;
+	if (!session)
+		return (NULL);
+	while (n < m->n &&
+	    (m->remote[n].session == NULL ||
+		strcmp(m->remote[n].name, argv[argc - 1]) != 0))
+		n++;
+	if (n == m->n)
+		return (NULL);
+	pthread_mutex_lock(&m->again[n].lock);
+	if (!m->again[n].called) {
+		pthread_mutex_unlock(&m->again[n].lock);
+		return (NULL);
+	}
+	keep(&m->again[n], argc, argv);
+	return (&m->remote[n]);
+}
+
+void
+mount_sync_end(struct mount_sync *m, const struct scheduler_remote *r)
+{
+	if (r != NULL)
+		pthread_mutex_unlock(&m->again[index_of(m, r)].lock);
 }
 
 /* ---- one sync ---- */
@@ -135,13 +155,26 @@ sync_again(struct mount_sync *m, const struct scheduler_remote *r,
 	return (m->run(m->arg, k->argc, k->argv, &io, r->session, gone));
 }
 
+/* A client that was killed may still have its sync here: that ends first. */
+static void
+call(struct again *k, bool called)
+{
+	pthread_mutex_lock(&k->lock);
+	k->called = called;
+	pthread_mutex_unlock(&k->lock);
+}
+
 static int
 sync_anew(struct mount_sync *m, const struct scheduler_remote *r,
     struct last_words *w)
 {
-	int status = broker_sync(
-	    m->broker, index_of(m, r), last_words_bytes, w, m->ending);
+	struct again *k = &m->again[index_of(m, r)];
+	int status;
 
+	call(k, true);
+	status = broker_sync(
+	    m->broker, index_of(m, r), last_words_bytes, w, m->ending);
+	call(k, false);
 	if (status >= 0)
 		return (status);
 	log_error("sync with %s: dsyncfs-sync cannot be run: %s", r->name,

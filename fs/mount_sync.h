@@ -29,12 +29,13 @@ int mount_sync_with(
     struct mount_sync *m, const struct scheduler_remote *r, char **error);
 
 /*
- * The remote whose link a client's request may leave here (--session), or NULL.
+ * The remote whose link a client's request may leave here (--session), or NULL:
+ * only while mount_sync_with waits for such a client, which goes on when it has
+ * ended.  The command is what is run again over that link.
  */
-const struct scheduler_remote *mount_sync_of(
-    const struct mount_sync *m, int argc, const char *const *argv);
-/* What to run again over that link. */
-void mount_sync_keep(struct mount_sync *m, const struct scheduler_remote *r,
-    int argc, const char *const *argv);
+const struct scheduler_remote *mount_sync_begin(
+    struct mount_sync *m, int argc, const char *const *argv);
+void mount_sync_end(
+    struct mount_sync *m, const struct scheduler_remote *r); /* NULL is fine */
 
 #endif
