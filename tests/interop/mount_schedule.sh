@@ -91,7 +91,7 @@ deliver_one "$MNT" 1700000521.M1.a away
 check "the error is told" within 30 section_says far "last error: status .*the cable is out"
 check "also in figures" within 30 metric 'dsyncfs_failed_syncs_total{remote="far"} [1-9]'
 check "what waits, too" within 30 metric 'dsyncfs_waiting_changes{remote="far"} [1-9]'
-check "with the next try" section_says far "next try: 20"
+check "with the next try" within 30 section_says far "next try: 20"
 check "what waits is told" within 30 section_says far "waiting: [1-9][0-9]* changes"
 check "all of it as JSON" within 30 json_says '"remote":"far",.*"last_status":75,"last_error":".*the cable is out.*","next_try":[1-9][0-9]*,"waiting":[1-9]'
 check "the other goes on" within 30 has "maildir:$COPY" 1700000521.M1.a
