@@ -4,7 +4,8 @@
  * A program that changes mail makes one request after the other.  Left to the
  * kernel each of them wakes another idle thread, mostly on another CPU, which
  * costs more than answering it.  So one thread reads, answers and reads again,
- * and looks for the next request some time before it goes to sleep.
+ * and looks for the next request some time before it goes to sleep: the device
+ * does not block, and looking is reading.
  *
  * Looking is in vain where the program needs the CPU that it is done on; that
  * shows by a request that comes as soon as the thread sleeps.  Then it is given
@@ -165,18 +166,6 @@ request_came(void)
 
 /* ---- looking ---- */
 
-/* Is a request there already, or soon? */
-static bool
-look(int fd)
-{
-	struct pollfd p = { .fd = fd, .events = POLLIN };
-
-	for (unsigned i = 0; i < LOOKS; i++)
-		if (poll(&p, 1, 0) != 0)
-			return (true);
-	return (false);
-}
-
 static void
 looked_in_vain(bool soon)
 {
@@ -226,26 +215,48 @@ extend_init(const struct iovec *v, int n)
 
 /* ---- a session's input and output ---- */
 
+/* The next request, for which this may sleep since *SLEPT; 0: it has not. */
+static ssize_t
+next_request(int fd, void *buf, size_t n, unsigned looks, uint64_t *slept)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	ssize_t got;
+
+	*slept = 0;
+	for (;;) {
+		got = read(fd, buf, n);
+		if (got >= 0 || errno != EAGAIN)
+			return (got);
+		if (looks > 0) {
+			looks--;
+			continue;
+		}
+		if (*slept == 0)
+			*slept = now_ns();
+		(void)poll(&p, 1, -1);
+	}
+}
+
 static ssize_t
 read_request(int fd, void *buf, size_t n, void *arg)
 {
-	uint64_t slept = 0;
+	bool looking = false;
+	uint64_t slept;
 	ssize_t got;
 
 	(void)arg;
 	take_chair();
 	if (resting > 0)
 		resting--;
-	/* Who is being answered may need the CPU, and asks nothing. */
-	else if (atomic_load(&answering) == 0) {
-		if (look(fd))
+	else /* Who is being answered may need the CPU, and asks nothing. */
+		looking = atomic_load(&answering) == 0;
+	got = next_request(fd, buf, n, looking ? LOOKS : 0, &slept);
+	if (looking && got > 0) {
+		if (slept == 0)
 			rest = REST_MIN;
 		else
-			slept = now_ns();
+			looked_in_vain(now_ns() - slept < SOON_NS);
 	}
-	got = read(fd, buf, n);
-	if (slept != 0 && got > 0)
-		looked_in_vain(now_ns() - slept < SOON_NS);
 	if (got > 0 && atomic_load(&requests) == 0)
 		see_init(buf, (size_t)got);
 	request_came();
@@ -299,12 +310,12 @@ loop_use(struct fuse_session *se)
 	static const struct fuse_custom_io io = { .read = read_request,
 		.writev = write_reply };
 	sigset_t all, was;
-	int error;
+	int error, fd = fuse_session_fd(se);
 
 	if (sem_init(&chair, 0, 1) != 0 || sem_init(&wanted, 0, 0) != 0)
 		return (-errno);
-	device = fcntl(fuse_session_fd(se), F_DUPFD_CLOEXEC, 0);
-	if (device < 0)
+	device = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (device < 0 || fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) != 0)
 		return (-errno);
 	sigfillset(&all);
 	(void)pthread_sigmask(SIG_SETMASK, &all, &was);
@@ -313,7 +324,7 @@ loop_use(struct fuse_session *se)
 	if (error != 0)
 		return (error);
 	watching = true;
-	return (fuse_session_custom_io(se, &io, fuse_session_fd(se)));
+	return (fuse_session_custom_io(se, &io, fd));
 }
 
 void

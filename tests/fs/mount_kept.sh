@@ -87,6 +87,11 @@ reads=$(sed -n 's/^requests_read //p' "$MNT/.dsyncfs/status") pushed=$(sed -n 's
 check "most were there before they were asked for: $pushed pushed, $reads reads" test "$pushed" -ge 40 -a "$reads" -le 20
 check "unmount" umount_store "$STORE" "$MNT"
 
+# tmp/ is read by who copies a whole Maildir, too.
+check "mount" mount_store "$STORE" "$MNT"
+check "a file that grows is read as far as it was written" timeout 300 python3 "$ROOT/tests/fs/growing.py" "$MNT/tmp" 40 4
+check "unmount" umount_store "$STORE" "$MNT"
+
 # The same folder made on both sides: its UIDVALIDITY may change, and with it the time of tmp.
 SIDE=$TMP/both
 mkdir -p "$SIDE/cur" "$SIDE/new" "$SIDE/tmp" "$TMP/both.mnt"
