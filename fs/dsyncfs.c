@@ -339,12 +339,12 @@ stop_threads(struct mount *m)
 static int
 close_off(struct mount *m)
 {
-	int error = control_listen(m->location.path, &m->control);
+	int error = loop_load();
 
-	if (error == 0)
-		error = loop_load();
 	if (error != 0)
 		return (error);
+	/* It has said why not; the mail can be used all the same. */
+	(void)control_listen(m->location.path, &m->control);
 	mount_say_connect();
 	m->network = scheduler_network();
 	return (
@@ -363,7 +363,7 @@ start(struct mount *m, int helper)
 		error = ahead_start(m->view, m->session, &m->fs.ahead);
 	if (error == 0)
 		error = start_threads(m);
-	if (error == 0)
+	if (error == 0 && m->control != NULL)
 		error = control_start(m->control, mount_on_request, m);
 	if (error != 0)
 		log_error("%s: the threads of the mount cannot be started: %s",

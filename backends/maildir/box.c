@@ -193,6 +193,20 @@ md_next_uid(const struct box *b, const struct mailbox *box)
 	return (b->list.next > box->uidnext ? b->list.next : box->uidnext);
 }
 
+/*
+ * A UID can have been used without a line: of a message that was expunged right
+ * after.  Dovecot knows of it by the list alone, and would use it again.
+ */
+bool
+md_list_behind(struct maildir *m, const struct box *b)
+{
+	struct mailbox box;
+
+	return (b->list.rewrite ||
+	    (store_mailbox(m->r.store, b->id, &box) == 0 &&
+		b->list.next < box.uidnext));
+}
+
 int
 md_list_write(struct maildir *m, struct box *b)
 {
@@ -300,7 +314,7 @@ list_ready(struct maildir *m, struct box *b)
 		    m->r.label, box.name);
 		return (-EEXIST);
 	}
-	return (b->list.rewrite ? md_list_write(m, b) : 0);
+	return (md_list_behind(m, b) ? md_list_write(m, b) : 0);
 }
 
 int

@@ -273,6 +273,7 @@ void md_box_forget(struct maildir *m, struct box *b);
 int md_box_dir_set(struct maildir *m, struct box *b, const char *dir);
 int md_list_read(struct maildir *m, struct box *b);
 /* all of it; the lock is held */
+bool md_list_behind(struct maildir *m, const struct box *b); /* to be written */
 int md_list_write(struct maildir *m, struct box *b);
 /*
  * UIDVALIDITY and GUID of the list of a control directory; 0 and zero where

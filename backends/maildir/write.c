@@ -50,7 +50,7 @@ md_release(struct maildir *m, struct box *b)
 {
 	int rc = 0;
 
-	if (b->lock.path != NULL && b->list_read && b->list.rewrite) {
+	if (b->lock.path != NULL && b->list_read && md_list_behind(m, b)) {
 		rc = md_list_write(m, b);
 		b->list_read = false; /* its old lines are still in memory */
 	}

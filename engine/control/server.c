@@ -402,8 +402,8 @@ bind_socket(struct control_server *s, const char *store_dir)
 	}
 	return (0);
 fail:
-	log_error("%s/socket: cannot listen there: %s; dsyncfs-sync will not "
-		  "find this mount",
+	log_warning("%s/socket: cannot listen there: %s; while this is mounted, "
+		    "dsyncfs-sync cannot use the store",
 	    store_dir, strerror(-r));
 	return (r);
 }

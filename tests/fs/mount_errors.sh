@@ -2,7 +2,7 @@
 # mount_errors -- what is wrong gets one clear line and the errno a file system
 # would give; nothing hangs, and what was there before is there afterwards.
 . "$(dirname "$0")/../real.sh"
-needs python3
+needs python3 strace
 [ -z "$TEST_PLAIN" ] || { echo "FAIL: this test has no plain stand-in"; exit 1; }
 dsyncfs() { timeout 20 "$MOUNT" "$@" </dev/null; }
 mkdir -p "$MNT" "$TMP/mnt2"
@@ -230,4 +230,15 @@ fusermount3 -u "$MNT"
 wait $fg; rc=$?
 wait $listener
 equal "and ends with 0 when it is unmounted" 0 $rc
+
+# A store on a file system that has no sockets.
+strace -qq -f -o /dev/null -e trace=bind -e inject=bind:error=ENOSYS "$MOUNT" "dsyncfs:$STORE" "$MNT" </dev/null >"$TMP/deaf.log" 2>&1 &
+deaf=$!
+check "a mount that nobody can call is one" within 15 mountpoint -q "$MNT"
+check "and has the mail" ls "$MNT/cur"
+check "it has said so" grep -q "warning: .*/socket: cannot listen there: Function not implemented" "$TMP/deaf.log"
+check_status "a command finds the store in use" 75 ds -l 1 mailboxes
+fusermount3 -u "$MNT"
+wait $deaf; rc=$?
+equal "it ends as any" 0 $rc
 finish

@@ -4,9 +4,11 @@
 #	KIT		the scripts that drive them, with figures of other file systems (../shared/kit)
 #	PJDFSTEST LTP XFSTESTS	built trees of these
 #	XFSTESTS_ONLY	some of its tests
-#	FSX FSSTRESS	these programs
+#	FSX FSSTRESS LAZYFS	these programs
+#	IMAPTEST	a built tree of it
 #	CUTS		power cuts on each file system (5); CUTS_SEED the first seed (1)
 #	KILLS		SIGKILLs of the mount (10)
+#	SEEDS		histories that a sync with a Dovecot has to settle (40)
 #	SECS		how long those run that run for a time (10)
 #	LOGS		where all is kept that they say (build/judges)
 #	FLAVOUR		how the programs were built (release); with asan, tsan and valgrind what these report fails, too
@@ -25,9 +27,10 @@ here=$ROOT/tests/judges
 LOGS=${LOGS:-$ROOT/build/judges}
 CUTS=${CUTS:-5} CUTS_SEED=${CUTS_SEED:-1} KILLS=${KILLS:-10} SECS=${SECS:-10}
 XFSTESTS_ONLY=${XFSTESTS_ONLY:-}
-export PJDFSTEST=${PJDFSTEST:-} LTP=${LTP:-} XFSTESTS=${XFSTESTS:-} FSX=${FSX:-} FSSTRESS=${FSSTRESS:-}
-JUDGES="pjdfstest ltp xfstests fsx fsstress fio stress-ng dbench postmark bonnie fsmark racer maildir-race deliver readers kill9 nospace
-	powercut-ext4 powercut-xfs"
+SEEDS=${SEEDS:-40}
+export PJDFSTEST=${PJDFSTEST:-} LTP=${LTP:-} XFSTESTS=${XFSTESTS:-} FSX=${FSX:-} FSSTRESS=${FSSTRESS:-} LAZYFS=${LAZYFS:-} IMAPTEST=${IMAPTEST:-}
+JUDGES="pjdfstest ltp xfstests fsx fsstress fio stress-ng dbench postmark bonnie fsmark racer maildir-race deliver readers imaptest converge kill9
+	nospace powercut-ext4 powercut-xfs powercut-lazyfs"
 [ -d "$KIT" ] || { echo "FAIL: no test kit in $KIT: set KIT"; exit 1; }
 KIT=$(cd "$KIT" && pwd)
 [ "$(id -u)" = 0 ] || echo "note: some judges work for root only, and will fail"
@@ -160,6 +163,53 @@ $(grep -E '^(Failures|Not run):' "$LOGS/xfstests/out" 2>/dev/null)"
 	figure xfstests mount
 }
 
+# Dovecot's own tester of IMAP servers, on a Dovecot whose Maildir is the mount, and one with a plain Maildir.
+lab() { LAB=$TMP/lab LAB_PORT=41630 "$KIT/dovecot-lab.sh" "$@"; }
+imaptest_of() {	# USER ARGS...
+	local user=$1
+	shift
+	LD_LIBRARY_PATH=/usr/lib/dovecot timeout 600 "$IMAPTEST/src/imaptest" host=127.0.0.1 port=41630 user="$user" pass="pw-$user" "$@"
+}
+imaptest() {
+	local u rc=0 scripts=$IMAPTEST/src/tests
+	[ -x "$IMAPTEST/src/imaptest" ] || { echo "IMAPTEST is no built tree"; return 1; }
+	mkdir -p "$LOGS/imaptest"
+	python3 - >"$LOGS/imaptest/mbox" <<-'P'
+	import random
+	r = random.Random(1)
+	for i in range(300):
+	    print("From u@example.org Thu Jan  1 00:00:00 2015\nFrom: u%d@example.org\nTo: you@example.org\nSubject: message %d" % (i, i))
+	    print("Date: Thu, 1 Jan 2015 00:00:%02d +0000\nMessage-ID: <%d@example.org>\n" % (i % 60, i))
+	    print("".join("line %d %x\n" % (j, r.getrandbits(100)) for j in range(r.choice([3, 20, 200]))))
+	P
+	lab start >/dev/null && lab user-add plain maildir && lab user-add mount "maildir:$MNT" || { echo "no Dovecot"; return 1; }
+	for u in plain mount; do
+		imaptest_of $u "test=$scripts" >"$LOGS/imaptest/scripts.$u" 2>&1 || rc=1
+		imaptest_of $u mbox="$LOGS/imaptest/mbox" clients=20 secs="$SECS" seed=1 >"$LOGS/imaptest/load.$u" 2>&1 || rc=1
+		grep -E '^(Error|Panic|Fatal):|BUG|failed:' "$LOGS/imaptest/load.$u" && rc=1
+		echo "FIGURE imaptest user=$u $(sed -n 's/^\([0-9]*\) test groups: \([0-9]*\) failed.*/groups=\1 failed=\2/p' "$LOGS/imaptest/scripts.$u")"
+	done >"$LOGS/imaptest/said"
+	lab stop >/dev/null
+	grep -vE 'Killed with signal 15' "$TMP/lab/log/dovecot.log" && rc=1
+	return $rc
+}
+# Histories that were random on both sides, settled with a Dovecot; between two Maildirs.
+converge() {
+	local far ops rc text
+	[ "$(id -u)" = 0 ] || { report 1 converge "works for root only"; return; }
+	cp "$SYNC" "$TMP/dsyncfs-sync" && echo lab-doveadm >"$TMP/password" && chown 65534:65534 "$TMP/password" && chmod 600 "$TMP/password"
+	chmod 755 "$TMP/dsyncfs-sync"
+	for far in tcp maildir; do
+		for ops in 0 1; do
+			text=$(KIT_BOXOPS=$ops KIT_LOC_B=$([ $far = tcp ] && echo mdbox || echo maildir) KIT_SYNC=$here/converge_sync FAR=$far \
+				PROGRAM=$TMP/dsyncfs-sync PASSWORD=$TMP/password judged "converge-$far-$ops" dsync-converge "$TMP" "$SEEDS" 60 2>&1)
+			rc=$?
+			report $rc "converge-$far-$ops" "$text$(tail -3 "$LOGS/converge-$far-$ops/said")"
+			figure "converge-$far-$ops" "$far, mailboxes change: $ops"
+		done
+	done
+}
+
 [ $# != 0 ] || set -- $JUDGES
 for j in "$@"; do
 	OPTS_WAS=$OPTS
@@ -183,10 +233,15 @@ for j in "$@"; do
 		[ "$(id -u)" != 0 ] || OPTS=allow_other,umask=0
 		in_mount $j deliver ;;
 	readers) in_mount $j readers ;;
+	imaptest)
+		[ "$(id -u)" != 0 ] || OPTS=allow_other,uid=65534,gid=65534
+		in_mount $j imaptest ;;
+	converge) converge ;;
 	kill9) alone $j kill9 "$KILLS" ;;
 	nospace) alone $j nospace ;;
-	powercut-ext4 | powercut-xfs)
-		KIT_TARGET=mount KIT_SEED=$CUTS_SEED alone $j powercut "$CUTS" "${j#powercut-}" ;;
+	powercut-ext4 | powercut-xfs | powercut-lazyfs)
+		# The kit's own way spares what has its name in a path.
+		KIT_KILL="pkill -9 -f '[d]syncfs:$TMP/'" KIT_TARGET=mount KIT_SEED=$CUTS_SEED alone $j powercut "$CUTS" "${j#powercut-}" ;;
 	*)
 		echo "run: no judge '$j'; there are:" $JUDGES >&2
 		exit 64 ;;

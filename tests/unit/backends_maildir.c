@@ -222,6 +222,44 @@ START_TEST(a_uid_conflict_is_settled_and_stays_so)
 }
 END_TEST
 
+/* As of a message that a merge saved and expunged at once. */
+START_TEST(a_uid_that_no_line_shows_is_not_used_again)
+{
+	struct mailbox_update u = { .min_uidnext = 7 };
+	struct msg_update flag = { .add = MAIL_FLAGGED };
+	struct txn *t;
+	size_t n;
+	char *p;
+
+	fs_layout = false;
+	both_new();
+	box_new(&A, "INBOX");
+	mail_new(&A, "INBOX", "a", "one");
+	ck_assert_int_eq(sync_mirror(&A, &M, NULL), 0);
+	ck_assert_int_eq(M.r->ops->commit(M.r), 0);
+	for (int i = 0; i < 2; i++) {
+		if (i == 0) /* the lock is taken first, or afterwards */
+			ck_assert_int_eq(M.r->ops->update(M.r,
+			    box_id(&M, "INBOX"), 1, &flag, NULL), 0);
+		ck_assert_int_eq(txn_begin(M.s, NULL, &t), 0);
+		ck_assert_int_eq(
+		    txn_mailbox_update(t, box_id(&M, "INBOX"), &u), 0);
+		ck_assert_int_eq(txn_commit(t), 0);
+		if (i == 1)
+			ck_assert_int_eq(M.r->ops->expunge(M.r,
+			    box_id(&M, "INBOX"), 1, 0, NULL), 0);
+		ck_assert_int_eq(M.r->ops->commit(M.r), 0);
+		ck_assert_int_eq(
+		    os_read_file(M.os, "dovecot-uidlist", 4096, &p, &n), 0);
+		ck_assert_ptr_nonnull(
+		    memmem(p, n, i == 0 ? " N7 " : " N9 ", 4));
+		free(p);
+		u.min_uidnext = 9;
+	}
+	both_free();
+}
+END_TEST
+
 START_TEST(names_that_the_layout_cannot_hold_stay_in_the_sidecar)
 {
 	struct sync_result r;
@@ -675,6 +713,7 @@ main(void)
 	    t, a_mirror_into_a_maildir_carries_everything, 0, 2);
 	tcase_add_loop_test(t, changes_go_both_ways, 0, 2);
 	tcase_add_test(t, a_uid_conflict_is_settled_and_stays_so);
+	tcase_add_test(t, a_uid_that_no_line_shows_is_not_used_again);
 	tcase_add_loop_test(
 	    t, names_that_the_layout_cannot_hold_stay_in_the_sidecar, 0, 2);
 	tcase_add_test(t, keywords_beyond_the_letters_are_kept);
