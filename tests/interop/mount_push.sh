@@ -60,6 +60,22 @@ deliver_one "$MNT" 1700000604.M1.a four
 check "and still pushed to" within 30 has "$FAR" 1700000604.M1.a
 check "it is mounted there again" mount_store "$FAR" "$FARMNT" "remote=$TMP/bin/near dsync-server,sync=push"
 
+# ---- the process that has reached it is killed, also while mail goes over ----
+client() { pgrep -f "mail_location=dsyncfs:$STORE .*--session"; }
+killed=0
+for i in 1 2 3 4 5 6; do
+	deliver_one "$MNT" "170000064$i.M1.a" "e$i"
+	deliver_one "$FARMNT" "170000064$i.M1.b" "f$i"
+	sleep 0.$i
+	pid=$(client) && kill -9 $pid && killed=$((killed + 1))
+done
+check "it was there to be killed: $killed times" test "$killed" -ge 2
+check "all mail is on both sides" within 60 has_mails 33
+check "the same" within 60 same
+check "and there is a connection" within 60 connected
+client >"$TMP/clients"
+check_fast "by one process" test "$(wc -l <"$TMP/clients")" = 1
+
 # ---- both push to each other ----
 check "the other way, too" within 30 connected "$FARMNT"
 for i in 1 2 3 4 5 6; do
@@ -67,7 +83,7 @@ for i in 1 2 3 4 5 6; do
 	deliver_one "$FARMNT" "170000062$i.M1.b" "d$i"
 	sleep 0.3
 done
-check "all is everywhere" within 60 has_mails 33
+check "all is everywhere" within 60 has_mails 45
 check "the same" within 30 same
 quiet() { local a; a=$(syncs); sleep 2; [ "$a" = "$(syncs)" ]; }
 syncs() { stat -c %Y%Z "$STORE"/peers/* "$FAR"/peers/*; sed -n 's/^    last success: //p' "$MNT/.dsyncfs/status" "$FARMNT/.dsyncfs/status"; }

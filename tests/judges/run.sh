@@ -30,7 +30,7 @@ XFSTESTS_ONLY=${XFSTESTS_ONLY:-}
 SEEDS=${SEEDS:-40}
 export PJDFSTEST=${PJDFSTEST:-} LTP=${LTP:-} XFSTESTS=${XFSTESTS:-} FSX=${FSX:-} FSSTRESS=${FSSTRESS:-} LAZYFS=${LAZYFS:-} IMAPTEST=${IMAPTEST:-}
 JUDGES="pjdfstest ltp xfstests fsx fsstress fio stress-ng dbench postmark bonnie fsmark racer maildir-race deliver readers imaptest converge kill9
-	nospace powercut-ext4 powercut-xfs powercut-lazyfs"
+	nospace powercut-ext4 powercut-xfs powercut-lazyfs powercut-beside"
 [ -d "$KIT" ] || { echo "FAIL: no test kit in $KIT: set KIT"; exit 1; }
 KIT=$(cd "$KIT" && pwd)
 [ "$(id -u)" = 0 ] || echo "note: some judges work for root only, and will fail"
@@ -210,6 +210,19 @@ converge() {
 	done
 }
 
+# The same cuts of others: of plain files, and of Dovecot's formats, which no test of ours is to pass.  A Dovecot waits two minutes
+# for the lock that a cut has left in a Maildir.
+powercut_beside() {
+	local t name
+	for t in posix dovecot:sdbox:optimized dovecot:mdbox:optimized dovecot:maildir:optimized; do
+		name=powercut-$(tr : - <<<"$t")
+		KIT_TARGET=$t KIT_SEED=$CUTS_SEED judged "$name" powercut "$TMP" "$CUTS" ext4
+		[ -n "$(field "$name" acked)" ]
+		report $? "$name was cut" "$(tail -3 "$LOGS/$name/said")"
+		figure "$name" "$t"
+	done
+}
+
 [ $# != 0 ] || set -- $JUDGES
 for j in "$@"; do
 	OPTS_WAS=$OPTS
@@ -237,6 +250,7 @@ for j in "$@"; do
 		[ "$(id -u)" != 0 ] || OPTS=allow_other,uid=65534,gid=65534
 		in_mount $j imaptest ;;
 	converge) converge ;;
+	powercut-beside) powercut_beside ;;
 	kill9) alone $j kill9 "$KILLS" ;;
 	nospace) alone $j nospace ;;
 	powercut-ext4 | powercut-xfs | powercut-lazyfs)
