@@ -22,13 +22,13 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "cmd/cmd.h"
+#include "control/aside.h"
 #include "fs/metrics.h"
 #include "fs/mount_say.h"
 
@@ -52,70 +52,8 @@ struct request {
 };
 
 struct broker {
-	int fd; /* owned */
-	pid_t pid;
+	struct aside at;
 };
-
-/* ---- messages ---- */
-
-union rights {
-	char space[CMSG_SPACE(2 * sizeof(int))];
-	struct cmsghdr align;
-};
-
-/* other: -1, or a second descriptor. */
-static int
-give(int fd, const struct request *q, int line, int other)
-{
-	union rights u = { .space = { 0 } };
-	size_t n = other >= 0 ? 2 : 1;
-	struct iovec v = { (void *)(uintptr_t)q, sizeof(*q) };
-	struct msghdr m = { .msg_iov = &v,
-		.msg_iovlen = 1,
-		.msg_control = u.space,
-		.msg_controllen = CMSG_SPACE(n * sizeof(int)) };
-	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-	const int fds[2] = { line, other };
-	ssize_t sent;
-
-	h->cmsg_level = SOL_SOCKET;
-	h->cmsg_type = SCM_RIGHTS;
-	h->cmsg_len = CMSG_LEN(n * sizeof(int));
-	memcpy(CMSG_DATA(h), fds, n * sizeof(int));
-	do
-		sent = sendmsg(fd, &m, MSG_NOSIGNAL);
-	while (sent < 0 && errno == EINTR);
-	return (sent < 0 ? -errno : 0);
-}
-
-/* false: there will be none. */
-static bool
-take(int fd, struct request *q, int fds[2])
-{
-	union rights u;
-	struct iovec v = { q, sizeof(*q) };
-	struct msghdr m = { .msg_iov = &v,
-		.msg_iovlen = 1,
-		.msg_control = u.space,
-		.msg_controllen = sizeof(u.space) };
-	const struct cmsghdr *h;
-	ssize_t n;
-
-	fds[0] = fds[1] = -1;
-	memset(q, 0, sizeof(*q));
-	do
-		n = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return (false);
-	h = CMSG_FIRSTHDR(&m);
-	if (h != NULL && h->cmsg_level == SOL_SOCKET &&
-	    h->cmsg_type == SCM_RIGHTS &&
-	    (h->cmsg_len == CMSG_LEN(sizeof(int)) ||
-		h->cmsg_len == CMSG_LEN(2 * sizeof(int))))
-		memcpy(fds, CMSG_DATA(h), h->cmsg_len - CMSG_LEN(0));
-	return (true);
-}
 
 /* ---- what it starts ---- */
 
@@ -319,30 +257,27 @@ obey(const struct broker_settings *s, int fd, const struct request *q,
 		_exit(0);
 }
 
-static _Noreturn void
-serve(const struct broker_settings *s, int fd)
+static void
+serve(const void *arg, int fd)
 {
+	const struct broker_settings *s = arg;
+	int fds[2] = { -1, -1 };
 	struct request q;
-	int fds[2];
 
 	/* It ends with its socket, so that the mount is unmounted first. */
 	set_signals(SIG_IGN);
 	(void)setsid();
-	(void)prctl(PR_SET_NAME, "dsyncfs-broker");
-	/* The store is not its affair, nor is the mount. */
-	if (fd > STDERR_FILENO + 1)
-		(void)close_range(STDERR_FILENO + 1, (unsigned)fd - 1, 0);
-	(void)close_range((unsigned)fd + 1, UINT_MAX, 0);
-	while (take(fd, &q, fds)) {
+	while (aside_recv(fd, &q, sizeof(q), fds, 2) == sizeof(q)) {
 		if (q.letter == ASK_TERMINAL)
 			leave_terminal();
 		else
 			obey(s, fd, &q, fds);
-		for (int i = 0; i < 2; i++)
+		for (int i = 0; i < 2; i++) {
 			if (fds[i] >= 0)
 				(void)close(fds[i]);
+			fds[i] = -1;
+		}
 	}
-	_exit(0);
 }
 
 /* ---- the mount ---- */
@@ -351,29 +286,16 @@ int
 broker_start(const struct broker_settings *s, struct broker **out)
 {
 	struct broker *b = calloc(1, sizeof(*b));
-	int pair[2] = { -1, -1 }, r = b == NULL ? -ENOMEM : 0;
+	int r = b == NULL ? -ENOMEM
+			  : aside_start("dsyncfs-broker", serve, s, &b->at);
 
-	if (r == 0 &&
-	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
-		r = -errno;
-	if (r == 0 && (b->pid = fork()) < 0)
-		r = -errno;
-	if (r == 0 && b->pid == 0) {
-		(void)close(pair[0]);
-		serve(s, pair[1]);
-	}
-	if (pair[1] >= 0)
-		(void)close(pair[1]);
 	if (r == 0) {
-		b->fd = pair[0];
 		*out = b;
 		return (0);
 	}
 	log_error("the process that starts programs for the mount cannot be "
 		  "started: %s",
 	    strerror(-r));
-	if (pair[0] >= 0)
-		(void)close(pair[0]);
 	free(b);
 	return (r);
 }
@@ -390,16 +312,19 @@ ask(struct broker *b, enum letter letter, size_t remote, int other,
     struct asked *k)
 {
 	const struct request q = { (uint8_t)letter, (uint32_t)remote };
-	int pair[2], r;
+	int pair[2], fds[2];
+	ssize_t sent;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) != 0)
 		return (-errno);
-	r = give(b->fd, &q, pair[1], other);
+	fds[0] = pair[1];
+	fds[1] = other;
+	sent = aside_send(b->at.fd, &q, sizeof(q), fds, other < 0 ? 1 : 2, 0);
 	(void)close(pair[1]);
-	if (r != 0)
+	if (sent < 0)
 		(void)close(pair[0]);
 	*k = (struct asked){ .line = pair[0] };
-	return (r);
+	return (sent < 0 ? (int)sent : 0);
 }
 
 static void
@@ -511,8 +436,6 @@ broker_stop(struct broker *b)
 {
 	if (b == NULL)
 		return;
-	(void)close(b->fd);
-	while (waitpid(b->pid, NULL, 0) < 0 && errno == EINTR)
-		;
+	aside_stop(&b->at);
 	free(b);
 }

@@ -160,31 +160,6 @@ control_decode_status(struct rd *r, int *status)
 	return (0);
 }
 
-/* fds are sent with the first byte. */
-static ssize_t
-send_some(int fd, const void *p, size_t n, const int *fds, size_t n_fds)
-{
-	union {
-		char room[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
-		struct cmsghdr align;
-	} u;
-	struct iovec iov = { (void *)(uintptr_t)p, n };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
-	struct cmsghdr *c;
-
-	if (n_fds != 0) {
-		memset(&u, 0, sizeof(u));
-		m.msg_control = u.room;
-		m.msg_controllen = CMSG_SPACE(n_fds * sizeof(int));
-		c = CMSG_FIRSTHDR(&m);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(n_fds * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, n_fds * sizeof(int));
-	}
-	return (sendmsg(fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT));
-}
-
 int
 control_send_fds(
     int fd, const void *p, size_t n, int ms, const int *fds, size_t n_fds)
@@ -195,17 +170,16 @@ control_send_fds(
 	int r;
 
 	while (n > 0) {
-		k = send_some(fd, at, n, fds, n_fds);
+		/* they go with the first byte */
+		k = aside_send(fd, at, n, fds, n_fds, MSG_DONTWAIT);
 		if (k >= 0) {
 			at += k;
 			n -= (size_t)k;
 			n_fds = 0;
 			continue;
 		}
-		if (errno == EINTR)
-			continue;
-		if (errno != EAGAIN)
-			return (-errno);
+		if (k != -EAGAIN)
+			return ((int)k);
 		r = poll(&pfd, 1, ms);
 		if (r == 0)
 			return (-ETIMEDOUT);
@@ -219,50 +193,4 @@ int
 control_send(int fd, const void *p, size_t n, int ms)
 {
 	return (control_send_fds(fd, p, n, ms, NULL, 0));
-}
-
-/* Takes the descriptors of a message, closing those that have no place. */
-static int
-take_fds(struct msghdr *m, int fds[CONTROL_FDS])
-{
-	size_t n;
-	int fd, r = (m->msg_flags & MSG_CTRUNC) != 0 ? -EBADMSG : 0;
-
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL;
-	     c = CMSG_NXTHDR(m, c)) {
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
-			continue;
-		n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		for (size_t i = 0; i < n; i++) {
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof(fd));
-			if (r == 0 && i < CONTROL_FDS && fds[i] < 0)
-				fds[i] = fd;
-			else {
-				(void)close(fd);
-				r = -EBADMSG;
-			}
-		}
-	}
-	return (r);
-}
-
-ssize_t
-control_recv_fds(int fd, void *p, size_t n, int fds[CONTROL_FDS])
-{
-	union {
-		char room[CMSG_SPACE(CONTROL_FDS * sizeof(int))];
-		struct cmsghdr align;
-	} u;
-	struct iovec iov = { p, n };
-	struct msghdr m = { .msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = u.room,
-		.msg_controllen = sizeof(u.room) };
-	ssize_t k = recvmsg(fd, &m, MSG_CMSG_CLOEXEC);
-	int r;
-
-	if (k < 0)
-		return (-errno);
-	r = take_fds(&m, fds);
-	return (r != 0 ? r : k);
 }

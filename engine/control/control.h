@@ -20,7 +20,7 @@
 
 #define CONTROL_MAX (1u << 20)
 
-#define CONTROL_FDS 3 /* most descriptors of a request */
+#define CONTROL_FDS 3 /* most descriptors of a request; ASIDE_FDS */
 
 enum control_stream { CONTROL_OUT = 1, CONTROL_ERR = 2, CONTROL_PROGRESS = 3 };
 

@@ -16,6 +16,7 @@
 #include <sys/un.h>
 #include "base/arena.h"
 #include "base/buf.h"
+#include "control/aside.h"
 #include "control/control.h"
 
 #define CONTROL_VERSION 2
@@ -62,10 +63,5 @@ int control_send(int fd, const void *p, size_t n, int ms);
 /* The same, with descriptors. */
 int control_send_fds(
     int fd, const void *p, size_t n, int ms, const int *fds, size_t n_fds);
-/*
- * As recv.  Descriptors that came along go to fds, up to CONTROL_FDS, whose
- * members have to be -1 then; else they are closed, and it is -EBADMSG.
- */
-ssize_t control_recv_fds(int fd, void *p, size_t n, int fds[CONTROL_FDS]);
 
 #endif

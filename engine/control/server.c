@@ -177,9 +177,7 @@ static int
 client_read(struct control_server *s, struct client *c)
 {
 	/* behind a request there is no place for any */
-	int none[CONTROL_FDS] = { STDERR_FILENO, STDERR_FILENO,
-		STDERR_FILENO };
-	int *fds = c->fds;
+	size_t places = c->state == CLIENT_READING ? CONTROL_FDS : 0;
 	struct rd body;
 	uint8_t type;
 	size_t used;
@@ -188,11 +186,10 @@ client_read(struct control_server *s, struct client *c)
 
 	if ((r = buf_reserve(&c->in, 4096)) != 0)
 		return (r);
-	if (c->state != CLIENT_READING)
-		fds = none;
-	n = control_recv_fds(c->fd, c->in.data + c->in.len, 4096, fds);
+	n = aside_recv(
+	    c->fd, c->in.data + c->in.len, 4096, c->fds, places);
 	if (n < 0)
-		return (n == -EAGAIN || n == -EINTR ? 0 : (int)n);
+		return (n == -EAGAIN ? 0 : (int)n);
 	if (n == 0)
 		return (-EPIPE);
 	c->in.len += (size_t)n;
