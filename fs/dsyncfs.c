@@ -362,6 +362,8 @@ start(struct mount *m, int helper)
 	if (error == 0)
 		error = ahead_start(m->view, m->session, &m->fs.ahead);
 	if (error == 0)
+		error = listing_new(m->view, &m->fs.listing);
+	if (error == 0)
 		error = start_threads(m);
 	if (error == 0 && m->control != NULL)
 		error = control_start(m->control, mount_on_request, m);
@@ -436,6 +438,8 @@ serve(struct mount *m, int helper)
 	m->notifier = NULL;
 	ahead_stop(m->fs.ahead);
 	m->fs.ahead = NULL;
+	listing_free(m->fs.listing);
+	m->fs.listing = NULL;
 	loop_end();
       signals:
 	fuse_remove_signal_handlers(m->session);

@@ -12,10 +12,10 @@
 #include <string.h>
 #include <time.h>
 
+#include "fs/listing.h"
 #include "fs/loop.h"
 
 #define MAX_IO (1u << 20)
-#define FOR_EVER (365 * 86400.0) /* it is told when something changes */
 
 static struct fs *
 fs_of(fuse_req_t req)
@@ -70,24 +70,6 @@ by_helper(fuse_req_t req)
 }
 
 static void
-fill(const struct stat *st, struct fuse_entry_param *e)
-{
-	double t = (st->st_ino & NODE_SPECIAL) != 0 ? 0 : FOR_EVER;
-
-	memset(e, 0, sizeof(*e));
-	e->ino = st->st_ino;
-	e->attr = *st;
-	if ((st->st_ino & (NODE_BOX | NODE_SPECIAL | NODE_AUX)) == 0 &&
-	    (st->st_ino & NODE_STALE) != 0) {
-		/* Another node, but the same file, and not for ever. */
-		e->attr.st_ino &= ~NODE_STALE;
-		t = 0;
-	}
-	e->attr_timeout = t;
-	e->entry_timeout = t;
-}
-
-static void
 reply_entry(fuse_req_t req, int error, const struct stat *st)
 {
 	struct fuse_entry_param e;
@@ -96,7 +78,7 @@ reply_entry(fuse_req_t req, int error, const struct stat *st)
 		fuse_reply_err(req, -error);
 		return;
 	}
-	fill(st, &e);
+	entry_fill(st, &e);
 	fuse_reply_entry(req, &e);
 }
 
@@ -109,7 +91,7 @@ reply_attr(fuse_req_t req, int error, const struct stat *st)
 		fuse_reply_err(req, -error);
 		return;
 	}
-	fill(st, &e);
+	entry_fill(st, &e);
 	fuse_reply_attr(req, &e.attr, e.attr_timeout);
 }
 
@@ -154,7 +136,7 @@ op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 		return;
 	}
 	/* What it finds is nothing for others to keep. */
-	fill(&st, &e);
+	entry_fill(&st, &e);
 	e.entry_timeout = e.attr_timeout = 0;
 	fuse_reply_entry(req, &e);
 }
@@ -418,97 +400,13 @@ op_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, ENOSYS);
 }
 
-struct page {
-	fuse_req_t req;
-	char *data;
-	size_t size, used;
-	bool plus;
-};
-
-/* Offsets 1 and 2 are "." and ".."; the view's own stand above them. */
-#define DOTS 2
-
-static uint64_t
-off_up(uint64_t off)
-{
-	return (off > INT64_MAX - DOTS ? INT64_MAX : off + DOTS);
-}
-
-static uint64_t
-off_down(uint64_t off)
-{
-	return (off == INT64_MAX ? INT64_MAX : off - DOTS);
-}
-
-/* Neither has a node of its own here: the kernel knows them. */
-static bool
-add_dots(struct page *p, fuse_ino_t ino, off_t off)
-{
-	struct fuse_entry_param e = { .attr = {
-					  .st_ino = ino, .st_mode = S_IFDIR } };
-	size_t n;
-
-	for (; off < DOTS; off++) {
-		const char *name = off == 0 ? "." : "..";
-
-		n = p->plus ? fuse_add_direntry_plus(p->req, p->data + p->used,
-				  p->size - p->used, name, &e, off + 1)
-			    : fuse_add_direntry(p->req, p->data + p->used,
-				  p->size - p->used, name, &e.attr, off + 1);
-		if (n > p->size - p->used)
-			return (false);
-		p->used += n;
-	}
-	return (true);
-}
-
-static int
-add_entry(void *arg, const char *name, const struct stat *st, uint64_t next)
-{
-	struct page *p = arg;
-	struct fuse_entry_param e;
-	size_t n;
-
-	if (p->plus) {
-		fill(st, &e);
-		n = fuse_add_direntry_plus(p->req, p->data + p->used,
-		    p->size - p->used, name, &e, (off_t)off_up(next));
-	} else
-		n = fuse_add_direntry(p->req, p->data + p->used,
-		    p->size - p->used, name, st, (off_t)off_up(next));
-	if (n > p->size - p->used)
-		return (1);
-	p->used += n;
-	return (0);
-}
-
-static void
-list(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
-{
-	struct page p = { .req = req, .size = size, .plus = plus };
-	int error = 0;
-
-	if ((p.data = malloc(size)) == NULL) {
-		fuse_reply_err(req, ENOMEM);
-		return;
-	}
-	if (add_dots(&p, ino, off))
-		error = view_readdir(view_of(req), ino,
-		    off < DOTS ? 0 : off_down((uint64_t)off), add_entry, &p);
-	if (error != 0)
-		fuse_reply_err(req, -error);
-	else
-		fuse_reply_buf(req, p.data, p.used);
-	free(p.data);
-}
-
 static void
 op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
     struct fuse_file_info *fi)
 {
 	count(req, COUNT_READDIR);
 	(void)fi;
-	list(req, ino, size, off, false);
+	listing_reply(fs_of(req)->listing, req, ino, size, off, false);
 }
 
 static void
@@ -517,7 +415,7 @@ op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off,
 {
 	count(req, COUNT_READDIRPLUS);
 	(void)fi;
-	list(req, ino, size, off, true);
+	listing_reply(fs_of(req)->listing, req, ino, size, off, true);
 }
 
 static void

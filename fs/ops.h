@@ -9,6 +9,7 @@
 #include <sys/types.h>
 
 #include "fs/ahead.h"
+#include "fs/listing.h"
 #include "fs/view.h"
 
 /* Requests that are counted, one line each in .dsyncfs/status. */
@@ -60,6 +61,7 @@ struct fs {
 	void *ready_arg;
 	atomic_ullong counts[COUNTS];
 	struct ahead *ahead; /* NULL: nothing is read ahead */
+	struct listing *listing;
 };
 
 /* "requests_lookup 12" and so on, a line each. */

@@ -26,7 +26,21 @@ view_lock(struct view *v)
 void
 view_unlock(struct view *v)
 {
+	(void)atomic_fetch_add(&v->turn, 1);
 	pthread_mutex_unlock(&v->lock);
+}
+
+uint64_t
+view_turn(const struct view *v)
+{
+	return (atomic_load(&v->turn));
+}
+
+void
+view_await_sync(struct view *v)
+{
+	(void)atomic_fetch_add(&v->turn, 1);
+	pthread_cond_wait(&v->synced, &v->lock);
 }
 
 struct store *
@@ -476,7 +490,7 @@ view_sync_locked(struct view *v)
 
 	while (v->sync_finished < mine) {
 		if (v->syncing) {
-			pthread_cond_wait(&v->synced, &v->lock);
+			view_await_sync(v);
 			error = v->sync_error;
 		} else
 			error = flush_once(v);
@@ -502,7 +516,7 @@ view_wait_sync(struct view *v)
 
 	view_lock(v);
 	if (v->syncing)
-		pthread_cond_wait(&v->synced, &v->lock);
+		view_await_sync(v);
 	view_unlock(v);
 	/* Between two tries somebody has to get on. */
 	(void)nanosleep(&moment, NULL);

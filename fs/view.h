@@ -63,6 +63,11 @@ int view_close(struct view *v);
 
 void view_lock(struct view *v);
 void view_unlock(struct view *v);
+/*
+ * How often the lock was given up.  What one call shows, another one would show,
+ * too, as long as this has only grown by the first one's own.
+ */
+uint64_t view_turn(const struct view *v);
 struct store *view_store(struct view *v);
 
 /*

@@ -5,6 +5,7 @@
 #define DSYNCFS_FS_VIEW_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "base/arena.h"
 #include "base/buf.h"
@@ -164,6 +165,7 @@ struct view {
 	int dir; /* owned: the store's directory */
 	struct view_options o;
 	pthread_mutex_t lock;
+	atomic_uint_fast64_t turn; /* changed with the lock */
 	uint32_t inbox;
 	struct box *by_id, *by_name, *by_folder;
 	bool boxes_stale;
@@ -213,6 +215,7 @@ struct view {
 uint64_t view_now_ms(struct view *v);
 /* Group commit: gives the lock up. */
 int view_sync_locked(struct view *v);
+void view_await_sync(struct view *v); /* of another thread's flush */
 
 /* ---- compressing later (view_squeeze.c) ---- */
 /* Both without the lock, by one thread at a time. */

@@ -311,7 +311,7 @@ synced_flush(struct view *v)
 	mine = ++y->wanted;
 	while (y->finished < mine) {
 		if (y->flushing) {
-			pthread_cond_wait(&v->synced, &v->lock);
+			view_await_sync(v);
 			error = y->error;
 		} else
 			error = flush_once(v, y);

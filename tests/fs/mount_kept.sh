@@ -92,6 +92,18 @@ check "mount" mount_store "$STORE" "$MNT"
 check "a file that grows is read as far as it was written" timeout 300 python3 "$ROOT/tests/fs/growing.py" "$MNT/tmp" 40 4
 check "unmount" umount_store "$STORE" "$MNT"
 
+# A page of a listing that was made ahead is given only while it is true.
+SIDE=$TMP/pages
+maildir_new "$SIDE"
+check "mount" mount_store "$TMP/pages.store" "$MNT"
+script read_there <<-S
+	#!/bin/sh
+	sync_it() { "$SYNC" -o "mail_location=dsyncfs:$TMP/pages.store" mirror "maildir:$SIDE"; }
+	sync_it && mv "$SIDE/new/\$1" "$SIDE/cur/\$1:2,S" && sync_it
+S
+check "names that go while a folder is listed" python3 "$ROOT/tests/fs/pages.py" "$MNT" 3000 "$TMP/bin/read_there"
+check "unmount" umount_store "$TMP/pages.store" "$MNT"
+
 # The same folder made on both sides: its UIDVALIDITY may change, and with it the time of tmp.
 SIDE=$TMP/both
 mkdir -p "$SIDE/cur" "$SIDE/new" "$SIDE/tmp" "$TMP/both.mnt"
