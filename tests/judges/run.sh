@@ -8,6 +8,7 @@
 #	IMAPTEST	a built tree of it
 #	CUTS		power cuts on each file system (5); CUTS_SEED the first seed (1)
 #	KILLS		SIGKILLs of the mount (10)
+#	KILLED		syncs that are killed, of dsyncfs-sync, Dovecot's dsync and mbsync each (20); SEED of their moments (1)
 #	SEEDS		histories that a sync with a Dovecot has to settle (40)
 #	SECS		how long those run that run for a time (10)
 #	LOGS		where all is kept that they say (build/judges)
@@ -27,10 +28,10 @@ here=$ROOT/tests/judges
 LOGS=${LOGS:-$ROOT/build/judges}
 CUTS=${CUTS:-5} CUTS_SEED=${CUTS_SEED:-1} KILLS=${KILLS:-10} SECS=${SECS:-10}
 XFSTESTS_ONLY=${XFSTESTS_ONLY:-}
-SEEDS=${SEEDS:-40}
+SEEDS=${SEEDS:-40} KILLED=${KILLED:-20} SEED=${SEED:-1}
 export PJDFSTEST=${PJDFSTEST:-} LTP=${LTP:-} XFSTESTS=${XFSTESTS:-} FSX=${FSX:-} FSSTRESS=${FSSTRESS:-} LAZYFS=${LAZYFS:-} IMAPTEST=${IMAPTEST:-}
-JUDGES="pjdfstest ltp xfstests fsx fsstress fio stress-ng dbench postmark bonnie fsmark racer maildir-race deliver readers imaptest converge kill9
-	nospace powercut-ext4 powercut-xfs powercut-lazyfs powercut-beside"
+JUDGES="pjdfstest ltp xfstests fsx fsstress fio stress-ng dbench postmark bonnie fsmark racer maildir-race deliver readers imaptest converge killed-sync
+	kill9 nospace powercut-ext4 powercut-xfs powercut-lazyfs powercut-beside"
 [ -d "$KIT" ] || { echo "FAIL: no test kit in $KIT: set KIT"; exit 1; }
 KIT=$(cd "$KIT" && pwd)
 [ "$(id -u)" = 0 ] || echo "note: some judges work for root only, and will fail"
@@ -193,12 +194,16 @@ imaptest() {
 	grep -vE 'Killed with signal 15' "$TMP/lab/log/dovecot.log" && rc=1
 	return $rc
 }
+# dsyncfs-sync and the lab's password for the owner of the lab's mail.
+for_owner() {
+	cp "$SYNC" "$TMP/dsyncfs-sync" && echo lab-doveadm >"$TMP/password" && chown 65534:65534 "$TMP/password" && chmod 600 "$TMP/password" &&
+		chmod 755 "$TMP/dsyncfs-sync"
+}
 # Histories that were random on both sides, settled with a Dovecot; between two Maildirs.
 converge() {
 	local far ops rc text
 	[ "$(id -u)" = 0 ] || { report 1 converge "works for root only"; return; }
-	cp "$SYNC" "$TMP/dsyncfs-sync" && echo lab-doveadm >"$TMP/password" && chown 65534:65534 "$TMP/password" && chmod 600 "$TMP/password"
-	chmod 755 "$TMP/dsyncfs-sync"
+	for_owner
 	for far in tcp maildir; do
 		for ops in 0 1; do
 			text=$(KIT_BOXOPS=$ops KIT_LOC_B=$([ $far = tcp ] && echo mdbox || echo maildir) KIT_SYNC=$here/converge_sync FAR=$far \
@@ -208,6 +213,34 @@ converge() {
 			figure "converge-$far-$ops" "$far, mailboxes change: $ops"
 		done
 	done
+}
+# SIGKILL in the middle of a sync: dsyncfs-sync with a Dovecot, and what Dovecot's own and mbsync make of the same.
+killed_lab() { LAB=$TMP/killed LAB_PORT=41670 "$KIT/dovecot-lab.sh" "$@"; }
+killed_by() {	# TOOL
+	local name=killed-sync.$1
+	LAB=$TMP/killed LAB_PORT=41670 PROGRAM=$TMP/dsyncfs-sync PASSWORD=$TMP/password timeout "${HANG:-7200}" \
+		python3 "$here/killed_sync.py" "$1" "$KIT/dovecot-lab.sh" "$KILLED" "$SEED" >"$LOGS/$name/said" 2>"$LOGS/$name/errors" </dev/null ||
+		{ tail -n 3 "$LOGS/$name/said" "$LOGS/$name/errors"; return 1; }
+	field_is "$name" killed "$KILLED" || return 1
+	# What the others make of it is told only.
+	[ "$1" = dsyncfs ] || return 0
+	field_is "$name" equal "$KILLED" && all_there "$name" lost doubled returned flags_undone never_settled && return 0
+	grep -E '^(round|undisturbed).*(not equal|lost|doubled|returned|flags_undone|None)' "$LOGS/$name/said"
+	return 1
+}
+killed_sync() {
+	local tool
+	[ "$(id -u)" = 0 ] || { report 1 killed-sync "works for root only"; return; }
+	needs python3 dovecot doveadm mbsync
+	on_exit killed_lab stop
+	# Not by $(...): what it starts would keep that open.
+	for_owner && killed_lab start >"$TMP/started" 2>&1 </dev/null || { report 1 killed-sync "no Dovecot: $(cat "$TMP/started")"; return; }
+	for tool in dsyncfs dsync mbsync; do
+		mkdir -p "$LOGS/killed-sync.$tool"
+		check "killed-sync.$tool" killed_by $tool
+		figure "killed-sync.$tool" $tool
+	done
+	killed_lab stop
 }
 
 # The same cuts of others: of plain files, and of Dovecot's formats, which no test of ours is to pass.  A Dovecot waits two minutes
@@ -251,6 +284,7 @@ for j in "$@"; do
 		in_mount $j imaptest ;;
 	converge) converge ;;
 	powercut-beside) powercut_beside ;;
+	killed-sync) killed_sync ;;
 	kill9) alone $j kill9 "$KILLS" ;;
 	nospace) alone $j nospace ;;
 	powercut-ext4 | powercut-xfs | powercut-lazyfs)
