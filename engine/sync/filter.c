@@ -8,26 +8,44 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/name.h"
+
 /*
  * '*' any run; '?' (masks of -x) one character; '%' (names of -m) any run
- * within a level.
+ * within a level.  A peer's masks are tried, too: for each of its characters the
+ * places of the name that it can have got to, never one way after the other.
  */
 static bool
 mask_match(const char *mask, const char *name, bool list)
 {
-	for (; *mask != '\0'; mask++, name++) {
+	bool at[NAME_MAX_BYTES + 1] = { true };
+	size_t n = strnlen(name, NAME_MAX_BYTES + 1);
+	bool any = n <= NAME_MAX_BYTES, run;
+	char last = '\0'; /* the run before; '*' takes in all that follow */
+
+	for (; any && *mask != '\0'; mask++) {
 		if (*mask == '*' || (list && *mask == '%')) {
-			for (const char *p = name;; p++) {
-				if (mask_match(mask + 1, p, list))
-					return (true);
-				if (*p == '\0' || (*mask == '%' && *p == '/'))
-					return (false);
+			if (last == '*' || last == *mask)
+				continue;
+			last = *mask;
+			run = false;
+			for (size_t i = 0; i <= n; i++) {
+				at[i] = run = run || at[i];
+				if (last == '%' && name[i] == '/')
+					run = false;
 			}
+			continue;
 		}
-		if (*name == '\0' || (*mask != *name && (list || *mask != '?')))
-			return (false);
+		last = '\0';
+		any = false;
+		for (size_t i = n; i > 0; i--) {
+			at[i] = at[i - 1] &&
+			    (name[i - 1] == *mask || (!list && *mask == '?'));
+			any |= at[i];
+		}
+		at[0] = false;
 	}
-	return (*name == '\0');
+	return (any && at[n]);
 }
 
 /*
