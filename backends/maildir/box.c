@@ -198,13 +198,9 @@ md_next_uid(const struct box *b, const struct mailbox *box)
  * after.  Dovecot knows of it by the list alone, and would use it again.
  */
 bool
-md_list_behind(struct maildir *m, const struct box *b)
+md_list_behind(const struct box *b, const struct mailbox *box)
 {
-	struct mailbox box;
-
-	return (b->list.rewrite ||
-	    (store_mailbox(m->r.store, b->id, &box) == 0 &&
-		b->list.next < box.uidnext));
+	return (b->list.rewrite || b->list.next < box->uidnext);
 }
 
 int
@@ -314,7 +310,7 @@ list_ready(struct maildir *m, struct box *b)
 		    m->r.label, box.name);
 		return (-EEXIST);
 	}
-	return (md_list_behind(m, b) ? md_list_write(m, b) : 0);
+	return (md_list_behind(b, &box) ? md_list_write(m, b) : 0);
 }
 
 int

@@ -272,8 +272,9 @@ int md_box(struct maildir *m, uint32_t id, struct box **out);
 void md_box_forget(struct maildir *m, struct box *b);
 int md_box_dir_set(struct maildir *m, struct box *b, const char *dir);
 int md_list_read(struct maildir *m, struct box *b);
+/* Does it have to be written? */
+bool md_list_behind(const struct box *b, const struct mailbox *box);
 /* all of it; the lock is held */
-bool md_list_behind(struct maildir *m, const struct box *b); /* to be written */
 int md_list_write(struct maildir *m, struct box *b);
 /*
  * UIDVALIDITY and GUID of the list of a control directory; 0 and zero where

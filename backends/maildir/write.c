@@ -48,9 +48,12 @@ md_dirs_make(struct maildir *m, struct box *b)
 int
 md_release(struct maildir *m, struct box *b)
 {
+	struct mailbox box;
 	int rc = 0;
 
-	if (b->lock.path != NULL && b->list_read && md_list_behind(m, b)) {
+	if (b->lock.path != NULL && b->list_read &&
+	    store_mailbox(m->r.store, b->id, &box) == 0 &&
+	    md_list_behind(b, &box)) {
 		rc = md_list_write(m, b);
 		b->list_read = false; /* its old lines are still in memory */
 	}

@@ -98,13 +98,13 @@ int
 launcher_hook(struct launcher *l, const char *const *names, size_t n,
     const atomic_int *stop)
 {
-	int in = hook_names(names, n), r = in < 0 ? in : 0;
+	int in = hook_names(names, n), r = in;
 
-	if (r == 0 && aside_send(l->at.fd, "", 1, &in, 1, 0) < 0)
-		r = -EPIPE;
-	if (in >= 0)
+	if (in >= 0) {
+		r = (int)aside_send(l->at.fd, "", 1, &in, 1, 0);
 		(void)close(in);
-	if (r != 0) {
+	}
+	if (r < 0) {
 		log_error("post_sync_command: cannot be run: %s", strerror(-r));
 		return (r);
 	}

@@ -52,7 +52,8 @@ class Growing:
     def follow(self):
         """Its end, over and over."""
         fd = os.open(self.path, os.O_RDONLY)
-        while (least := self.written()) >= 0:
+        writer = os.getppid()
+        while (least := self.written()) >= 0 and os.getppid() == writer:
             start = max(0, least - 3000)
             if self.wrong(os.pread(fd, 6000, start), least, start):
                 print(bad[0], file=sys.stderr)
