@@ -165,7 +165,8 @@ $(grep -E '^(Failures|Not run):' "$LOGS/xfstests/out" 2>/dev/null)"
 }
 
 # Dovecot's own tester of IMAP servers, on a Dovecot whose Maildir is the mount, and one with a plain Maildir.
-lab() { LAB=$TMP/lab LAB_PORT=41630 "$KIT/dovecot-lab.sh" "$@"; }
+at_lab() { LAB=$TMP/lab LAB_PORT=41630 "$@"; }
+lab() { at_lab "$KIT/dovecot-lab.sh" "$@"; }
 imaptest_of() {	# USER ARGS...
 	local user=$1
 	shift
@@ -215,10 +216,9 @@ converge() {
 	done
 }
 # SIGKILL in the middle of a sync: dsyncfs-sync with a Dovecot, and what Dovecot's own and mbsync make of the same.
-killed_lab() { LAB=$TMP/killed LAB_PORT=41670 "$KIT/dovecot-lab.sh" "$@"; }
 killed_by() {	# TOOL
 	local name=killed-sync.$1
-	LAB=$TMP/killed LAB_PORT=41670 PROGRAM=$TMP/dsyncfs-sync PASSWORD=$TMP/password timeout "${HANG:-7200}" \
+	PROGRAM=$TMP/dsyncfs-sync PASSWORD=$TMP/password at_lab timeout "${HANG:-7200}" \
 		python3 "$here/killed_sync.py" "$1" "$KIT/dovecot-lab.sh" "$KILLED" "$SEED" >"$LOGS/$name/said" 2>"$LOGS/$name/errors" </dev/null ||
 		{ tail -n 3 "$LOGS/$name/said" "$LOGS/$name/errors"; return 1; }
 	field_is "$name" killed "$KILLED" || return 1
@@ -232,15 +232,15 @@ killed_sync() {
 	local tool
 	[ "$(id -u)" = 0 ] || { report 1 killed-sync "works for root only"; return; }
 	needs python3 dovecot doveadm mbsync
-	on_exit killed_lab stop
+	on_exit lab stop
 	# Not by $(...): what it starts would keep that open.
-	for_owner && killed_lab start >"$TMP/started" 2>&1 </dev/null || { report 1 killed-sync "no Dovecot: $(cat "$TMP/started")"; return; }
+	for_owner && lab start >"$TMP/started" 2>&1 </dev/null || { report 1 killed-sync "no Dovecot: $(cat "$TMP/started")"; return; }
 	for tool in dsyncfs dsync mbsync; do
 		mkdir -p "$LOGS/killed-sync.$tool"
 		check "killed-sync.$tool" killed_by $tool
 		figure "killed-sync.$tool" $tool
 	done
-	killed_lab stop
+	lab stop
 }
 
 # The same cuts of others: of plain files, and of Dovecot's formats, which no test of ours is to pass.  A Dovecot waits two minutes
