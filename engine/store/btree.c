@@ -191,16 +191,51 @@ page_compact(struct page *p)
 	page_set_u16(p->data + 16, (uint16_t)low);
 }
 
+/* Marks n bytes of a page, a bit each; false: one had been marked already. */
+static bool
+take_bytes(uint64_t taken[PAGE_BYTES / 64], unsigned at, size_t n)
+{
+	while (n > 0) {
+		unsigned bit = at % 64;
+		size_t span = n < 64 - bit ? n : 64 - bit;
+		uint64_t mask = (UINT64_MAX >> (64 - span)) << bit;
+
+		if ((taken[at / 64] & mask) != 0)
+			return (false);
+		taken[at / 64] |= mask;
+		at += (unsigned)span;
+		n -= span;
+	}
+	return (true);
+}
+
+/* A cell of a page that lies in it, and holds what may be put. */
+static bool
+cell_well_formed(const struct btree *t, const struct page *p, unsigned at)
+{
+	const uint8_t *cell = p->data + at;
+	size_t room = PAGE_BYTES - at;
+
+	if (room < (page_level(p) == 0 ? 3 : 5) ||
+	    page_cell_size(p, cell) > room)
+		return (false);
+	return (page_level(p) == 0
+		? cell[0] > 0 && page_u16(cell + 1) <= BTREE_VALUE_MAX
+		: cell_child(cell) >= FIRST_PAGE &&
+		    cell_child(cell) < t->pages);
+}
+
 /*
- * Every slot and cell inside the page, keys in order, all of them together no
- * more than a page holds (so that page_compact is safe).
+ * Every slot and cell inside the page, keys in order, no byte part of two cells
+ * (so that page_compact is safe, and a cell that is changed changes no other).
  */
 static bool
 cells_well_formed(const struct btree *t, const struct page *p)
 {
 	unsigned i, n = page_count(p), at, low = page_u16(p->data + 16);
 	const uint8_t *cell, *key, *before = NULL;
-	size_t klen, before_len = 0, room, sum = PAGE_HEADER;
+	uint64_t taken[PAGE_BYTES / 64] = { 0 };
+	size_t klen, before_len = 0;
 
 	if ((page_kind(p) == PAGE_LEAF) != (page_level(p) == 0) ||
 	    page_level(p) >= BTREE_DEPTH_MAX)
@@ -209,17 +244,10 @@ cells_well_formed(const struct btree *t, const struct page *p)
 		return (false);
 	for (i = 0; i < n; i++) {
 		at = page_u16(p->data + PAGE_HEADER + 2 * i);
-		if (at < low || at + (page_level(p) == 0 ? 3 : 5) > PAGE_BYTES)
+		if (at < low || at >= PAGE_BYTES || !cell_well_formed(t, p, at))
 			return (false);
 		cell = p->data + at;
-		room = PAGE_BYTES - at;
-		if (page_kind(p) == PAGE_LEAF) {
-			if (cell[0] == 0 ||
-			    3u + cell[0] + page_u16(cell + 1) > room)
-				return (false);
-		} else if (5u + cell[0] > room ||
-		    cell_child(cell) < FIRST_PAGE ||
-		    cell_child(cell) >= t->pages)
+		if (!take_bytes(taken, at, page_cell_size(p, cell)))
 			return (false);
 		key = cell_key(p, cell, &klen);
 		if (i > (page_kind(p) == PAGE_INNER ? 1u : 0u) &&
@@ -227,9 +255,8 @@ cells_well_formed(const struct btree *t, const struct page *p)
 			return (false);
 		before = key;
 		before_len = klen;
-		sum += 2 + page_cell_size(p, cell);
 	}
-	return (n > 0 && sum <= PAGE_BYTES);
+	return (n > 0);
 }
 
 static bool

@@ -743,10 +743,11 @@ START_TEST(forged_pages_neither_crash_nor_loop)
 END_TEST
 
 /*
- * Fifty entries in the place of one: each lies in the page, all together do
- * not.
+ * What a tree says of which the only page has n entries, each with a value of
+ * vlen bytes, which begin `apart` bytes from each other.
  */
-START_TEST(cells_that_overlap_are_refused)
+static int
+try_forged_leaf(unsigned n, unsigned vlen, unsigned apart)
 {
 	struct os *os = new_os();
 	struct btree *t = open_tree(os, 0);
@@ -754,6 +755,7 @@ START_TEST(cells_that_overlap_are_refused)
 	struct os_file *f;
 	uint32_t root;
 	unsigned i, at;
+	int error;
 
 	ck_assert_int_eq(btree_put(t, "k", 1, "v", 1), 0);
 	ck_assert_int_eq(btree_checkpoint(t, NULL, 0), 0);
@@ -763,23 +765,43 @@ START_TEST(cells_that_overlap_are_refused)
 	root = all[16]; /* of generation 2, in page 0 */
 	ck_assert(root == 2 || root == 3);
 	p = all + root * PAGE;
-	for (i = 0; i < 50; i++) {
-		at = 2048 + 4 * i;
+	for (i = 0; i < n; i++) {
+		at = 2048 + apart * i;
 		p[24 + 2 * i] = (uint8_t)at;
 		p[25 + 2 * i] = (uint8_t)(at >> 8);
 		p[at] = 1;
-		p[at + 1] = 1000 & 255;
-		p[at + 2] = 1000 >> 8;
+		p[at + 1] = (uint8_t)vlen;
+		p[at + 2] = (uint8_t)(vlen >> 8);
 		p[at + 3] = (uint8_t)i;
 	}
-	p[14] = 50;
+	p[14] = (uint8_t)n;
 	p[16] = 0;
 	p[17] = 2048 >> 8;
 	seal(p, root);
 	ck_assert_int_eq(os->ops->pwrite(f, p, PAGE, (uint64_t)root * PAGE), 0);
 	os->ops->close(f);
-	ck_assert_int_eq(try_tree(os, false), -EBADMSG);
+	error = try_tree(os, false);
 	os->ops->close_tree(os);
+	return (error);
+}
+
+START_TEST(cells_that_overlap_are_refused)
+{
+	/* Each lies in the page, all together do not. */
+	ck_assert_int_eq(try_forged_leaf(50, 1000, 4), -EBADMSG);
+	/* All together do, but what is put into one changes the next. */
+	ck_assert_int_eq(try_forged_leaf(2, 200, 203), -EBADMSG);
+	ck_assert_int_eq(try_forged_leaf(2, 200, 64), -EBADMSG);
+	ck_assert_int_eq(try_forged_leaf(2, 200, 204), 0);
+}
+END_TEST
+
+/* Room for cells that are moved is of that size. */
+START_TEST(a_value_that_nobody_can_have_put_is_refused)
+{
+	ck_assert_int_eq(
+	    try_forged_leaf(1, BTREE_VALUE_MAX + 1, 0), -EBADMSG);
+	ck_assert_int_eq(try_forged_leaf(1, BTREE_VALUE_MAX, 0), 0);
 }
 END_TEST
 
@@ -831,6 +853,7 @@ main(void)
 	tcase_add_test(t, every_shorter_file_is_seen);
 	tcase_add_test(t, forged_pages_neither_crash_nor_loop);
 	tcase_add_test(t, cells_that_overlap_are_refused);
+	tcase_add_test(t, a_value_that_nobody_can_have_put_is_refused);
 	tcase_add_test(t, a_newer_version_is_refused);
 	suite_add_tcase(s, t);
 	return (run_suite(s));
