@@ -413,6 +413,7 @@ view_close(struct view *v)
 	store_watch(v->store, NULL, NULL);
 	store_watch_msgs(v->store, NULL, NULL);
 	memory_end(v);
+	placed_end(v);
 	synced_end(v);
 	while (v->scratch != NULL)
 		scratch_drop(v, v->scratch, true);
@@ -532,6 +533,7 @@ view_tick(struct view *v, unsigned commit_ms)
 	now = view_now_ms(v);
 	(void)settle_all(v, true);
 	memory_tick(v);
+	placed_tick(v, now);
 	if (v->dirty_since_ms != 0 && now - v->dirty_since_ms >= commit_ms)
 		error = view_sync_locked(v);
 	if (error == 0 && !v->o.readonly)

@@ -186,6 +186,10 @@ struct view {
 	bool changed;
 	struct zombie *zombies;
 	struct alias *aliases;
+	/* view_placed.c: all of them, and by mailbox and offset (owned) */
+	struct placed *placed, **placed_order;
+	size_t n_placed, placed_cap;
+	uint64_t placed_ms; /* the last one, or the last page that was asked */
 	struct stale *stale;
 	struct touched *touched; /* owned */
 	size_t n_touched;
@@ -431,6 +435,26 @@ void scratch_done_durable(struct view *v, size_t n);
 int scratch_box_gone(struct view *v, uint32_t box);
 /* Where a file without a name is, that no descriptor is held for. */
 void scratch_gone_path(uint64_t node, char out[48]);
+
+/* ---- where messages are listed (view_placed.c) ---- */
+/*
+ * uid is listed at `at`, or, where was (0: nothing) is listed at another offset
+ * than its own, there instead of it.
+ */
+void placed_put(
+    struct view *v, uint32_t box, uint32_t was, uint32_t uid, uint64_t at);
+/* Its UID does not say where it is listed. */
+bool placed_is(const struct view *v, uint32_t box, uint32_t uid);
+/* The UID of the first of them that is not before from; 0: there is none. */
+uint32_t placed_next(
+    const struct view *v, uint32_t box, uint64_t from, uint64_t *at);
+/* A listing is under way. */
+void placed_listed(struct view *v);
+void placed_tick(struct view *v, uint64_t now);
+void placed_end(struct view *v);
+/* Offsets of a listing of new or cur: a message, a file that is none yet. */
+uint64_t list_offset(uint32_t uid);
+uint64_t list_offset_scratch(uint64_t node);
 
 /* ---- tmp in memory (view_memory.c) ---- */
 /* An empty file; NULL: no memory. */

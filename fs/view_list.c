@@ -2,7 +2,8 @@
  * view_list -- directories: what they hold, in an order and with offsets that
  * stay while names come and go.
  *
- * cur, new: by UID, then second names, then files that are not yet messages.
+ * cur, new: by UID, then second names, then files that are not yet messages;
+ * view_placed.c says which messages are somewhere else.
  * Folders: cur, new, tmp, special files, mailboxes by id, then what is real.
  */
 #include "fs/view_internal.h"
@@ -39,7 +40,20 @@ struct listing {
 	struct arena a;
 	struct entry *batch; /* owned */
 	size_t n;
+	uint64_t placed_from; /* those that were placed, which are left */
 };
+
+uint64_t
+list_offset(uint32_t uid)
+{
+	return (OFF_MSG + (uint64_t)uid);
+}
+
+uint64_t
+list_offset_scratch(uint64_t node)
+{
+	return (OFF_SCRATCH + node);
+}
 
 static int
 note_msg(void *arg, uint32_t box, const struct msg *m)
@@ -47,7 +61,7 @@ note_msg(void *arg, uint32_t box, const struct msg *m)
 	struct listing *l = arg;
 	struct entry *e = &l->batch[l->n];
 
-	if (msg_part(m) != l->part)
+	if (msg_part(m) != l->part || placed_is(l->v, box, m->uid))
 		return (0);
 	if ((e->name = msg_file_name(l->v, &l->a, box, m)) == NULL)
 		return (-ENOMEM);
@@ -57,27 +71,62 @@ note_msg(void *arg, uint32_t box, const struct msg *m)
 }
 
 static int
-give_batch(struct listing *l)
+give_msg(struct listing *l, const char *name, const struct msg *m, uint64_t at)
 {
-	struct scratch *s;
+	struct scratch *s = scratch_by_node(l->v, m->ino);
 	struct stat st;
 	unsigned links;
+	int error;
+
+	if (s == NULL || scratch_stat(l->v, s, &st) != 0) {
+		error = store_count_ino(l->v->store, m->ino, &links);
+		if (error != 0)
+			return (error);
+		links += alias_of(l->v, l->b->id, m->uid) != NULL;
+		stat_msg(l->v, m, links, &st);
+	}
+	return (l->fn(l->arg, name, &st, at));
+}
+
+/* Those that were placed before `to`. */
+static int
+give_placed(struct listing *l, uint64_t to)
+{
+	struct arena a = ARENA_INIT;
+	struct msg m;
+	uint64_t at;
+	uint32_t uid;
+	char *name;
+	int error = 0;
+
+	while (error == 0 &&
+	    (uid = placed_next(l->v, l->b->id, l->placed_from, &at)) != 0 &&
+	    at < to) {
+		l->placed_from = at + 1;
+		error = store_msg(l->v->store, l->b->id, uid, &a, &m);
+		if (error == 0 && msg_part(&m) == l->part) {
+			name = msg_file_name(l->v, &a, l->b->id, &m);
+			error = name == NULL ? -ENOMEM
+					     : give_msg(l, name, &m, at);
+		} else if (error == -ENOENT)
+			error = 0;
+		arena_fini(&a);
+	}
+	return (error);
+}
+
+static int
+give_batch(struct listing *l)
+{
 	size_t i;
 	int error;
 
 	for (i = 0; i < l->n; i++) {
 		struct entry *e = &l->batch[i];
+		uint64_t at = list_offset(e->uid);
 
-		s = scratch_by_node(l->v, e->m.ino);
-		if (s == NULL || scratch_stat(l->v, s, &st) != 0) {
-			error = store_count_ino(l->v->store, e->m.ino, &links);
-			if (error != 0)
-				return (error);
-			links += alias_of(l->v, l->b->id, e->uid) != NULL;
-			stat_msg(l->v, &e->m, links, &st);
-		}
-		error = l->fn(l->arg, e->name, &st, OFF_MSG + (uint64_t)e->uid);
-		if (error != 0)
+		if ((error = give_placed(l, at)) != 0 ||
+		    (error = give_msg(l, e->name, &e->m, at)) != 0)
 			return (error);
 	}
 	return (0);
@@ -114,13 +163,16 @@ list_scratch(struct listing *l)
 		if (s->key == NULL || s->box != l->b->id ||
 		    s->part != l->part || OFF_SCRATCH + s->node <= l->off)
 			continue;
-		if ((error = scratch_stat(l->v, s, &st)) != 0)
+		if (scratch_stat(l->v, s, &st) != 0)
 			continue;
-		error = l->fn(l->arg, s->name, &st, OFF_SCRATCH + s->node);
+		error = give_placed(l, OFF_SCRATCH + s->node);
+		if (error == 0)
+			error = l->fn(
+			    l->arg, s->name, &st, OFF_SCRATCH + s->node);
 		if (error != 0)
 			return (error);
 	}
-	return (0);
+	return (give_placed(l, UINT64_MAX));
 }
 
 /* Second names of messages, which lie behind all first ones. */
@@ -153,7 +205,8 @@ static int
 list_part(struct view *v, const struct box *b, enum box_part part, uint64_t off,
     view_dir_fn *fn, void *arg)
 {
-	struct listing l = { v, b, part, off, fn, arg, ARENA_INIT, NULL, 0 };
+	struct listing l = { v, b, part, off, fn, arg, ARENA_INIT, NULL, 0,
+		off + 1 };
 	struct mailbox m;
 	int error = 0;
 
@@ -166,12 +219,16 @@ list_part(struct view *v, const struct box *b, enum box_part part, uint64_t off,
 		if ((part == PART_NEW ? m.new_messages
 				      : m.messages - m.new_messages) > 0)
 			error = list_msgs(&l, from);
+		if (error == 0)
+			error = give_placed(&l, OFF_REAL);
 	}
 	if (error == 0)
 		error = list_aliases(&l);
 	if (error == 0)
 		error = list_scratch(&l);
 	arena_fini(&l.a);
+	if (error > 0)
+		placed_listed(v);
 	return (error);
 }
 
@@ -248,7 +305,7 @@ list_dir(
     struct view *v, uint64_t node, uint64_t off, view_dir_fn *fn, void *arg)
 {
 	struct listing l = { v, box_of_folder(v, node), 0, off, fn, arg,
-		ARENA_INIT, NULL, 0 };
+		ARENA_INIT, NULL, 0, 0 };
 	int error = 0;
 
 	if (off < OFF_REAL) {

@@ -141,7 +141,7 @@ struct replace {
 	struct txn *t;
 	struct msg as; /* the new body and dates */
 	struct {
-		uint32_t box;
+		uint32_t box, uid; /* the new one's */
 		struct msg m;
 	} * inst;
 	size_t n;
@@ -195,9 +195,14 @@ replace_all(struct replace *r)
 		m.saved = r->as.saved;
 		m.state |= MSG_NAMED;
 		if (error == 0)
-			error = txn_save(r->t, r->inst[i].box, &m, NULL);
+			error = txn_save(
+			    r->t, r->inst[i].box, &m, &r->inst[i].uid);
 	}
-	return (view_finish(r->t, error));
+	error = view_finish(r->t, error);
+	for (i = 0; i < r->n && error == 0; i++)
+		placed_put(r->v, r->inst[i].box, r->inst[i].m.uid,
+		    r->inst[i].uid, list_offset(r->inst[i].m.uid));
+	return (error);
 }
 
 /*

@@ -544,6 +544,21 @@ fail:
 	return (error);
 }
 
+/* Its name has been there before it is a message. */
+static void
+place(struct view *v, const struct scratch *s)
+{
+	struct arena a = ARENA_INIT;
+	char *base = arena_strndup(&a, s->name, mail_base_len(s->name));
+	struct msg m;
+
+	if (base != NULL &&
+	    store_msg_by_name(v->store, s->box, base, &a, &m) == 0)
+		placed_put(
+		    v, s->box, 0, m.uid, list_offset_scratch(s->node));
+	arena_fini(&a);
+}
+
 int
 scratch_settle(struct view *v, struct scratch *s)
 {
@@ -579,6 +594,7 @@ scratch_settle(struct view *v, struct scratch *s)
 		s->touched_ms = UINT64_MAX;
 		return (error);
 	}
+	place(v, s);
 	kept_mail(v, s->box);
 	view_tell(v, FORGET_ATTR, s->node, NULL);
 	error = scratch_set_aside(v, s);

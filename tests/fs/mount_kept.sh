@@ -104,6 +104,13 @@ S
 check "names that go while a folder is listed" python3 "$ROOT/tests/fs/pages.py" "$MNT" 3000 "$TMP/bin/read_there"
 check "unmount" umount_store "$TMP/pages.store" "$MNT"
 
+# Files that were copied in and are not yet messages stand elsewhere in the listing than messages do.
+maildir_new "$TMP/slowly"
+check "a listing that is read slowly, on a disk" timeout 300 python3 "$ROOT/tests/fs/slowly.py" "$TMP/slowly"
+check "mount" mount_store "$TMP/slowly.store" "$MNT"
+check "and of the mount" timeout 300 python3 "$ROOT/tests/fs/slowly.py" "$MNT"
+check "unmount" umount_store "$TMP/slowly.store" "$MNT"
+
 # The same folder made on both sides: its UIDVALIDITY may change, and with it the time of tmp.
 SIDE=$TMP/both
 mkdir -p "$SIDE/cur" "$SIDE/new" "$SIDE/tmp" "$TMP/both.mnt"
