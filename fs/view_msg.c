@@ -288,17 +288,17 @@ out:
 	return (error);
 }
 
-/* Into another mailbox: one batch, copy there and expunge here. */
+/* What m, of that name, is as another message that is given the new name. */
 static int
-move_out(struct view *v, struct arena *a, uint32_t from, enum box_part fpart,
+become(struct view *v, struct arena *a, uint32_t from, enum box_part fpart,
     const char *name, const struct msg *m, uint32_t to, enum box_part tpart,
-    const char *new_name, uint32_t victim)
+    const char *new_name, struct msg *as)
 {
 	struct file_name was, will;
 	struct keywords add, gone;
-	struct msg as = *m;
-	struct txn *t;
 	int error;
+
+	*as = *m;
 
 	if ((error = parse_file_name(v, a, from, fpart, name, &was)) != 0 ||
 	    (error = parse_file_name(v, a, to, tpart, new_name, &will)) != 0)
@@ -313,18 +313,33 @@ move_out(struct view *v, struct arena *a, uint32_t from, enum box_part fpart,
 		    (error = keyword_difference(
 			 a, &was.keywords, &will.keywords, &gone)) != 0 ||
 		    (error = keywords_apply(
-			 a, &m->keywords, &add, &gone, &as.keywords)) != 0)
+			 a, &m->keywords, &add, &gone, &as->keywords)) != 0)
 			return (error);
 	} else if (will.letters[0] == '=' && was.named != 0)
 		will.letters = arena_strdup(a, "");
-	as.flags =
+	as->flags =
 	    (uint8_t)((m->flags | will.flags) & ~(was.flags & ~will.flags));
-	as.name = will.base;
-	as.letters = will.letters;
-	as.state = MSG_NAMED | (tpart == PART_NEW ? MSG_NEW : 0);
-	as.uid = 0;
-	as.modseq = 0;
-	if ((error = txn_begin(v->store, NULL, &t)) != 0)
+	as->name = will.base;
+	as->letters = will.letters;
+	as->state = MSG_NAMED | (tpart == PART_NEW ? MSG_NEW : 0);
+	as->uid = 0;
+	as->modseq = 0;
+	return (as->letters == NULL ? -ENOMEM : 0);
+}
+
+/* Into another mailbox: one batch, copy there and expunge here. */
+static int
+move_out(struct view *v, struct arena *a, uint32_t from, enum box_part fpart,
+    const char *name, const struct msg *m, uint32_t to, enum box_part tpart,
+    const char *new_name, uint32_t victim)
+{
+	struct msg as;
+	struct txn *t;
+	int error;
+
+	if ((error = become(v, a, from, fpart, name, m, to, tpart, new_name,
+		 &as)) != 0 ||
+	    (error = txn_begin(v->store, NULL, &t)) != 0)
 		return (error);
 	if (victim != 0)
 		error = txn_expunge(t, to, victim);
@@ -436,40 +451,37 @@ msg_link(struct view *v, uint64_t ino, uint32_t to, enum box_part part,
     const char *name)
 {
 	struct arena a = ARENA_INIT;
-	struct file_name says;
-	struct msg m, there;
+	struct msg m, there, as;
 	struct txn *t;
 	uint32_t box;
+	char *is;
 	int error;
 
 	if (part == PART_TMP)
 		return (-EXDEV);
 	if ((error = msg_by_ino(v, &a, ino, &box, &m, NULL)) != 0)
 		goto out;
-	if ((error = parse_file_name(v, &a, to, part, name, &says)) != 0)
+	if ((is = msg_file_name(v, &a, box, &m)) == NULL) {
+		error = -ENOMEM;
+		goto out;
+	}
+	if ((error = become(v, &a, box, msg_part(&m), is, &m, to, part, name,
+		 &as)) != 0)
 		goto out;
 	if (msg_lookup(v, &a, to, part, name, &there) == 0) {
 		error = -EEXIST;
 		goto out;
 	}
-	if (box == to && strcmp(m.name, says.base) == 0 &&
+	if (box == to && strcmp(m.name, as.name) == 0 &&
 	    alias_of(v, box, m.uid) == NULL) {
 		error = alias_add(v, box, m.uid, part, name);
 		goto out;
 	}
-	m.uid = 0;
-	m.modseq = 0;
-	m.name = says.base;
-	m.letters = says.letters;
-	m.flags = says.flags;
-	m.state = MSG_NAMED | (part == PART_NEW ? MSG_NEW : 0);
-	if (box == to)
-		m.keywords = says.keywords;
 	if ((error = txn_begin(v->store, NULL, &t)) == 0)
 		error = view_finish(t,
-		    (error = reserve_letters(v, t, to, m.letters)) != 0
+		    (error = reserve_letters(v, t, to, as.letters)) != 0
 			? error
-			: txn_save(t, to, &m, NULL));
+			: txn_save(t, to, &as, NULL));
 out:
 	arena_fini(&a);
 	return (error);

@@ -374,6 +374,20 @@ START_TEST(a_link_to_another_mailbox_is_a_copy)
 }
 END_TEST
 
+START_TEST(a_link_has_the_flags_that_its_name_says)
+{
+	folder(".Foo");
+	mail("", "cur/one:2,PST", MAIL);
+	ck_assert_int_eq(do_link("cur/one:2,PST", ".Foo/new/two"), 0);
+	ck_assert_int_eq(do_link("cur/one:2,PST", ".Foo/cur/three:2,DP"), 0);
+	ck_assert_int_eq(do_link(".Foo/new/two", "cur/four:2,P"), 0);
+	ck_assert_int_eq(do_link("cur/one:2,PST", "cur/five:2,F"), 0);
+	ck_assert_str_eq(names(".Foo/new"), "two ");
+	ck_assert_str_eq(names(".Foo/cur"), "three:2,DP ");
+	ck_assert_str_eq(names("cur"), "five:2,F four:2,P one:2,PST ");
+}
+END_TEST
+
 START_TEST(link_and_unlink_is_a_renaming)
 {
 	mail("", "new/one", MAIL);
@@ -466,6 +480,7 @@ suite(void)
 	tcase_add_test(tc, a_move_onto_a_message_replaces_it);
 	tcase_add_test(tc, a_rename_onto_a_message_replaces_it);
 	tcase_add_test(tc, a_link_to_another_mailbox_is_a_copy);
+	tcase_add_test(tc, a_link_has_the_flags_that_its_name_says);
 	tcase_add_test(tc, link_and_unlink_is_a_renaming);
 	tcase_add_test(tc, unlink_expunges_and_open_files_read_on);
 	tcase_add_test(tc, an_unlinked_scratch_file_reads_and_writes_on);
