@@ -125,6 +125,7 @@ ahead_pushed(struct ahead *a)
 
 /* ---- the pusher ---- */
 
+/* What *r had is gone already. */
 static void
 load(struct ahead *a, const struct view_next *next, struct ready *r)
 {
@@ -133,9 +134,8 @@ load(struct ahead *a, const struct view_next *next, struct ready *r)
 
 	r->node = next->node;
 	r->body = next->body;
-	r->n = 0;
-	if (n > 0 && (r->p = malloc(n)) != NULL)
-		r->n = view_peek(a->view, &next->body, r->p, n);
+	r->p = n > 0 ? malloc(n) : NULL;
+	r->n = r->p == NULL ? 0 : view_peek(a->view, &next->body, r->p, n);
 }
 
 static void
@@ -198,22 +198,25 @@ push_window(struct ahead *a, uint64_t node, size_t window)
 {
 	struct view_next next[WINDOW_MAX];
 	uint64_t last = node;
-	struct ready r = { 0 };
 	bool more = true;
 	int n;
 
 	find_ready(a, node);
 	for (; more && window > 0 && a->at_ready < a->n_ready; window--) {
-		r = a->ready[a->at_ready];
-		if ((more = r.node != node && push(a, &r))) {
-			last = r.node;
-			unload(&a->ready[a->at_ready++]);
+		struct ready *r = &a->ready[a->at_ready];
+
+		if ((more = r->node != node && push(a, r))) {
+			last = r->node;
+			unload(r);
+			a->at_ready++;
 		}
 	}
 	if (!more || window == 0)
 		return (last);
 	n = view_following(a->view, last, next, window);
 	for (int i = 0; more && i < n; i++) {
+		struct ready r;
+
 		if (next[i].node == node)
 			break;
 		load(a, &next[i], &r);

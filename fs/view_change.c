@@ -247,7 +247,7 @@ view_link(struct view *v, uint64_t node, uint64_t parent, const char *name,
 	s = scratch_by_node(v, node);
 	/* What lies in cur or new becomes the message that it is to be. */
 	if (p.kind == PLACE_PART && s != NULL && s->kind == SCRATCH_FILE &&
-	    s->part != PART_TMP && scratch_settle(v, s) == 0)
+	    s->part != PART_TMP && scratch_become(v, s) == 0)
 		s = scratch_by_node(v, node);
 	if (p.kind == PLACE_AUX && (node & NODE_AUX) != 0)
 		error = aux_link(v, node, parent, name, st);

@@ -397,6 +397,10 @@ void scratch_drop(struct view *v, struct scratch *s, bool keep_file);
 int scratch_dirty(struct view *v, uint64_t ino, struct scratch **out);
 int scratch_edit(struct view *v, uint64_t node, struct scratch **out);
 int scratch_settle(struct view *v, struct scratch *s);
+/*
+ * What lies in cur or new is a message then, an empty one too; s may be gone.
+ */
+int scratch_become(struct view *v, struct scratch *s);
 /* Shared with view_rewrite.c, view_recover.c, view_memory.c. */
 int scratch_make_dir(struct view *v, const char *path);
 int scratch_take_name(struct view *v, struct scratch *s, uint32_t box,

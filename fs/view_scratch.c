@@ -560,6 +560,32 @@ place(struct view *v, const struct scratch *s)
 }
 
 int
+scratch_become(struct view *v, struct scratch *s)
+{
+	int error;
+
+	if (v->o.readonly || s->unlinked || s->kind != SCRATCH_FILE ||
+	    !is_mail_place(s->part, s->name))
+		return (0);
+	if ((error = scratch_save(v, s, s->box, s->part, s->name)) != 0) {
+		/* Not again every second. */
+		if (s->touched_ms != UINT64_MAX)
+			log_warning("%s/%s: cannot become a message (%s) and "
+				    "stays a file; rename it",
+			    s->part == PART_NEW ? "new" : "cur", s->name,
+			    strerror(-error));
+		s->touched_ms = UINT64_MAX;
+		return (error);
+	}
+	place(v, s);
+	kept_mail(v, s->box);
+	view_tell(v, FORGET_ATTR, s->node, NULL);
+	error = scratch_set_aside(v, s);
+	scratch_drop(v, s, true);
+	return (error);
+}
+
+int
 scratch_settle(struct view *v, struct scratch *s)
 {
 	struct stat st;
@@ -582,24 +608,7 @@ scratch_settle(struct view *v, struct scratch *s)
 		return (0);
 	if ((error = scratch_real(v, s, &st)) != 0)
 		return (error);
-	if (st.st_size == 0)
-		return (0);
-	if ((error = scratch_save(v, s, s->box, s->part, s->name)) != 0) {
-		/* Not again every second. */
-		if (s->touched_ms != UINT64_MAX)
-			log_warning("%s/%s: cannot become a message (%s) and "
-				    "stays a file; rename it",
-			    s->part == PART_NEW ? "new" : "cur", s->name,
-			    strerror(-error));
-		s->touched_ms = UINT64_MAX;
-		return (error);
-	}
-	place(v, s);
-	kept_mail(v, s->box);
-	view_tell(v, FORGET_ATTR, s->node, NULL);
-	error = scratch_set_aside(v, s);
-	scratch_drop(v, s, true);
-	return (error);
+	return (st.st_size == 0 ? 0 : scratch_become(v, s));
 }
 
 /* Its mailbox is gone: files that nobody can reach any more go too. */

@@ -87,6 +87,23 @@ reads=$(sed -n 's/^requests_read //p' "$MNT/.dsyncfs/status") pushed=$(sed -n 's
 check "most were there before they were asked for: $pushed pushed, $reads reads" test "$pushed" -ge 40 -a "$reads" -le 20
 check "unmount" umount_store "$STORE" "$MNT"
 
+# Messages without a byte, as a full disk leaves them, among those that are read ahead.
+check "mount" mount_store "$TMP/empty.store" "$MNT"
+python3 - "$MNT" <<'P'
+import os, sys
+for i in range(1000):
+    name = "17000%05d.M1P1.empty" % i
+    with open(sys.argv[1] + "/tmp/" + name, "w") as f:
+        f.write("" if i % 5 == 0 else "Subject: %d\n\n%s\n" % (i, "x" * (i % 30 * 1000)))
+    os.rename(sys.argv[1] + "/tmp/" + name, sys.argv[1] + "/new/" + name)
+P
+first=$(whole)
+for i in 1 2 3; do
+	check "mount again" eval 'umount_store "$TMP/empty.store" "$MNT" && mount_store "$TMP/empty.store" "$MNT"'
+	equal "what is empty is, and the rest is there" "$first" "$(whole)"
+done
+check "unmount" umount_store "$TMP/empty.store" "$MNT"
+
 # tmp/ is read by who copies a whole Maildir, too.
 check "mount" mount_store "$STORE" "$MNT"
 check "a file that grows is read as far as it was written" timeout 300 python3 "$ROOT/tests/fs/growing.py" "$MNT/tmp" 40 4

@@ -337,6 +337,20 @@ START_TEST(a_link_to_tmp_is_refused_and_dot_files_are_no_mail)
 }
 END_TEST
 
+START_TEST(an_empty_file_in_cur_that_is_linked_is_a_message)
+{
+	folder(".Foo");
+	ck_assert_int_eq(do_make("cur/one:2,R", ""), 0);
+	ck_assert_str_eq(events("INBOX"), "");
+	ck_assert_int_eq(do_link("cur/one:2,R", "cur/two:2,"), 0);
+	ck_assert_uint_eq(boxed("INBOX").messages, 2);
+	ck_assert_int_eq(do_rename("cur/one:2,R", ".Foo/cur/one:2,R"), 0);
+	ck_assert_str_eq(names("cur"), "two:2, ");
+	ck_assert_str_eq(names(".Foo/cur"), "one:2,R ");
+	ck_assert_uint_eq(boxed("Foo").messages, 1);
+}
+END_TEST
+
 /* ---- dates ---- */
 
 START_TEST(mtime_is_the_received_date)
@@ -638,6 +652,7 @@ suite(void)
 	    tc, a_message_that_is_replaced_takes_what_was_written_to_it_along);
 	tcase_add_test(tc, other_files_are_real_ones);
 	tcase_add_test(tc, a_link_to_tmp_is_refused_and_dot_files_are_no_mail);
+	tcase_add_test(tc, an_empty_file_in_cur_that_is_linked_is_a_message);
 	tcase_add_test(tc, mtime_is_the_received_date);
 	tcase_add_test(
 	    tc, directories_change_their_mtime_with_the_mail_in_them);
