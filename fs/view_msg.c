@@ -150,20 +150,21 @@ zombie_add(
 	struct zombie *z;
 
 	HASH_FIND(hh, v->zombies, &node, sizeof(node), z);
-	if (z != NULL)
-		return;
-	if (HASH_COUNT(v->zombies) >= ZOMBIES_MAX) {
-		z = v->zombies;
-		HASH_DEL(v->zombies, z);
-		free(z);
+	if (z == NULL) {
+		if (HASH_COUNT(v->zombies) >= ZOMBIES_MAX) {
+			z = v->zombies;
+			HASH_DEL(v->zombies, z);
+			free(z);
+		}
+		if ((z = calloc(1, sizeof(*z))) == NULL)
+			return;
+		z->node = node;
+		HASH_ADD(hh, v->zombies, node, sizeof(z->node), z);
 	}
-	if ((z = calloc(1, sizeof(*z))) == NULL)
-		return;
-	z->node = node;
+	/* One name may have gone before what was written under another. */
 	z->body = *body;
 	z->st = *st;
 	z->st.st_nlink = 0;
-	HASH_ADD(hh, v->zombies, node, sizeof(z->node), z);
 }
 
 void

@@ -159,6 +159,22 @@ START_TEST(an_unlinked_message_that_is_open_can_be_written_to)
 }
 END_TEST
 
+START_TEST(an_open_message_has_what_was_written_before_its_last_name_went)
+{
+	uint64_t n;
+
+	folder(".Foo");
+	mail("", "cur/one:2,S", MAIL);
+	ck_assert_int_eq(do_link("cur/one:2,S", ".Foo/cur/one:2,F"), 0);
+	n = node("cur/one:2,S");
+	ck_assert_int_eq(do_unlink("cur/one:2,S"), 0);
+	ck_assert_int_eq(do_write(".Foo/cur/one:2,F", "X-", 0), 0);
+	ck_assert_int_eq(do_fsync(".Foo/cur/one:2,F"), 0);
+	ck_assert_int_eq(do_unlink(".Foo/cur/one:2,F"), 0);
+	ck_assert_str_eq(text_of_node(n), "X-bject: hello\n\nworld\n");
+}
+END_TEST
+
 START_TEST(an_unlinked_message_that_was_written_to_is_gone)
 {
 	uint64_t was;
@@ -643,6 +659,8 @@ suite(void)
 	tcase_add_test(tc, a_truncated_message_is_a_rewritten_one);
 	tcase_add_test(tc, every_link_of_a_rewritten_message_changes);
 	tcase_add_test(tc, an_unlinked_message_that_is_open_can_be_written_to);
+	tcase_add_test(
+	    tc, an_open_message_has_what_was_written_before_its_last_name_went);
 	tcase_add_test(tc, an_unlinked_message_that_was_written_to_is_gone);
 	tcase_add_test(tc, a_file_made_in_cur_is_a_message_once_it_settles);
 	tcase_add_test(tc, a_quiet_second_settles);
