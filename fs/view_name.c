@@ -327,6 +327,7 @@ parse_file_name(struct view *v, struct arena *a, uint32_t box,
 	struct mail_info info;
 	char usual[72];
 	uint32_t unnamed;
+	size_t said;
 	int error;
 
 	if (base == 0 || name[0] == '.')
@@ -340,10 +341,12 @@ parse_file_name(struct view *v, struct arena *a, uint32_t box,
 	if ((out->base = arena_strndup(a, name, base)) == NULL)
 		return (-ENOMEM);
 	/*
-	 * A letter for $Forwarded is shown as P, and one that no keyword has
-	 * is only in the text: not the usual form then.
+	 * A letter for $Forwarded is shown as P, beside which it is one too
+	 * many, and one that no keyword has is only in the text: not the usual
+	 * form then.
 	 */
-	if (unnamed != 0 ||
+	said = (size_t)__builtin_popcount(out->named) + info.forwarded;
+	if (unnamed != 0 || out->keywords.n < said ||
 	    (keywords_has(&out->keywords, KEYWORD_FORWARDED) &&
 		!info.forwarded))
 		goto own_form;

@@ -60,6 +60,7 @@ class Run:
         self.names = {f: [] for f in FOLDERS}
         self.open = []  # (name, a descriptor on each side)
         self.log, self.step, self.made = [], 0, 0
+        self.slow, self.renamed = False, set()
         for root in roots:
             for f in FOLDERS:
                 os.makedirs(os.path.join(root, f), exist_ok=True)
@@ -78,6 +79,7 @@ class Run:
         return ends[0][0] == "ok"
 
     def differ(self, what, ends):
+        about = set(re.findall(r"\bM\d+P", what))
         for side, (how, got) in zip(("mount", "plain"), ends):
             other = ends[side == "mount"][1]
             if isinstance(got, dict) and isinstance(other, dict):
@@ -85,7 +87,8 @@ class Run:
             elif isinstance(got, list) and isinstance(other, list):
                 got = [x for x in got if x not in other]
             print("%s: %s: %s %.2000s" % (what, side, how, got))
-        about = set(re.findall(r"\bM\d+P", what + str(ends)))
+            if isinstance(got, (dict, list)):
+                about |= set(re.findall(r"\bM\d+P", str(got)))
         print("seed %d; what was done to it:" % self.seed)
         print("\n".join(line for line in self.log if about & set(re.findall(r"\bM\d+P", line))))
         sys.exit(1)
@@ -98,7 +101,7 @@ class Run:
         return base + self.end(folder)
 
     def end(self, folder):
-        flags = sorted(self.r.sample("DFPRST", self.r.randrange(4)))
+        flags = sorted(self.r.sample("DFPRSTabz", self.r.randrange(4)))
         return ":2," + "".join(flags) if folder.endswith("cur") else ""
 
     def any_name(self):
@@ -164,6 +167,7 @@ class Run:
                 lambda root, _: os.rename(root + folder + "/" + name, root + to + "/" + new_name)):
             self.look(folder)
             self.look(to)
+            self.renamed |= {name, new_name}
 
     def link(self, folder, name):
         to = self.r.choice(FOLDERS)
@@ -205,6 +209,69 @@ class Run:
         size = self.r.choice([0, 1, 100, 5000, 70000])
         self.both("truncate %s/%s to %d" % (folder, name, size),
             lambda root, _: os.truncate(root + folder + "/" + name, size))
+
+    def empty(self, folder, name):
+        self.both("open %s/%s to empty it" % (folder, name),
+            lambda root, _: os.close(os.open(root + folder + "/" + name, os.O_WRONLY | os.O_TRUNC)))
+
+    def copy_range(self, folder, name):
+        one = self.any_name()
+        n, at = self.r.choice([1, 100, 70000]), self.r.choice([0, 50, 9000])
+
+        def go(root, _):
+            a, b = os.open(root + folder + "/" + name, os.O_RDONLY), os.open(root + "/".join(one), os.O_WRONLY)
+            try:
+                return os.copy_file_range(a, b, n, 0, at)
+            finally:
+                os.close(a)
+                os.close(b)
+
+        if one != (folder, name):
+            self.both("copy %d bytes of %s/%s to %s/%s at %d" % ((n, folder, name) + one + (at,)), go)
+
+    def allocate(self, folder, name):
+        n, at = self.r.choice([1, 100, 70000]), self.r.choice([0, 50, 9000])
+
+        def go(root, _):
+            fd = os.open(root + folder + "/" + name, os.O_WRONLY)
+            try:
+                os.posix_fallocate(fd, at, n)
+            finally:
+                os.close(fd)
+
+        self.both("allocate %d bytes at %d of %s/%s" % (n, at, folder, name), go)
+
+    def durable_folder(self):
+        folder = self.r.choice(FOLDERS)
+
+        def go(root, _):
+            fd = os.open(root + folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+        self.both("fsync " + folder, go)
+
+    def slowly(self):
+        """Of a listing that is read while much happens: what was there before and after is in it, once."""
+        folder = self.r.choice(FOLDERS)
+        path = os.path.join(self.roots[0], folder)
+        before = set(os.listdir(path))
+        with os.scandir(path) as entries:
+            got = [e.name for _, e in zip(range(3), entries)]
+            if not self.slow:
+                self.slow = True
+                for _ in range(self.r.randrange(1, 12)):
+                    self.one()
+                if self.r.random() < 0.3:
+                    time.sleep(PAUSE)
+                self.slow = False
+            got += [e.name for e in entries]
+        stayed = (before & set(os.listdir(path))) - self.renamed
+        bad = sorted((n, got.count(n)) for n in stayed if got.count(n) != 1)
+        if bad:
+            self.differ("list %s slowly" % folder, [("ok", bad), ("ok", [])])
 
     def times(self, folder, name):
         t = self.r.randrange(10 ** 9) * 10 ** 9 + 123456789
@@ -275,14 +342,19 @@ class Run:
 
     def run(self, steps):
         on_one = [self.rename] * 3 + [self.write] * 2 + [self.link, self.unlink, self.rewrite, self.truncate,
-            self.times, self.see, self.keep_open]
-        others = [self.create] * 4 + [self.deliver, self.list] + [self.use_open] * 2
-        for self.step in range(steps):
+            self.times, self.see, self.keep_open, self.empty, self.copy_range, self.allocate]
+        others = [self.create] * 4 + [self.deliver, self.list, self.durable_folder, self.slowly] + [self.use_open] * 2
+
+        def one_op():
             op = self.r.choice(on_one + others)
             if op in others:
                 op()
             elif (one := self.any_name()) is not None:
                 op(*one)
+
+        self.one = one_op
+        for self.step in range(steps):
+            one_op()
             if self.r.random() < 0.005:
                 time.sleep(PAUSE)
             if self.step % 40 == 39:

@@ -539,6 +539,20 @@ START_TEST(the_time_of_keywords_grows_with_each_change)
 }
 END_TEST
 
+START_TEST(a_letter_for_forwarded_stays_beside_p)
+{
+	mail("", "cur/one:2,P", MAIL); /* $Forwarded has the number of a */
+	mail("", "cur/two:2,PTa", MAIL);
+	mail("", "cur/three:2,a", MAIL);
+	ck_assert_str_eq(names("cur"), "one:2,P three:2,a two:2,PTa ");
+	ck_assert_int_eq(do_rename("cur/two:2,PTa", "cur/two:2,FPa"), 0);
+	ck_assert_str_eq(names("cur"), "one:2,P three:2,a two:2,FPa ");
+	ck_assert_int_eq(do_rename("cur/two:2,FPa", "cur/two:2,F"), 0);
+	ck_assert_uint_eq(msg("INBOX", "two").keywords.n, 0);
+	ck_assert_str_eq(names("cur"), "one:2,P three:2,a two:2,F ");
+}
+END_TEST
+
 START_TEST(a_letter_may_be_used_before_it_has_a_name)
 {
 	struct txn *t;
@@ -678,6 +692,7 @@ suite(void)
 	tcase_add_test(tc, subscriptions_are_replaced_by_a_rename);
 	tcase_add_test(tc, keywords_are_added_but_not_renumbered);
 	tcase_add_test(tc, the_time_of_keywords_grows_with_each_change);
+	tcase_add_test(tc, a_letter_for_forwarded_stays_beside_p);
 	tcase_add_test(tc, a_letter_may_be_used_before_it_has_a_name);
 	tcase_add_test(tc, attributes_tell_what_names_cannot);
 	tcase_add_test(tc, dsyncfs_shows_what_goes_on);
