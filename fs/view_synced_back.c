@@ -136,6 +136,10 @@ resume(struct reading *r, uint32_t *kind, struct found *f)
 		r->number = w.number + 1;
 		return (true);
 	}
+	/* An older generation's, where this one has ended (Y1). */
+	if (r->at > 0 && bad.generation != r->generation &&
+	    whole_at(r, r->at, &bad, &b))
+		return (false);
 	/* A write that was not finished, or the last one is damaged. */
 	r->broken = r->broken || r->at == 0 ||
 	    (bad.len != 0) + (bad.generation == r->generation) +

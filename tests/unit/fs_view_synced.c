@@ -423,6 +423,29 @@ START_TEST(a_torn_record_is_none)
 END_TEST
 
 /* The others are back, and the file is kept. */
+static void
+two_generations(void)
+{
+	ck_assert_int_eq(do_make("tmp/a", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/a"), 0);
+	ck_assert_int_eq(do_make("tmp/b", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/b"), 0);
+	ck_assert_int_eq(do_unlink("tmp/a"), 0);
+	ck_assert_int_eq(do_unlink("tmp/b"), 0);
+	/* As long as the one of a, so that the one of b is behind it. */
+	ck_assert_int_eq(do_make("tmp/c", MAIL), 0);
+	ck_assert_int_eq(do_fsync("tmp/c"), 0);
+}
+
+START_TEST(an_older_record_behind_the_last_one_is_no_damage)
+{
+	fs_killed(two_generations);
+	ck_assert_str_eq(names("tmp"), "c ");
+	ck_assert_str_eq(text("tmp/c"), MAIL);
+	run("test ! -e $S/damaged");
+}
+END_TEST
+
 START_TEST(a_changed_byte_costs_its_record)
 {
 	char path[128];
@@ -484,6 +507,7 @@ suite(void)
 	tcase_add_test(t, more_than_it_has_room_for);
 	tcase_add_test(t, more_that_stays_in_tmp);
 	tcase_add_test(t, a_torn_record_is_none);
+	tcase_add_test(t, an_older_record_behind_the_last_one_is_no_damage);
 	tcase_add_test(t, a_changed_byte_costs_its_record);
 	tcase_add_test(t, a_link_in_its_place_is_not_followed);
 	suite_add_tcase(s, t);
