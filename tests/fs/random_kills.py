@@ -33,10 +33,15 @@ def again():
             pass
     subprocess.run(["fusermount3", "-uz", mount], check=True)
     end = time.monotonic() + 60
-    while subprocess.run([program, "dsyncfs:" + store, mount], stderr=subprocess.DEVNULL).returncode != 0:
+    while True:
+        said = os.path.join(os.path.dirname(store), "mount.log")
+        with open(said, "w") as log:
+            if subprocess.run([program, "dsyncfs:" + store, mount], stdout=log, stderr=log).returncode == 0:
+                return
         if time.monotonic() > end:
-            sys.exit("cannot be mounted again")
-        time.sleep(0.1)
+            with open(said) as log:
+                sys.exit("cannot be mounted again: " + log.read())
+        time.sleep(0.1)  # what was killed still has the store
 
 
 def mail(root):
